@@ -1,0 +1,61 @@
+// Blocked ratio, by union: hits of the pixel minus page loads of the JavaScript analytics.
+//
+// Runs on any Flux since 0.65 (InfluxDB 1.8), with either or both sides empty. Paste it as it stands into
+// InfluxDB's editor or a Grafana panel, which supply `v`, and change the parameters.
+// Gives a row for each key: hits, js, and blocked = hits - js.
+
+// Parameters
+// which rows are hits, and which are page loads; a row without `action` is a page load
+hits = (r) => r._measurement == "pf_analytics_test_pixel" and r._field == "count"
+loads = (r) => r._measurement == "pf_analytics_test" and r._field == "response_time" and (not exists r.action or r.action != "\"ready\"")
+// which of them count, for example (r) => r.domain == "example.com"; an or-chain is fast, contains() is not
+selected = (r) => true
+// tags to keep apart, in sorted order
+keys = ["domain"]
+// true: a row for each window of `every`, with its start as _time
+byTime = false
+every = 1h
+// End of parameters
+
+total = (tables=<-) =>
+    if byTime then
+        tables |> aggregateWindow(every: every, fn: sum, timeSrc: "_start", createEmpty: false)
+    else
+        tables |> sum()
+
+number = (tables=<-) =>
+    if byTime then
+        tables |> aggregateWindow(every: every, fn: count, timeSrc: "_start", createEmpty: false)
+    else
+        tables |> count()
+
+points = () =>
+    from(bucket: v.bucket)
+        |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
+
+hitSide =
+    points()
+        |> filter(fn: hits)
+        |> filter(fn: selected)
+        |> group(columns: keys)
+        |> total()
+        |> map(fn: (r) => ({r with hits: int(v: r._value), js: 0}))
+        |> drop(columns: ["_value", "_start", "_stop"])
+
+jsSide =
+    points()
+        |> filter(fn: loads)
+        |> filter(fn: selected)
+        |> group(columns: keys)
+        |> number()
+        |> map(fn: (r) => ({r with hits: 0, js: int(v: r._value)}))
+        |> drop(columns: ["_value", "_start", "_stop"])
+
+union(tables: [hitSide, jsSide])
+    |> group(columns: ["hits", "js"], mode: "except")
+    |> reduce(
+        fn: (r, accumulator) => ({hits: accumulator.hits + r.hits, js: accumulator.js + r.js}),
+        identity: {hits: 0, js: 0},
+    )
+    |> map(fn: (r) => ({r with blocked: r.hits - r.js}))
+    |> group()

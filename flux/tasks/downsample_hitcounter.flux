@@ -1,0 +1,30 @@
+// Downsamples the pixel's hits to windows of 15 minutes and drops `sess`. Installed and watched by pfa-flux.
+//
+// Runs as it stands as a task of InfluxDB 2. Windows are [t, t + 15m), aligned to the epoch and labelled by their
+// end. Every run recomputes the last `lookback` windows, so a late hit is taken up; a rerun changes nothing.
+
+option task = {name: "downsample_hitcounter", every: 15m, offset: 1m, concurrency: 1}
+
+// Parameters
+read = () => from(bucket: "telegraf/autogen")
+write = (tables=<-) => tables |> to(bucket: "websites/analytics")
+hits = (r) => r._measurement == "pf_analytics_test_pixel" and r._field == "count"
+measurement = "pf_analytics_pixel"
+field = "hitcount"
+lookback = 2
+// End of parameters
+
+// 15 minutes in nanoseconds: a run that is forced at an odd moment must not cut a window.
+window = 900000000000
+stop = int(v: now()) / window * window
+
+read()
+    |> range(start: time(v: stop - lookback * window), stop: time(v: stop))
+    |> filter(fn: hits)
+    // In sorted order: any other order would make a second series with an equal key, and sums would double.
+    |> group(columns: ["domain", "page", "scheme"])
+    |> aggregateWindow(every: 15m, fn: sum, createEmpty: false)
+    |> set(key: "_measurement", value: measurement)
+    |> set(key: "_field", value: field)
+    |> drop(columns: ["_start", "_stop"])
+    |> write()

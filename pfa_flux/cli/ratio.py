@@ -1,0 +1,117 @@
+"""`pfa-flux blocked-ratio`."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import typer
+
+from pfa_flux.cli.options import note, with_settings
+from pfa_flux.settings import Settings
+
+
+class Format(enum.StrEnum):
+    """How the answer is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+class Key(enum.StrEnum):
+    """Keys of the rows."""
+
+    DOMAIN = "domain"
+    NETWORK = "network"
+    PAGE = "page"
+    TIME = "time"
+
+
+class Network(enum.StrEnum):
+    """Networks of the domains."""
+
+    CLEARNET = "clearnet"
+    TOR = "tor"
+    I2P = "i2p"
+
+
+class Every(enum.StrEnum):
+    """Widths of an interval."""
+
+    QUARTER = "15m"
+    HOUR = "1h"
+    DAY = "1d"
+    WEEK = "1w"
+
+
+class Dialect(enum.StrEnum):
+    """In what the figures are asked for."""
+
+    AUTO = "auto"
+    JOIN = "join"
+    UNION = "union"
+    INFLUXQL = "influxql"
+    SQLITE = "sqlite"
+
+
+class Source(enum.StrEnum):
+    """From which bucket the figures come."""
+
+    AUTO = "auto"
+    RAW = "raw"
+
+
+@with_settings
+def blocked_ratio(
+    *,
+    domain: Annotated[list[str] | None, typer.Option(help="Exact domain; repeats.", show_default=False)] = None,
+    site: Annotated[list[str] | None, typer.Option(help="Site of the settings; repeats.", show_default=False)] = None,
+    network: Annotated[
+        list[Network] | None, typer.Option(help="Only this network; repeats.", show_default=False)
+    ] = None,
+    page: Annotated[list[str] | None, typer.Option(help="Exact page; repeats.", show_default=False)] = None,
+    by: Annotated[list[Key] | None, typer.Option(help="Key of the rows; repeats.", show_default="domain")] = None,
+    start: Annotated[str, typer.Option(help="RFC 3339 with an offset, or a duration back from now.")] = "24h",
+    stop: Annotated[str | None, typer.Option(help="The same.", show_default="now")] = None,
+    every: Annotated[Every | None, typer.Option(help="Interval with --by time.", show_default="1h")] = None,
+    tz: Annotated[str, typer.Option(help="Time zone of the intervals.")] = "UTC",
+    dialect: Annotated[Dialect, typer.Option(help="In what to ask.")] = Dialect.AUTO,
+    source: Annotated[Source, typer.Option(help="Which data to ask.")] = Source.AUTO,
+    format_: Annotated[Format, typer.Option("--format", help="How to write the answer.")] = Format.TABLE,
+    settings: Settings,
+    quiet: bool,
+) -> None:
+    """Share of page views that came without the JavaScript analytics, with its 95 % interval."""
+    from pfa_flux import connect
+    from pfa_flux.cli import NO_DATA, render
+
+    # There is raw data only, so far: both choices mean the same.
+    del source
+    with connect(settings) as analytics:
+        result = analytics.blocked_ratio(
+            domain or (),
+            sites=site or (),
+            networks=[n.value for n in network or ()],
+            pages=page or (),
+            by=[key.value for key in by] if by else ("domain",),
+            start=start,
+            stop=stop,
+            every=every.value if every else None,
+            tz=tz,
+            dialect=dialect.value,
+        )
+    if format_ is Format.JSON:
+        typer.echo(result.to_json())
+    elif format_ is Format.CSV:
+        typer.echo(result.to_csv(), nl=False)
+    else:
+        shown = render.console()
+        shown.print(render.blocked_ratio(shown, result))
+    if not quiet:
+        for caveat in result.warnings:
+            note(f"warning: {caveat.message}")
+    if not result.has_data:
+        if not quiet:
+            note("no data: neither hits nor page loads in this range; check --domain, --start and pfa-flux doctor")
+        raise typer.Exit(NO_DATA)

@@ -1,0 +1,91 @@
+"""What an engine is: where points are, what it can do, how to ask it. One Protocol for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+EngineName = Literal["influxdb2", "influxdb1", "embedded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine said it can do, asked of the server itself.
+
+    Attributes:
+        engine: influxdb2 where the server has organisations, buckets and a tasks API; influxdb1; embedded.
+        version: the server's own version, as it writes it.
+        flux_version: version of its Flux; "before 0.68" where that cannot tell; empty where Flux is off or absent.
+        join: Flux has the `join` package.
+        to: Flux can write with `to()`.
+        influxql: it answers InfluxQL.
+        tasks: who runs Flux tasks: "influxdb", "kapacitor", "embedded", or "" for nobody.
+        kapacitor_version: Kapacitor's version, empty without one.
+    """
+
+    engine: EngineName
+    version: str
+    flux_version: str = ""
+    join: bool = False
+    to: bool = False
+    influxql: bool = False
+    tasks: Literal["influxdb", "kapacitor", "embedded", ""] = ""
+    kapacitor_version: str = ""
+
+    @property
+    def flux(self) -> bool:
+        """Flux queries are answered."""
+        return bool(self.flux_version)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One row of a measurement: tags, one field, and its time in nanoseconds since the epoch."""
+
+    measurement: str
+    tags: Mapping[str, str]
+    field: str
+    value: int | float
+    time: int
+
+
+Row = Mapping[str, Any]
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A store of points that can be written to. Queries are the dialects' own (`pfa_flux.queries.dialects`)."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+
+    def write(self, bucket: str, points: Iterable[Point]) -> int:
+        """Write points; a point of the same series and time replaces an earlier one. Returns their number."""
+
+    def has_bucket(self, bucket: str) -> bool:
+        """The bucket exists."""
+
+    def create_bucket(self, bucket: str) -> None:
+        """Make the bucket, kept for ever."""
+
+    def drop_bucket(self, bucket: str) -> None:
+        """Remove the bucket and all that is in it."""
+
+    def close(self) -> None:
+        """Let go of connections and locks."""
+
+
+@runtime_checkable
+class FluxEngine(Engine, Protocol):
+    """An engine that is a server."""
+
+    def flux(self, text: str) -> list[Row]:
+        """Rows of a Flux query."""
+
+    def influxql(self, text: str, bucket: str) -> list[Row]:
+        """Rows of an InfluxQL query, the tags of each beside its columns; times are nanoseconds."""
+
+
+Columns = Sequence[str]

@@ -1,0 +1,268 @@
+"""The embedded engine: a small store of points in one SQLite file, with no server at all.
+
+It keeps InfluxDB's rules, so that the same analysis gives the same figures: a point belongs to a series
+(measurement, tags, field), and a point of the same series and time replaces an earlier one. One process at a time
+writes, held by a lock; readers beside it see the last commit (WAL).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pfa_flux.engines.base import Capabilities, Point
+from pfa_flux.errors import StoreError
+from pfa_flux.settings import Settings
+
+STORE_NAME = "pfa-flux.sqlite3"
+LOCK_NAME = "lock"
+_FORMAT = 1
+_TAG_COLUMNS = ("domain", "page", "scheme", "action")
+
+_CREATE = """
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY,
+    measurement TEXT NOT NULL,
+    field TEXT NOT NULL,
+    tags TEXT NOT NULL,       -- all tags as JSON, sorted: what makes a series itself
+    domain TEXT NOT NULL,     -- the tags that queries ask for; '' where a series has not the tag
+    page TEXT NOT NULL,
+    scheme TEXT NOT NULL,
+    action TEXT NOT NULL,
+    UNIQUE (measurement, field, tags)
+) STRICT;
+-- time is nanoseconds since the epoch; value is an integer or a float, as it came.
+CREATE TABLE raw (
+    time INTEGER NOT NULL, series INTEGER NOT NULL REFERENCES series, value NOT NULL,
+    PRIMARY KEY (time, series)
+) WITHOUT ROWID;
+CREATE TABLE rollup (
+    time INTEGER NOT NULL, series INTEGER NOT NULL REFERENCES series, value NOT NULL,
+    PRIMARY KEY (time, series)
+) WITHOUT ROWID;
+CREATE TABLE task (
+    name TEXT PRIMARY KEY,
+    spec TEXT NOT NULL,
+    done_until INTEGER,       -- end of the last window that was rolled up, nanoseconds
+    ran_at INTEGER            -- when that was
+) STRICT;
+"""
+
+
+class Embedded:
+    """Points in `data_dir`/pfa-flux.sqlite3. Opens the file when first needed; takes the lock when it first writes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.directory = settings.data_dir
+        self.path = settings.data_dir / STORE_NAME
+        self._tables = {settings.raw_bucket: "raw", settings.rollup_bucket: "rollup"}
+        self._series: dict[tuple[str, str, str], int] = {}
+        self._lock = threading.RLock()
+        self._lock_file: int | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._writer: sqlite3.Connection | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """SQL and its own rollup; SQLite's version."""
+        return Capabilities("embedded", f"SQLite {sqlite3.sqlite_version}", tasks="embedded")
+
+    def table(self, bucket: str) -> str:
+        """Table that stands for a bucket.
+
+        Raises:
+            StoreError: there is none of this name.
+        """
+        if bucket not in self._tables:
+            raise StoreError(
+                f"the embedded store has no bucket {bucket!r}",
+                f"It has {' and '.join(map(repr, self._tables))}.",
+            )
+        return self._tables[bucket]
+
+    def has_bucket(self, bucket: str) -> bool:
+        """The bucket is one of the two it has."""
+        return bucket in self._tables
+
+    def create_bucket(self, bucket: str) -> None:
+        """Nothing to do: both buckets are tables of the file."""
+        self.table(bucket)
+
+    def drop_bucket(self, bucket: str) -> None:
+        """Remove all that is in the bucket."""
+        with self.transaction() as connection:
+            connection.execute(f"DELETE FROM {self.table(bucket)}")
+
+    def exists(self) -> bool:
+        """There is a store in the data directory."""
+        return self.path.exists()
+
+    def select(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a query; none where there is no store yet.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        with self._lock, self._translated():
+            if self._writer is None and not self.exists():
+                return []
+            return self._connection().execute(sql, parameters).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Connection to write with; committed at the end of the block, or not at all.
+
+        Raises:
+            StoreError: another process writes, or the file cannot be written.
+        """
+        with self._lock, self._translated():
+            connection = self._open_writer()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                # What was rolled back may have taken new series with it.
+                self._series.clear()
+                raise
+            connection.execute("COMMIT")
+
+    def write(self, bucket: str, points: Iterable[Point]) -> int:
+        """Write points in one transaction. Returns their number.
+
+        Raises:
+            StoreError: another process writes, or the file cannot be written.
+        """
+        with self.transaction() as connection:
+            return self.insert(connection, bucket, points)
+
+    def insert(self, connection: sqlite3.Connection, bucket: str, points: Iterable[Point]) -> int:
+        """Write points within a transaction. Returns their number."""
+        statement, written = f"INSERT OR REPLACE INTO {self.table(bucket)} VALUES (?, ?, ?)", 0
+        for point in points:
+            connection.execute(statement, (point.time, self._series_id(connection, point), point.value))
+            written += 1
+        return written
+
+    def close(self) -> None:
+        """Close the file and let go of the lock."""
+        with self._lock:
+            for connection in (self._reader, self._writer):
+                if connection is not None:
+                    connection.close()
+            self._reader = self._writer = None
+            self._series.clear()
+            if self._lock_file is not None:
+                os.close(self._lock_file)
+                self._lock_file = None
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._writer is not None:
+            return self._writer
+        if self._reader is None:
+            self._reader = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode=ro",
+                uri=True,
+                check_same_thread=False,
+                isolation_level=None,
+            )
+            self._check_format(self._reader)
+        return self._reader
+
+    def _open_writer(self) -> sqlite3.Connection:
+        if self._writer is None:
+            private_directory(self.directory)
+            self._take_lock()
+            # Made before SQLite opens it, so that it is never readable for others, not even for a moment.
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            writer = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+            try:
+                writer.execute("PRAGMA journal_mode = WAL")
+                writer.execute("PRAGMA synchronous = NORMAL")
+                if writer.execute("PRAGMA user_version").fetchone()[0] == 0:
+                    writer.executescript(f"BEGIN; {_CREATE} PRAGMA user_version = {_FORMAT}; COMMIT")
+                self._check_format(writer)
+            except BaseException:
+                writer.close()
+                raise
+            self._writer = writer
+        return self._writer
+
+    def _check_format(self, connection: sqlite3.Connection) -> None:
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        if found != _FORMAT:
+            raise StoreError(
+                f"{self.path} has format {found}, this version of pfa-flux reads format {_FORMAT}",
+                "Use the version of pfa-flux that wrote it, or another data directory.",
+            )
+
+    def _take_lock(self) -> None:
+        if self._lock_file is not None:
+            return
+        handle = os.open(self.directory / LOCK_NAME, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(handle, 20).decode("ascii", "replace").strip() or "unknown"
+            os.close(handle)
+            raise StoreError(
+                f"{self.directory} is being written to by process {holder}",
+                "Wait for it or stop it, or use another data directory; reading goes on beside it.",
+            ) from error
+        os.truncate(handle, 0)
+        os.write(handle, f"{os.getpid()}\n".encode())
+        self._lock_file = handle
+
+    def _series_id(self, connection: sqlite3.Connection, point: Point) -> int:
+        # An empty tag value is no tag at all, as in InfluxDB.
+        tags = {name: point.tags[name] for name in sorted(point.tags) if point.tags[name]}
+        key = (point.measurement, point.field, json.dumps(tags, ensure_ascii=False))
+        if key not in self._series:
+            connection.execute(
+                "INSERT OR IGNORE INTO series (measurement, field, tags, domain, page, scheme, action) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*key, *(tags.get(name, "") for name in _TAG_COLUMNS)),
+            )
+            where = "measurement = ? AND field = ? AND tags = ?"
+            self._series[key] = connection.execute(f"SELECT id FROM series WHERE {where}", key).fetchone()[0]
+        return self._series[key]
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError, UnicodeEncodeError) as error:
+            raise StoreError(
+                f"the store {self.path} cannot be used: {error}",
+                "Check the directory's owner, rights and free space (PFA_FLUX_DATA_DIR).",
+            ) from error
+
+
+def private_directory(path: Path) -> None:
+    """Make `path` a directory that only its owner can enter (0700).
+
+    Raises:
+        StoreError: it exists, others can enter it, and it is not a store's own, so that its rights are not ours
+            to change.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.stat().st_mode & 0o077:
+            others = [entry.name for entry in path.iterdir() if not entry.name.startswith((STORE_NAME, LOCK_NAME))]
+            if others or path.stat().st_uid != os.geteuid():
+                raise StoreError(
+                    f"the data directory {path} is open to others and holds other things ({', '.join(others[:3])})",
+                    "Name a directory of its own with PFA_FLUX_DATA_DIR.",
+                )
+            path.chmod(0o700)
+    except OSError as error:
+        raise StoreError(
+            f"the data directory {path} cannot be made: {error}", "Name another with PFA_FLUX_DATA_DIR."
+        ) from error

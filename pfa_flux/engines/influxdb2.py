@@ -1,0 +1,100 @@
+"""InfluxDB 2.x, OSS, Cloud and Enterprise: organisations, buckets, and tasks of its own."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from pfa_flux.engines.server import Server
+from pfa_flux.engines.transport import Transport
+from pfa_flux.errors import BucketNotFoundError, CapabilityError, SettingsError
+
+
+class InfluxDB2(Server):
+    """An InfluxDB with organisations, buckets and a tasks API."""
+
+    @cached_property
+    def org_id(self) -> str:
+        """Organisation's id, asked of any bucket that the token can see: a limited token sees no organisations.
+
+        Raises:
+            CapabilityError: the token sees none.
+        """
+        buckets = self._buckets({"limit": "1"})
+        if not buckets:
+            raise CapabilityError(
+                f"the token sees no bucket in the organisation {self.transport.org!r}",
+                "Check PFA_FLUX_ORG and its rights.",
+            )
+        return str(buckets[0]["orgID"])
+
+    def database_of(self, bucket: str) -> tuple[str, str]:
+        """Database and retention policy of a bucket: from its name `db/rp`, else from its DBRP mapping.
+
+        Raises:
+            CapabilityError: the bucket has no slash in its name and no mapping.
+        """
+        database, slash, policy = bucket.partition("/")
+        if slash:
+            return database, policy
+        answer = self.transport.request("GET", "/api/v2/dbrps", query={"orgID": self.org_id}).json()
+        bucket_id = self.bucket_id(bucket)
+        for mapping in answer.get("content", ()):
+            if mapping["bucketID"] == bucket_id:
+                return str(mapping["database"]), str(mapping["retention_policy"])
+        raise CapabilityError(
+            f"InfluxQL cannot reach the bucket {bucket!r}: it has no DBRP mapping",
+            f"Make one: influx v1 dbrp create --bucket-id {bucket_id} --db {bucket} --rp autogen --default.",
+        )
+
+    def bucket_id(self, bucket: str) -> str:
+        """Id of a bucket.
+
+        Raises:
+            BucketNotFoundError: it does not exist, or the token cannot see it.
+        """
+        found = self._find(bucket)
+        if found is None:
+            raise BucketNotFoundError(
+                f"the bucket {bucket!r} does not exist, or the token cannot see it",
+                "pfa-flux doctor tells which.",
+            )
+        return str(found["id"])
+
+    def has_bucket(self, bucket: str) -> bool:
+        """The bucket exists and the token can see it."""
+        return self._find(bucket) is not None
+
+    def create_bucket(self, bucket: str) -> None:
+        """Make the bucket, kept for ever."""
+        body = {"orgID": self.org_id, "name": bucket, "retentionRules": []}
+        self.transport.request("POST", "/api/v2/buckets", json_body=body)
+
+    def drop_bucket(self, bucket: str) -> None:
+        """Remove the bucket and all that is in it."""
+        self.transport.request("DELETE", f"/api/v2/buckets/{self.bucket_id(bucket)}")
+
+    def _find(self, bucket: str) -> dict[str, Any] | None:
+        return next((found for found in self._buckets({"name": bucket}) if found["name"] == bucket), None)
+
+    def _buckets(self, query: dict[str, str]) -> list[dict[str, Any]]:
+        try:
+            answer = self.transport.request("GET", "/api/v2/buckets", query={"org": self.transport.org, **query}).json()
+        except BucketNotFoundError:
+            return []
+        return list(answer.get("buckets", ()))
+
+
+def only_org(transport: Transport) -> str:
+    """Name of the one organisation that the token sees.
+
+    Raises:
+        SettingsError: it sees none or several, so that the settings have to say which.
+    """
+    orgs = transport.request("GET", "/api/v2/orgs", query={"limit": "2"}).json().get("orgs", ())
+    if len(orgs) != 1:
+        raise SettingsError(
+            f"the token sees {'no organisation' if not orgs else 'more than one organisation'}",
+            "Name the organisation with PFA_FLUX_ORG.",
+        )
+    return str(orgs[0]["name"])

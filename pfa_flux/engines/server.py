@@ -1,0 +1,95 @@
+"""What InfluxDB 1.x and 2.x have in common as engines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pfa_flux.engines.base import Capabilities, Point, Row
+from pfa_flux.engines.lineprotocol import line
+from pfa_flux.engines.transport import Transport
+from pfa_flux.errors import BucketNotFoundError, QueryError
+
+
+class Server:
+    """An InfluxDB that answers queries and takes points."""
+
+    def __init__(self, transport: Transport, capabilities: Capabilities) -> None:
+        self.transport = transport
+        self._capabilities = capabilities
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it said it can do."""
+        return self._capabilities
+
+    def flux(self, text: str) -> list[Row]:
+        """Rows of a Flux query.
+
+        Raises:
+            CapabilityError: Flux is off. QueryError: the server refuses the query, with its words.
+        """
+        return self.transport.flux(text)
+
+    def influxql(self, text: str, bucket: str) -> list[Row]:
+        """Rows of one InfluxQL statement against a bucket, tags beside columns, times in nanoseconds.
+
+        Raises:
+            BucketNotFoundError: InfluxQL reaches no bucket of the name. QueryError: the statement is refused.
+        """
+        database, policy = self.database_of(bucket)
+        return self.statement(text, {"db": database, **({"rp": policy} if policy else {})})
+
+    def statement(self, text: str, query: Mapping[str, str]) -> list[Row]:
+        """Rows of one InfluxQL statement, with the query parameters given."""
+        answer = self.transport.request("POST", "/query", query={**query, "epoch": "ns"}, form={"q": text}).json()
+        with self.transport.translated("the InfluxQL query"):
+            return _rows(answer)
+
+    def database_of(self, bucket: str) -> tuple[str, str]:
+        """Database and retention policy under which InfluxQL knows a bucket."""
+        database, _, policy = bucket.partition("/")
+        return database, policy
+
+    def write(self, bucket: str, points: Iterable[Point]) -> int:
+        """Write points, 5,000 a request. Returns their number.
+
+        Raises:
+            InvalidValueError: a point cannot be carried. QueryError: the server refuses some of them.
+        """
+        return self.transport.write(bucket, (line(point) for point in points))
+
+    def probe_write(self, bucket: str) -> None:
+        """Ask for the right to write to a bucket, without writing.
+
+        Raises:
+            AccessDeniedError, BucketNotFoundError: the right or the bucket is missing.
+        """
+        self.transport.probe_write(bucket)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.transport.close()
+
+
+def _rows(answer: Any) -> list[Row]:
+    """Rows of the first result of InfluxQL's JSON.
+
+    Raises:
+        BucketNotFoundError, QueryError: the result is an error; it comes with status 200.
+    """
+    result = answer["results"][0] if answer.get("results") else answer
+    if "error" in result:
+        words = str(result["error"])
+        if "not found" in words:
+            raise BucketNotFoundError(f"InfluxQL finds no such bucket: {words}", "pfa-flux doctor shows the buckets.")
+        raise QueryError(f"the server refuses the InfluxQL query: {words}", "See the server's own words above.")
+    return [
+        {
+            "measurement": series.get("name", ""),
+            **series.get("tags", {}),
+            **dict(zip(series["columns"], values, strict=True)),
+        }
+        for series in result.get("series", ())
+        for values in series["values"]
+    ]

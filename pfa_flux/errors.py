@@ -1,0 +1,83 @@
+"""What can go wrong, as one tree. Every error says what happened and carries a hint that says what to do.
+
+PfaFluxError
+├── InvalidValueError          a malformed or contradictory value, also a ValueError
+│   └── SettingsError          ... in the settings: names the file or variable, the key, what is allowed
+├── UnreachableError           no usable answer from the server
+│   ├── TimedOutError          ... within the time allowed
+│   ├── TLSError               ... because its certificate or protocol is refused
+│   └── NotInfluxDBError       ... that InfluxDB would give
+├── AccessDeniedError          the server refuses the token, or the token has not the right
+├── BucketNotFoundError        a bucket (or database and retention policy) does not exist
+├── CapabilityError            the engine cannot do what is asked, by its kind, version or configuration
+├── QueryError                 the server refused or broke off a query or a write
+├── TaskError                  a task could not be installed, run or proved
+└── StoreError                 the embedded store cannot be opened, locked, read or written
+"""
+
+from __future__ import annotations
+
+
+class PfaFluxError(Exception):
+    """Base of all errors raised on purpose.
+
+    Attributes:
+        message: what happened, one sentence.
+        hint: what to do about it, may be empty.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class InvalidValueError(PfaFluxError, ValueError):
+    """A malformed or contradictory value."""
+
+
+class SettingsError(InvalidValueError):
+    """A setting is unknown, of the wrong type, or contradicts another."""
+
+
+class UnreachableError(PfaFluxError):
+    """The server gave no usable answer."""
+
+
+class TimedOutError(UnreachableError):
+    """The server gave no answer in the time allowed."""
+
+
+class TLSError(UnreachableError):
+    """The connection was refused for its certificate or TLS protocol."""
+
+
+class NotInfluxDBError(UnreachableError):
+    """Something answers, and it is not an InfluxDB this library can use."""
+
+
+class AccessDeniedError(PfaFluxError):
+    """The token is unknown to the server or lacks a right."""
+
+
+class BucketNotFoundError(PfaFluxError):
+    """A bucket, or on 1.x a database or retention policy, does not exist."""
+
+
+class CapabilityError(PfaFluxError):
+    """The engine cannot do what is asked."""
+
+
+class QueryError(PfaFluxError):
+    """The server refused a query or a write, or broke off in the middle."""
+
+
+class TaskError(PfaFluxError):
+    """A task could not be installed, run or proved."""
+
+
+class StoreError(PfaFluxError):
+    """The embedded store cannot be opened, locked, read or written."""

@@ -1,0 +1,1 @@
+"""Queries: the blocked ratio, its interval, its result."""

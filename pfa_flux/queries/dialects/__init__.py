@@ -1,0 +1,1 @@
+"""The dialects in which the same counts are asked for."""

@@ -1,0 +1,70 @@
+"""The blocked ratio's counts in Flux, by `join` or by `union`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pfa_flux import flux
+from pfa_flux.engines.base import Row
+from pfa_flux.engines.server import Server
+from pfa_flux.queries.selection import Cell, Counts, Selection, add
+from pfa_flux.schema import Schema
+from pfa_flux.times import from_datetime
+
+
+def counts(dialect: str, server: Server, bucket: str, schema: Schema, selection: Selection) -> Counts:
+    """Counts from a raw bucket. `dialect` is `join` or `union`.
+
+    Raises:
+        QueryError: the server refuses the query.
+    """
+    return read(server.flux(text(dialect, bucket, schema, selection)), selection)
+
+
+def text(dialect: str, bucket: str, schema: Schema, selection: Selection) -> str:
+    """The query, with its values bound."""
+    values = {
+        "hits": _of(schema.hits_measurement, schema.hits_field),
+        "loads": _of(schema.loads_measurement, schema.loads_field, _loads(schema)),
+        "selected": flux.predicate(*_filters(selection)),
+        "keys": flux.literal(selection.keys),
+        "byTime": flux.literal(selection.every is not None),
+        "every": flux.duration(selection.every or 1),
+    }
+    v = {
+        "bucket": flux.literal(bucket),
+        "timeRangeStart": flux.instant(selection.start),
+        "timeRangeStop": flux.instant(selection.stop),
+    }
+    return flux.bind(flux.load(f"queries/blocked_ratio.{dialect}.flux"), values, v)
+
+
+def _of(measurement: str, field: str, *more: flux.Expression) -> flux.Expression:
+    return flux.predicate(flux.any_of("_measurement", [measurement]), flux.any_of("_field", [field]), *more)
+
+
+def _loads(schema: Schema) -> flux.Expression:
+    # `!=` alone counts rows without the tag where it is pushed down to storage and drops them where it is not.
+    excluded = " and ".join(f"r.action != {flux.literal(action)}" for action in schema.excluded_actions)
+    return flux.Expression(f"(not exists r.action or ({excluded or 'true'}))")
+
+
+def _filters(selection: Selection) -> list[flux.Expression]:
+    pairs = (("domain", selection.domains), ("page", selection.pages))
+    return [flux.any_of(column, values) for column, values in pairs if values]
+
+
+def read(rows: Iterable[Row], selection: Selection) -> Counts:
+    """Counts of a query's rows. An empty tag comes back as None from either dialect."""
+    found: Counts = {}
+    for row in rows:
+        window = selection.window_of(_time(row)) if selection.every else 0
+        page = str(row.get("page") or "") if selection.by_page else ""
+        add(found, Cell(window, str(row.get("domain") or ""), page), int(row["hits"]), int(row["js"]))
+    return found
+
+
+def _time(row: Row) -> int:
+    value: Any = row["_time"]
+    return from_datetime(value)

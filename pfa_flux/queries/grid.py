@@ -1,0 +1,95 @@
+"""The intervals of time that rows are made for, in a time zone, right where the clock is changed."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from pfa_flux.errors import InvalidValueError
+from pfa_flux.times import NS, from_datetime, to_datetime
+
+EVERY = {"15m": 900, "1h": 3600, "1d": 86400, "1w": 7 * 86400}
+"""Widths of an interval, seconds; a day or week is 23 to 169 hours long where the clock is changed."""
+
+_MOST = 200_000
+_QUARTER = 900 * NS
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Intervals [edges[i], edges[i + 1]) that cover a range; the first and last may reach beyond it.
+
+    Attributes:
+        edges: starts of the intervals and the end of the last, nanoseconds.
+        zone: time zone they are aligned in. Days begin at its midnight, weeks on its Monday.
+    """
+
+    edges: tuple[int, ...]
+    zone: ZoneInfo
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """Start of each interval."""
+        return self.edges[:-1]
+
+    @property
+    def granularity(self) -> int:
+        """Widest window, seconds, at most an hour, of which every interval is made up exactly."""
+        return math.gcd(3600, *(edge // NS % 3600 for edge in self.edges))
+
+    def start_of(self, instant: int) -> int:
+        """Start of the interval an instant lies in."""
+        return self.edges[bisect_right(self.edges, instant) - 1]
+
+    def label(self, start: int) -> str:
+        """RFC 3339 text of an interval's start in the zone, `Z` for UTC."""
+        return to_datetime(start).astimezone(self.zone).isoformat().replace("+00:00", "Z")
+
+
+def make_grid(start: int, stop: int, every: str, zone: ZoneInfo) -> Grid:
+    """Intervals of a width of `EVERY` that cover [start, stop).
+
+    Raises:
+        InvalidValueError: the width is none of `EVERY`, or there would be more than 200,000 intervals.
+    """
+    if every not in EVERY:
+        raise InvalidValueError(f"no interval of {every!r}", f"Use one of {', '.join(EVERY)}.")
+    if (stop - start) // NS // EVERY[every] > _MOST:
+        raise InvalidValueError(f"the range has more than {_MOST:,} intervals of {every}", "Use a wider one.")
+    edges = _within_day(start, stop, EVERY[every], zone) if EVERY[every] < 86400 else _days(start, stop, every, zone)
+    return Grid(tuple(edges), zone)
+
+
+def _within_day(start: int, stop: int, every: int, zone: ZoneInfo) -> list[int]:
+    """Edges where the zone's clock shows a multiple of `every`: time zones differ from UTC by quarters of an hour."""
+
+    def is_edge(instant: int) -> bool:
+        offset = to_datetime(instant).astimezone(zone).utcoffset() or timedelta()
+        return (instant // NS + int(offset.total_seconds())) % every == 0
+
+    first = start // _QUARTER * _QUARTER
+    while not is_edge(first):
+        first -= _QUARTER
+    edges = [first]
+    while edges[-1] < stop:
+        candidate = edges[-1] + _QUARTER
+        while not is_edge(candidate):
+            candidate += _QUARTER
+        edges.append(candidate)
+    return edges
+
+
+def _days(start: int, stop: int, every: str, zone: ZoneInfo) -> list[int]:
+    day = to_datetime(start).astimezone(zone).date()
+    step = timedelta(days=7 if every == "1w" else 1)
+    if every == "1w":
+        day -= timedelta(days=day.weekday())
+    edges: list[int] = []
+    while not edges or edges[-1] < stop:
+        # A midnight that the clock skips is taken with the offset before it, which is the day's first instant.
+        edges.append(from_datetime(datetime.combine(day, time(), zone)))
+        day += step
+    return edges

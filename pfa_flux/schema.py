@@ -1,0 +1,56 @@
+"""The names of buckets, measurements, tags and fields, in one place.
+
+The defaults are those of the analytics this counter stands beside, so that its own queries and dashboards go
+on giving right answers. Every name can be set (`[schema]` in pfa-flux.toml).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WINDOW_SECONDS = 15 * 60
+"""Width of a downsampled window, in seconds. Windows are [t, t + 15 min), aligned to the epoch."""
+
+ROLLUP_TAGS = ("domain", "page", "scheme")
+"""Tags of a downsampled row, in the order in which they must be grouped and written.
+
+InfluxDB 2 stores tags in the order of the group key: another order makes a second series with an equal key,
+and sums double.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Names of measurements and fields, and the actions that are no page load.
+
+    Attributes:
+        hits_measurement: raw hits, one point per hit, tags domain, page, scheme, sess, type.
+        hits_field: integer field of a raw hit, always 1.
+        loads_measurement: raw page loads, written by the JavaScript analytics.
+        loads_field: the field that marks a load, integer or float.
+        excluded_actions: values of the tag `action` that are not a load. A row without `action` is a load.
+        rollup_hits_measurement: hits of 15 minutes, tags domain, page, scheme, labelled by the window's end.
+        rollup_hits_field: their integer sum.
+        task_name: name of the task that downsamples.
+    """
+
+    hits_measurement: str = "pf_analytics_test_pixel"
+    hits_field: str = "count"
+    loads_measurement: str = "pf_analytics_test"
+    loads_field: str = "response_time"
+    excluded_actions: tuple[str, ...] = ('"ready"',)
+    rollup_hits_measurement: str = "pf_analytics_pixel"
+    rollup_hits_field: str = "hitcount"
+    task_name: str = "downsample_hitcounter"
+
+
+def network_of(domain: str) -> str:
+    """Network a domain belongs to: `tor` for .onion, `i2p` for .i2p, else `clearnet`."""
+    if domain.endswith(".onion"):
+        return "tor"
+    if domain.endswith(".i2p"):
+        return "i2p"
+    return "clearnet"
+
+
+NETWORKS = ("clearnet", "tor", "i2p")

@@ -1,0 +1,101 @@
+"""pytest's side of the engines: fixtures, what happens where one is missing, and a line on each at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.engines import ENGINES, EngineFailedError, EngineUnavailableError, Server, Workspace, start
+from tests.engines.servers import alive_processes, close_all
+from tests.engines.source import outlook
+
+_REQUIRE = "PFA_FLUX_REQUIRE_ENGINES"
+
+
+class Pool:
+    """Servers of one test run, each started when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._servers: dict[tuple[str, bool, bool], Server] = {}
+        self.origins: dict[str, str] = {}
+        self.missing: dict[str, str] = {}
+
+    def get(self, name: str, *, flux: bool = True, auth: bool = False) -> Server:
+        """The engine, running; the test is skipped where it cannot be had, and fails where it is required."""
+        key = (name, flux, auth)
+        if key not in self._servers and name not in self.missing:
+            try:
+                self._servers[key] = start(name, flux=flux, auth=auth)
+            except EngineUnavailableError as error:
+                self.missing[name] = str(error)
+            except EngineFailedError as error:
+                pytest.fail(str(error))
+        if key not in self._servers:
+            if name in required():
+                pytest.fail(f"{name} is required by {_REQUIRE}, and cannot be had: {self.missing[name]}")
+            pytest.skip(self.missing[name].splitlines()[0])
+        server = self._servers[key]
+        self.origins.setdefault(name, f"real, {server.version}, {server.origin}" if server.version else server.origin)
+        return server
+
+
+def required() -> frozenset[str]:
+    """Engines whose absence is a failure."""
+    value = os.environ.get(_REQUIRE, "")
+    return frozenset(ENGINES) if value == "all" else frozenset(filter(None, value.split(",")))
+
+
+_pool = Pool()
+
+
+def pytest_configure() -> None:
+    """Refuse a misspelt engine, which would be required of nobody."""
+    unknown = required() - frozenset(ENGINES)
+    if unknown:
+        raise pytest.UsageError(f"{_REQUIRE} names {', '.join(unknown)}; there are all, {', '.join(ENGINES)}")
+
+
+@pytest.fixture(scope="session")
+def pool() -> Pool:
+    """Servers of this test run."""
+    return _pool
+
+
+MakeWorkspace = Callable[..., Workspace]
+
+
+@pytest.fixture
+def make_workspace(pool: Pool) -> Iterator[MakeWorkspace]:
+    """Makes fresh buckets on an engine, which are gone after the test."""
+    made: list[Workspace] = []
+
+    def make(name: str, *, flux: bool = True, auth: bool = False) -> Workspace:
+        workspace = Workspace(pool.get(name, flux=flux, auth=auth))
+        made.append(workspace)
+        return workspace
+
+    yield make
+    for workspace in made:
+        workspace.close()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the servers; one that is still there afterwards fails the run."""
+    close_all()
+    left = alive_processes()
+    if left:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        print(f"servers still running: {left}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A line for each engine: real and where from, or why not."""
+    terminalreporter.section("engines")
+    for name in ENGINES:
+        if name in _pool.missing:
+            words = f"NOT TESTED: {_pool.missing[name]}"
+        else:
+            words = _pool.origins.get(name) or f"not used by these tests ({outlook(name)[1]})"
+        terminalreporter.write_line(f"{name:14} {words}")

@@ -1,0 +1,161 @@
+"""Running a server: as a process of ours, or in a container that shares our network and folder."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from tests.engines.catalog import EngineFailedError
+
+_READY_SECONDS = 60.0
+_STOP_SECONDS = 10.0
+_TAIL_LINES = 30
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nobody listens on, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+class Runner(Protocol):
+    """A server that can be started, stopped, killed, and started again on the same data and ports."""
+
+    def start(self) -> None:
+        """Start it; it is ready some time later."""
+
+    def alive(self) -> bool:
+        """It runs."""
+
+    def stop(self) -> None:
+        """End it in peace, or after ten seconds by force."""
+
+    def kill(self) -> None:
+        """End it at once, as kill -9 does."""
+
+    def log_tail(self) -> str:
+        """Last lines of its output."""
+
+
+class Process:
+    """A child process, which the kernel ends together with us."""
+
+    def __init__(self, command: Sequence[str], folder: Path) -> None:
+        self._command, self._log = list(command), folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, None where it does not run."""
+        return self._process.pid if self._process is not None else None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # A Ctrl-C at the terminal is ours to handle.
+                start_new_session=True,
+                # Servers are started by the main thread alone, before it has others.
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+            )
+
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def log_tail(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
+
+
+def _die_with_parent() -> None:
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+class Container:
+    """The same program in its official image: same command, same loopback ports, same folder."""
+
+    def __init__(self, image: str, command: Sequence[str], folder: Path) -> None:
+        from testcontainers.core.container import DockerContainer
+
+        container: Any = DockerContainer(image)
+        container.with_kwargs(
+            network_mode="host", entrypoint=list(command), user=f"{os.getuid()}:{os.getgid()}", working_dir=str(folder)
+        )
+        container.with_volume_mapping(str(folder), str(folder), "rw")
+        self._container = container
+        self._started = False
+
+    def start(self) -> None:
+        if self._started:
+            self._container.get_wrapped_container().start()
+        else:
+            self._container.start()
+            self._started = True
+
+    def alive(self) -> bool:
+        wrapped = self._container.get_wrapped_container()
+        wrapped.reload()
+        return str(wrapped.status) in {"created", "running"}
+
+    def stop(self) -> None:
+        with contextlib.suppress(Exception):
+            self._container.get_wrapped_container().stop(timeout=int(_STOP_SECONDS))
+        self._container.stop()
+
+    def kill(self) -> None:
+        self._container.get_wrapped_container().kill()
+
+    def log_tail(self) -> str:
+        output, errors = self._container.get_logs()
+        return "\n".join((output + errors).decode(errors="replace").splitlines()[-_TAIL_LINES:])
+
+
+def wait_until_ready(name: str, runner: Runner, ready: Callable[[], bool]) -> None:
+    """Wait until a server answers.
+
+    Raises:
+        EngineFailedError: it died, or did not answer within a minute; ends with its log's tail.
+    """
+    deadline = time.monotonic() + _READY_SECONDS
+    while not ready():
+        if not runner.alive():
+            raise EngineFailedError(f"{name} died at its start; its log ends:\n{runner.log_tail()}")
+        if time.monotonic() > deadline:
+            raise EngineFailedError(
+                f"{name} was not ready in {_READY_SECONDS:.0f} s; its log ends:\n{runner.log_tail()}"
+            )
+        time.sleep(0.05)

@@ -1,0 +1,56 @@
+"""Fresh buckets for one test, on a server that others share."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+
+from tests.engines.http import Client
+from tests.engines.servers import Server
+
+
+class Workspace:
+    """A raw and a rollup bucket of a test's own; for the embedded engine a data directory."""
+
+    def __init__(self, server: Server) -> None:
+        mark = secrets.token_hex(5)
+        self.server = server
+        self.raw, self.rollup = f"telegraf_{mark}/autogen", f"websites_{mark}/analytics"
+        self.task_name = f"downsample_{mark}"
+        self.folder: Path | None = None
+        if server.name == "embedded":
+            self.folder = Path(tempfile.mkdtemp(prefix="pfa-flux-workspace-"))
+        else:
+            for bucket in (self.raw, self.rollup):
+                self.client.make_bucket(bucket)
+
+    @property
+    def client(self) -> Client:
+        """HTTP to its server."""
+        return self.server.client
+
+    @property
+    def embedded(self) -> bool:
+        """It has no server."""
+        return self.folder is not None
+
+    def settings(self) -> dict[str, str]:
+        """Settings of pfa-flux for it, by their names."""
+        if self.folder is not None:
+            return {"data_dir": str(self.folder / "data")}
+        return {**self.server.settings(), "raw_bucket": self.raw, "rollup_bucket": self.rollup}
+
+    def env(self) -> dict[str, str]:
+        """The same as environment variables."""
+        return {f"PFA_FLUX_{key.upper()}": value for key, value in self.settings().items()}
+
+    def close(self) -> None:
+        """Remove it, with any task of its name."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        existing = self.client.buckets()
+        for bucket in {self.raw, self.rollup} & existing:
+            self.client.drop_bucket(bucket)

@@ -1,0 +1,119 @@
+"""An independent answer to the blocked ratio, in plain Python over a list of points: slow, and easy to believe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pfa_flux import Point
+
+HOUR = 3600 * 10**9
+
+
+def network(domain: str) -> str:
+    return {"onion": "tor", "i2p": "i2p"}.get(domain.rsplit(".", 1)[-1] if "." in domain else "", "clearnet")
+
+
+def stored(points: Iterable[Point]) -> list[Point]:
+    """What a store holds of the points: the last one of each series and time; empty tags are no tags."""
+    kept: dict[tuple[Any, ...], Point] = {}
+    for p in points:
+        tags = tuple(sorted((k, v) for k, v in p.tags.items() if v))
+        kept[(p.measurement, p.field, tags, p.time)] = p
+    return list(kept.values())
+
+
+def interval_start(time: int, every: str, zone: ZoneInfo) -> int:
+    """Start of the interval of the zone's clock and calendar that a time lies in."""
+    local = datetime.fromtimestamp(time // 10**9, UTC).astimezone(zone)
+    if every in {"15m", "1h"}:
+        minute = local.minute // 15 * 15 if every == "15m" else 0
+        return time // 10**9 * 10**9 - ((local.minute - minute) * 60 + local.second) * 10**9
+    day = local.date() - timedelta(days=local.weekday() if every == "1w" else 0)
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
+    return int(midnight.timestamp()) * 10**9
+
+
+def totals(
+    points: Iterable[Point],
+    start: int,
+    stop: int,
+    by: Sequence[str],
+    *,
+    domains: Sequence[str] = (),
+    networks: Sequence[str] = (),
+    pages: Sequence[str] = (),
+    every: str = "1h",
+    tz: str = "UTC",
+    excluded: Sequence[str] = ('"ready"',),
+) -> dict[tuple[str | int, ...], tuple[int, int]]:
+    """Hits and loads by key; `time` is the interval's start in nanoseconds."""
+    found: dict[tuple[str | int, ...], tuple[int, int]] = {}
+    for p in stored(points):
+        domain, page = p.tags.get("domain", ""), p.tags.get("page", "")
+        wanted = (
+            start <= p.time < stop
+            and (not domains or domain in domains)
+            and (not networks or network(domain) in networks)
+            and (not pages or page in pages)
+        )
+        is_hit = p.measurement == "pf_analytics_test_pixel" and p.field == "count"
+        is_load = (
+            p.measurement == "pf_analytics_test"
+            and p.field == "response_time"
+            and p.tags.get("action", "") not in excluded
+        )
+        if not wanted or not (is_hit or is_load):
+            continue
+        parts: dict[str, str | int] = {
+            "domain": domain,
+            "network": network(domain),
+            "page": page,
+            "time": interval_start(p.time, every, ZoneInfo(tz)),
+        }
+        key = tuple(parts[k] for k in by)
+        hits, js = found.get(key, (0, 0))
+        found[key] = (hits + int(p.value), js) if is_hit else (hits, js + 1)
+    return found
+
+
+def status(hits: int, js: int) -> str:
+    if hits == 0:
+        return "no_hits" if js else "no_data"
+    if js == 0:
+        return "no_js"
+    return "ok" if js <= hits else "js_exceeds_hits"
+
+
+def wilson(ratio: float, n: float) -> tuple[float, float]:
+    """Wilson's interval as the roots of (p - r)^2 = z^2 p (1 - p) / n."""
+    z2 = 1.959963984540054**2
+    a, b, c = 1 + z2 / n, -(2 * ratio + z2 / n), ratio * ratio
+    root = math.sqrt(max(0.0, b * b - 4 * a * c))
+    return (-b - root) / (2 * a), (-b + root) / (2 * a)
+
+
+def effective_n(blocks: Sequence[tuple[int, int]]) -> float:
+    """How many independent draws the blocks are worth, in exact fractions."""
+    h_all, j_all, k = sum(h for h, _ in blocks), sum(j for _, j in blocks), len(blocks)
+    ratio = Fraction(h_all - j_all, h_all)
+    deviation = sum(((h - j - ratio * h) ** 2 for h, j in blocks), Fraction(0))
+    var = Fraction(k, k - 1) * deviation / Fraction(h_all) ** 2
+    return float(h_all) if var == 0 else float(max(Fraction(1), min(Fraction(h_all), ratio * (1 - ratio) / var)))
+
+
+def interval(points: Iterable[Point], start: int, stop: int, **filters: Any) -> tuple[float, float]:
+    """The 95 % interval of everything in a range and filter, from blocks of an hour (range of at most 99 hours)."""
+    points = list(points)
+    edges = range(start // HOUR * HOUR, stop, HOUR)
+    blocks = []
+    for edge in edges:
+        part = totals(points, max(start, edge), min(stop, edge + HOUR), (), **filters)
+        blocks.append(part.get((), (0, 0)))
+    hits, js = (sum(b[i] for b in blocks) for i in (0, 1))
+    n = effective_n(blocks) if len(blocks) >= 10 else float(hits)
+    return wilson((hits - js) / hits, n)

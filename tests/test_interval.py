@@ -1,0 +1,82 @@
+"""The 95 % interval: Wilson with the effective number of page views."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pfa_flux.queries.interval import block_hours, block_starts, effective_n, interval, wilson
+from pfa_flux.queries.selection import Sides
+from tests import oracle
+
+HOUR = 3600 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    # Newcombe (1998), Statistics in Medicine 17, 857-872, Table I, method 3.
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_gives_the_published_values(successes: int, n: int, low: float, high: float) -> None:
+    assert wilson(successes / n, n) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(st.integers(1, 10**6), st.data())
+def test_wilson_equals_the_roots_of_its_equation_and_holds_the_ratio(n: int, data: st.DataObject) -> None:
+    ratio = data.draw(st.integers(0, n)) / n
+    low, high = wilson(ratio, n)
+    assert (low, high) == pytest.approx(oracle.wilson(ratio, n), abs=1e-9)
+    assert 0 <= low <= ratio <= high <= 1
+
+
+def _blocks() -> st.SearchStrategy[list[Sides]]:
+    block = st.integers(0, 500).flatmap(lambda h: st.builds(Sides, st.just(h), st.integers(0, h)))
+    return st.lists(block, min_size=2, max_size=100).filter(lambda blocks: any(b.hits for b in blocks))
+
+
+@given(_blocks())
+def test_effective_n_equals_exact_arithmetic(blocks: list[Sides]) -> None:
+    total = Sides(sum(b.hits for b in blocks), sum(b.js for b in blocks))
+    assert effective_n(total, blocks) == pytest.approx(oracle.effective_n(blocks), rel=1e-9)
+
+
+def test_blocks_that_agree_leave_every_page_view_its_weight() -> None:
+    blocks = [Sides(30, 21)] * 24
+    assert effective_n(Sides(720, 504), blocks) == 720
+
+
+def test_page_views_blocked_in_bunches_are_worth_fewer_draws() -> None:
+    blocks = [Sides(10, 0), Sides(10, 10)] * 12
+    # r = 1/2, var = 24/23 * 24 * 25 / 240^2, n = (1/4) / var = 23
+    assert effective_n(Sides(240, 120), blocks) == pytest.approx(23)
+
+
+def test_fewer_than_ten_blocks_take_page_views_as_independent_and_say_so() -> None:
+    nine = [Sides(10, 0), Sides(10, 10), Sides(10, 5)] * 3
+    assert interval(Sides(90, 45), nine) == (*wilson(0.5, 90), True)
+    ten = [*nine, Sides(0, 0)]
+    low, high, independent = interval(Sides(90, 45), ten)
+    assert not independent
+    assert low < wilson(0.5, 90)[0] < wilson(0.5, 90)[1] < high
+
+
+def test_no_variance_is_not_certainty() -> None:
+    low, high, _ = interval(Sides(100, 0), [Sides(10, 0)] * 10)
+    assert low == pytest.approx(0.963, abs=5e-4)
+    assert high == 1.0
+
+
+@pytest.mark.parametrize(
+    ("hours", "width"), [(1, 1), (24, 1), (100, 1), (101, 2), (168, 2), (30 * 24, 8), (90 * 24, 22), (365 * 24, 88)]
+)
+def test_blocks_are_an_hour_or_as_long_as_it_takes_to_have_a_hundred(hours: int, width: int) -> None:
+    assert block_hours(0, hours * HOUR) == width
+
+
+@given(st.integers(0, 10**18), st.integers(1, 10**17))
+def test_there_are_never_more_than_a_hundred_blocks_and_they_cover_the_range(start: int, length: int) -> None:
+    starts = block_starts(start, start + length, block_hours(start, start + length))
+    assert 1 <= len(starts) <= 100
+    assert starts[0] <= start
+    assert starts[-1] < start + length <= starts[-1] + starts.step

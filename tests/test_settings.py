@@ -1,0 +1,133 @@
+"""Settings: flags over environment over TOML file over defaults; wrong ones are told in words."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import pytest
+
+from pfa_flux import Settings, SettingsError, settings
+from pfa_flux.settings import Secret
+
+
+def read(tmp_path: Path, toml: str = "", environ: dict[str, str] | None = None, **flags: str | None) -> Settings:
+    if toml:
+        (tmp_path / "pfa-flux.toml").write_text(toml)
+    return settings.load(flags, environ={"HOME": str(tmp_path / "home"), **(environ or {})}, directory=tmp_path)
+
+
+def test_without_anything_the_engine_is_embedded_and_names_are_the_originals(tmp_path: Path) -> None:
+    got = read(tmp_path)
+    assert (got.url, got.raw_bucket, got.rollup_bucket) == ("", "telegraf/autogen", "websites/analytics")
+    assert got.schema.hits_measurement == "pf_analytics_test_pixel"
+    assert got.schema.excluded_actions == ('"ready"',)
+
+
+def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
+    toml = 'url = "http://file:1"\norg = "file"\nraw_bucket = "file/a"\n'
+    environ = {"PFA_FLUX_URL": "http://env:1", "PFA_FLUX_ORG": "env"}
+    got = read(tmp_path, toml, environ, url="http://flag:1", org=None)
+    assert (got.url, got.org, got.raw_bucket, got.rollup_bucket) == (
+        "http://flag:1",
+        "env",
+        "file/a",
+        "websites/analytics",
+    )
+
+
+def test_the_file_in_the_working_directory_is_read_before_the_users(tmp_path: Path) -> None:
+    users = tmp_path / "home" / ".config" / "pfa-flux"
+    users.mkdir(parents=True)
+    (users / "pfa-flux.toml").write_text('org = "user"')
+    assert read(tmp_path).org == "user"
+    assert read(tmp_path, 'org = "here"').org == "here"
+    other = tmp_path / "other.toml"
+    other.write_text('org = "named"')
+    assert read(tmp_path, environ={"PFA_FLUX_CONFIG": str(other)}).org == "named"
+    assert settings.load({}, config=other, environ={}, directory=tmp_path).org == "named"
+
+
+def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"absent\.toml does not exist"):
+        settings.load({}, config=tmp_path / "absent.toml", environ={}, directory=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("urll = 'x'", "unknown key 'urll'"),
+        ("url = 5", "url is int, not a string"),
+        ("timeout = 'soon'", "timeout is 'soon', not a positive whole number"),
+        ("timeout = true", "timeout is True"),
+        ("url = ", "not valid TOML"),
+        ("[schema]\nhits = 'x'", "unknown key 'hits'"),
+        ("[schema]\nhits_field = ''", "hits_field is ''"),
+        ("[schema]\nexcluded_actions = 'x'", "not a list"),
+        ("[sites.a]\ndomain = 'x'", r"\[sites.a\] has other keys than domains"),
+        ("[sites.a]\ndomains = 'x'", "not a list"),
+        ("[sites.a]\ndomains = ['x']\n[sites.b]\ndomains = ['x']", "x is in two sites, a and b"),
+        ("url = 'localhost:8086'", "url is not an http or https address"),
+        ("url = 'http://u:p@h'", "url holds a user name or password"),
+        ("raw_bucket = ''", "raw_bucket is empty"),
+        ("rollup_bucket = 'telegraf/autogen'", "raw_bucket and rollup_bucket are the same"),
+        ("kapacitor_url = 'http://k:9092'", "kapacitor_url is set and url is not"),
+        ("token = 't'\ntoken_file = 'f'", "both token and token_file"),
+    ],
+)
+def test_a_wrong_file_is_told_with_its_name_its_key_and_what_is_allowed(tmp_path: Path, toml: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words) as caught:
+        read(tmp_path, toml)
+    assert caught.value.hint
+
+
+def test_an_unknown_environment_variable_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="unknown environment variable PFA_FLUX_URI"):
+        read(tmp_path, environ={"PFA_FLUX_URI": "http://h"})
+
+
+def test_a_token_comes_from_environment_file_or_toml(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("from-file\n")
+    file.chmod(0o600)
+    assert read(tmp_path, environ={"PFA_FLUX_TOKEN": "from-env"}).token.reveal() == "from-env"
+    assert read(tmp_path, environ={"PFA_FLUX_TOKEN_FILE": str(file)}).token.reveal() == "from-file"
+    got = read(tmp_path, f'token_file = "{file}"')
+    assert (got.token.reveal(), got.warnings) == ("from-file", ())
+    assert read(tmp_path, f'token_file = "{file}"', {"PFA_FLUX_TOKEN": "env"}).token.reveal() == "env"
+
+
+def test_a_token_file_that_others_can_read_is_warned_about(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("secret-token")
+    file.chmod(0o644)
+    (warning,) = read(tmp_path, token_file=str(file)).warnings
+    assert f"chmod 600 {file}" in warning
+    assert "secret-token" not in warning
+
+
+@pytest.mark.parametrize("content", [None, "", " \n"])
+def test_a_token_file_that_is_missing_or_empty_is_an_error(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SettingsError, match="token file"):
+        read(tmp_path, token_file=str(file))
+
+
+def test_a_secret_is_in_no_repr_and_no_traceback(tmp_path: Path) -> None:
+    token = "-".join(["hu", "sh"])
+    got = read(tmp_path, environ={"PFA_FLUX_TOKEN": token})
+    assert token not in repr(got)
+    assert token not in f"{got.token} {got.token!r}"
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, environ={"PFA_FLUX_TOKEN": token, "PFA_FLUX_URL": "nonsense"})
+    assert token not in "".join(traceback.format_exception(caught.value))
+    assert Secret("a") == Secret("a") != Secret("b")
+
+
+def test_an_unknown_site_is_told_with_those_there_are(tmp_path: Path) -> None:
+    got = read(tmp_path, '[sites.blog]\ndomains = ["example.com", "x.onion"]')
+    assert got.domains_of("blog") == ("example.com", "x.onion")
+    with pytest.raises(SettingsError, match="no site 'shop' in the settings \\(there is: blog\\)"):
+        got.domains_of("shop")
