@@ -2,6 +2,7 @@
 //
 // Runs on any Flux since 0.65 (InfluxDB 1.8), with either or both sides empty. Paste it as it stands into
 // InfluxDB's editor or a Grafana panel, which supply `v`, and change the parameters.
+// InfluxDB 1.8 counts a point at the very stop of the range, too; elsewhere the stop is no part of it.
 // Gives a row for each key: hits, js, and blocked = hits - js.
 
 // Parameters

@@ -12,6 +12,8 @@ hits = (r) => r._measurement == "pf_analytics_test_pixel" and r._field == "count
 measurement = "pf_analytics_pixel"
 field = "hitcount"
 lookback = 2
+// on InfluxDB 1.8, where range() takes in its stop: tables |> filter(fn: (r) => r._time < stop)
+cut = (tables=<-, stop) => tables
 // End of parameters
 
 // 15 minutes in nanoseconds: a run that is forced at an odd moment must not cut a window.
@@ -21,6 +23,7 @@ stop = int(v: now()) / window * window
 read()
     |> range(start: time(v: stop - lookback * window), stop: time(v: stop))
     |> filter(fn: hits)
+    |> cut(stop: time(v: stop))
     // In sorted order: any other order would make a second series with an equal key, and sums would double.
     |> group(columns: ["domain", "page", "scheme"])
     |> aggregateWindow(every: 15m, fn: sum, createEmpty: false)

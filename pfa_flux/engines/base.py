@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
+OLD_FLUX = "before 0.103"
+"""Version of a Flux that has no `array`, and so no way to say its version: that of InfluxDB 1.8."""
+
 EngineName = Literal["influxdb2", "influxdb1", "embedded"]
 
 
@@ -16,7 +19,7 @@ class Capabilities:
     Attributes:
         engine: influxdb2 where the server has organisations, buckets and a tasks API; influxdb1; embedded.
         version: the server's own version, as it writes it.
-        flux_version: version of its Flux; "before 0.68" where that cannot tell; empty where Flux is off or absent.
+        flux_version: version of its Flux, `OLD_FLUX` where that cannot tell; empty where Flux is off or absent.
         join: Flux has the `join` package.
         to: Flux can write with `to()`.
         influxql: it answers InfluxQL.
@@ -37,6 +40,15 @@ class Capabilities:
     def flux(self) -> bool:
         """Flux queries are answered."""
         return bool(self.flux_version)
+
+    @property
+    def range_takes_stop(self) -> bool:
+        """Flux's range() takes in its stop, against Flux's own definition.
+
+        So it does on InfluxDB 1.8 (measured on 1.8.10), where hits at a whole quarter of an hour would count twice.
+        The storage reader of 1.9 and 2.x cuts the stop off (`EndTime: end - 1`), and their Flux has `array`.
+        """
+        return self.flux_version == OLD_FLUX
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pfa_flux import flux
-from pfa_flux.engines.base import Capabilities
+from pfa_flux.engines.base import OLD_FLUX, Capabilities
 from pfa_flux.engines.influxdb1 import InfluxDB1
 from pfa_flux.engines.influxdb2 import InfluxDB2, only_org
 from pfa_flux.engines.transport import Transport
@@ -12,8 +12,6 @@ from pfa_flux.settings import Settings
 
 _JOIN_PROBE = 'import "array"\nimport "join"\nimport "runtime"\narray.from(rows: [{version: runtime.version()}])'
 _VERSION_PROBE = 'import "array"\nimport "runtime"\narray.from(rows: [{version: runtime.version()}])'
-_OLD_FLUX = "before 0.103"
-"""Flux that has no `array`, and so no way to say its version."""
 
 
 def detect(settings: Settings) -> InfluxDB1 | InfluxDB2:
@@ -131,7 +129,7 @@ def _flux(transport: Transport) -> tuple[str, bool]:
         except QueryError:
             continue
         return str(rows[0]["version"]).removeprefix("v"), join
-    return _OLD_FLUX, False
+    return OLD_FLUX, False
 
 
 def _can_write(transport: Transport, settings: Settings) -> bool:

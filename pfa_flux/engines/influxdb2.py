@@ -20,7 +20,8 @@ class InfluxDB2(Server):
         Raises:
             CapabilityError: the token sees none.
         """
-        buckets = self._buckets({"limit": "1"})
+        # The limit comes before the token's rights are looked at, so that 1 would find none for most tokens.
+        buckets = self._buckets({"limit": "100"})
         if not buckets:
             raise CapabilityError(
                 f"the token sees no bucket in the organisation {self.transport.org!r}",
@@ -37,7 +38,7 @@ class InfluxDB2(Server):
         database, slash, policy = bucket.partition("/")
         if slash:
             return database, policy
-        answer = self.transport.request("GET", "/api/v2/dbrps", query={"orgID": self.org_id}).json()
+        answer = self.transport.request("GET", "/api/v2/dbrps", query={"org": self.transport.org}).json()
         bucket_id = self.bucket_id(bucket)
         for mapping in answer.get("content", ()):
             if mapping["bucketID"] == bucket_id:

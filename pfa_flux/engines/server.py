@@ -9,6 +9,7 @@ from pfa_flux.engines.base import Capabilities, Point, Row
 from pfa_flux.engines.lineprotocol import line
 from pfa_flux.engines.transport import Transport
 from pfa_flux.errors import BucketNotFoundError, QueryError
+from pfa_flux.flux import Expression, instant, literal
 
 
 class Server:
@@ -30,6 +31,11 @@ class Server:
             CapabilityError: Flux is off. QueryError: the server refuses the query, with its words.
         """
         return self.transport.flux(text)
+
+    def v(self, bucket: str, start: int, stop: int) -> dict[str, Expression]:
+        """The record `v` for a query file: a bucket, and the range [start, stop), nanoseconds."""
+        last = stop - 1 if self._capabilities.range_takes_stop else stop
+        return {"bucket": literal(bucket), "timeRangeStart": instant(start), "timeRangeStop": instant(last)}
 
     def influxql(self, text: str, bucket: str) -> list[Row]:
         """Rows of one InfluxQL statement against a bucket, tags beside columns, times in nanoseconds.

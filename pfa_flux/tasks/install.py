@@ -74,8 +74,9 @@ def backend_for(engine: Engine, settings: Settings, spec: TaskSpec) -> Backend:
     from pfa_flux.tasks.backends.server import InfluxDBTasks, KapacitorTasks
 
     if isinstance(engine, InfluxDB2):
-        return InfluxDBTasks(engine.transport, engine.org_id, spec)
-    return KapacitorTasks(kapacitor_transport(settings), spec, settings.url, settings.token)
+        return InfluxDBTasks(engine.transport, spec)
+    cut = engine.capabilities.range_takes_stop
+    return KapacitorTasks(kapacitor_transport(settings), spec, settings.url, settings.token, cut=cut)
 
 
 def install_task(engine: Engine, backend: Backend, spec: TaskSpec, now: int) -> Installation:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pfa_flux import flux
 from pfa_flux.engines.base import Engine, Point
@@ -12,6 +12,9 @@ from pfa_flux.influxql import identifier
 from pfa_flux.schema import ROLLUP_TAGS, WINDOW_SECONDS
 from pfa_flux.tasks.spec import TaskSpec
 from pfa_flux.times import NS, from_datetime
+
+if TYPE_CHECKING:
+    from pfa_flux.engines.server import Server
 
 WINDOW = WINDOW_SECONDS * NS
 """Width of a window in nanoseconds."""
@@ -46,8 +49,8 @@ def raw_sums(engine: Engine, spec: TaskSpec, start: int, stop: int) -> Sums:
 def rollup_sums(engine: Engine, spec: TaskSpec, start: int, stop: int) -> Sums:
     """Hits per window and tags from downsampled data, of the same windows as `raw_sums` gives."""
     names = (spec.schema.rollup_hits_measurement, spec.schema.rollup_hits_field)
-    # Labels are windows' ends, so the first window's is one window after the start, the last one's is the stop.
-    first, after = start + WINDOW, stop + 1
+    # Labels are windows' ends: that of the first window comes after the start, that of the last is the stop.
+    first, after = start + 1, stop + 1
     if isinstance(engine, Embedded):
         sql = _SQL.format(time="time", table=engine.table(spec.rollup_bucket))
         return _summed(engine.select(sql, (*names, first, after)))
@@ -65,7 +68,7 @@ def newest_hit(engine: Engine, spec: TaskSpec, start: int, stop: int) -> int | N
         return next((time for (time,) in engine.select(sql, (*names, start, stop))), None)
     server = _server(engine)
     if engine.capabilities.flux:
-        rows = server.flux(_bound("queries/newest_hit.flux", spec.raw_bucket, names, start, stop))
+        rows = server.flux(_bound("queries/newest_hit.flux", names, server.v(spec.raw_bucket, start, stop)))
         return next((from_datetime(row["_time"]) for row in rows), None)
     where = f"time >= {start} AND time < {stop}"
     text = f"SELECT last({identifier(names[1])}) FROM {identifier(names[0])} WHERE {where}"
@@ -96,22 +99,18 @@ def _summed(rows: Iterable[Sequence[Any]]) -> Sums:
 def _flux_rows(
     engine: Engine, kind: str, bucket: str, names: tuple[str, str], start: int, stop: int
 ) -> Iterable[Sequence[Any]]:
-    text = _bound(f"queries/hits_by_window.{kind}.flux", bucket, names, start, stop)
-    for row in _server(engine).flux(text):
+    server = _server(engine)
+    text = _bound(f"queries/hits_by_window.{kind}.flux", names, server.v(bucket, start, stop))
+    for row in server.flux(text):
         yield from_datetime(row["_time"]), *(row.get(tag) for tag in ROLLUP_TAGS), row["_value"]
 
 
-def _bound(name: str, bucket: str, names: tuple[str, str], start: int, stop: int) -> str:
+def _bound(name: str, names: tuple[str, str], v: Mapping[str, flux.Expression]) -> str:
     hits = flux.predicate(flux.any_of("_measurement", names[:1]), flux.any_of("_field", names[1:]))
-    v = {
-        "bucket": flux.literal(bucket),
-        "timeRangeStart": flux.instant(start),
-        "timeRangeStop": flux.instant(stop),
-    }
     return flux.bind(flux.load(name), {"hits": hits}, v)
 
 
-def _server(engine: Engine) -> Any:
+def _server(engine: Engine) -> Server:
     from pfa_flux.engines.server import Server
 
     assert isinstance(engine, Server)

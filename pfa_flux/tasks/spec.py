@@ -12,6 +12,7 @@ from pfa_flux.settings import Settings
 from pfa_flux.times import format_duration
 
 FILE = "tasks/downsample_hitcounter.flux"
+_CUT = " |> filter(fn: (r) => r._time < stop)"
 _OPTION = re.compile(r"^option task = .*$", re.MULTILINE)
 MARK = "// Downsamples the pixel's hits to windows of 15 minutes and drops `sess`. Installed and watched by pfa-flux."
 """The first line of every task that was installed from the file, by which it is known again."""
@@ -45,11 +46,12 @@ class TaskSpec:
         """The spec that the settings ask for."""
         return cls(settings.raw_bucket, settings.rollup_bucket, settings.schema)
 
-    def flux(self, *, origin: str = "") -> str:
+    def flux(self, *, origin: str = "", cut: bool = False) -> str:
         """The task's Flux.
 
         Args:
             origin: further arguments of from() and to(), which Kapacitor needs: `, host: "…", token: "…"`.
+            cut: range() takes in its stop (`Capabilities.range_takes_stop`), which has to be cut off.
         """
         schema = self.schema
         values = {
@@ -64,6 +66,7 @@ class TaskSpec:
             "measurement": flux.literal(schema.rollup_hits_measurement),
             "field": flux.literal(schema.rollup_hits_field),
             "lookback": flux.literal(self.lookback),
+            "cut": flux.Expression(f"(tables=<-, stop) => tables{_CUT if cut else ''}"),
         }
         option = (
             f"option task = {{name: {flux.literal(self.name)}, every: {format_duration(WINDOW_SECONDS)}, "

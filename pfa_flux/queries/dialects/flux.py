@@ -19,12 +19,14 @@ def counts(dialect: str, server: Server, bucket: str, schema: Schema, selection:
     Raises:
         QueryError: the server refuses the query.
     """
-    return read(server.flux(text(dialect, bucket, schema, selection)), selection)
+    values = _values(schema, selection)
+    v = server.v(bucket, selection.start, selection.stop)
+    text = flux.bind(flux.load(f"queries/blocked_ratio.{dialect}.flux"), values, v)
+    return _read(server.flux(text), selection)
 
 
-def text(dialect: str, bucket: str, schema: Schema, selection: Selection) -> str:
-    """The query, with its values bound."""
-    values = {
+def _values(schema: Schema, selection: Selection) -> dict[str, flux.Expression]:
+    return {
         "hits": _of(schema.hits_measurement, schema.hits_field),
         "loads": _of(schema.loads_measurement, schema.loads_field, _loads(schema)),
         "selected": flux.predicate(*_filters(selection)),
@@ -32,12 +34,6 @@ def text(dialect: str, bucket: str, schema: Schema, selection: Selection) -> str
         "byTime": flux.literal(selection.every is not None),
         "every": flux.duration(selection.every or 1),
     }
-    v = {
-        "bucket": flux.literal(bucket),
-        "timeRangeStart": flux.instant(selection.start),
-        "timeRangeStop": flux.instant(selection.stop),
-    }
-    return flux.bind(flux.load(f"queries/blocked_ratio.{dialect}.flux"), values, v)
 
 
 def _of(measurement: str, field: str, *more: flux.Expression) -> flux.Expression:
@@ -55,7 +51,7 @@ def _filters(selection: Selection) -> list[flux.Expression]:
     return [flux.any_of(column, values) for column, values in pairs if values]
 
 
-def read(rows: Iterable[Row], selection: Selection) -> Counts:
+def _read(rows: Iterable[Row], selection: Selection) -> Counts:
     """Counts of a query's rows. An empty tag comes back as None from either dialect."""
     found: Counts = {}
     for row in rows:

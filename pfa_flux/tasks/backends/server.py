@@ -22,8 +22,8 @@ _DESCRIPTION = "Hits of the pixel in windows of 15 minutes, without sess. Kept b
 class InfluxDBTasks:
     """Tasks of InfluxDB 2."""
 
-    def __init__(self, transport: Transport, org_id: str, spec: TaskSpec) -> None:
-        self._transport, self._org_id, self._spec = transport, org_id, spec
+    def __init__(self, transport: Transport, spec: TaskSpec) -> None:
+        self._transport, self._spec = transport, spec
 
     def text(self) -> str:
         """What the task is to be."""
@@ -35,13 +35,13 @@ class InfluxDBTasks:
 
     def find(self) -> list[Installed]:
         """The tasks of the name in the organisation."""
-        query = {"name": self._spec.name, "orgID": self._org_id, "limit": "500"}
+        query = {"name": self._spec.name, "org": self._transport.org, "limit": "500"}
         answer = self._transport.request("GET", "/api/v2/tasks", query=query).json()
         return [_installed(task) for task in answer["tasks"] if task["name"] == self._spec.name]
 
     def create(self) -> Installed:
         """Make the task, active."""
-        body = {"orgID": self._org_id, "flux": self.text(), "status": "active", "description": _DESCRIPTION}
+        body = {"org": self._transport.org, "flux": self.text(), "status": "active", "description": _DESCRIPTION}
         return _installed(self._transport.request("POST", "/api/v2/tasks", json_body=body).json())
 
     def update(self, task: Installed, text: str, *, active: bool) -> None:
@@ -94,9 +94,9 @@ class InfluxDBTasks:
 class KapacitorTasks(InfluxDBTasks):
     """Flux tasks of Kapacitor, which runs them against the InfluxDB 1.x behind it."""
 
-    def __init__(self, transport: Transport, spec: TaskSpec, url: str, token: Secret) -> None:
-        super().__init__(transport, "", spec)
-        self._url, self._token = url, token
+    def __init__(self, transport: Transport, spec: TaskSpec, url: str, token: Secret, *, cut: bool) -> None:
+        super().__init__(transport, spec)
+        self._url, self._token, self._cut = url, token, cut
 
     def text(self) -> str:
         """What the task is to be, with the address and the token that Kapacitor needs in it."""
@@ -107,7 +107,8 @@ class KapacitorTasks(InfluxDBTasks):
         return self._with("***" if self._token else "")
 
     def _with(self, token: str) -> str:
-        return self._spec.flux(origin=f", host: {flux.literal(self._url)}, token: {flux.literal(token)}")
+        origin = f", host: {flux.literal(self._url)}, token: {flux.literal(token)}"
+        return self._spec.flux(origin=origin, cut=self._cut)
 
     def find(self) -> list[Installed]:
         """The tasks of the name; Kapacitor can not search by it."""

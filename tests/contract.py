@@ -1,0 +1,82 @@
+"""What the contract suites run on: every engine with every dialect it has, and how a test puts points into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pfa_flux import Analytics, Point, settings
+from tests.engines import Workspace
+from tests.engines.plugin import MakeWorkspace
+
+
+@dataclass(frozen=True)
+class Target:
+    """An engine in one of its configurations, and the dialect to ask it in."""
+
+    engine: str
+    dialect: str
+    answers: str
+    flux: bool = True
+    auth: bool = False
+
+    def __str__(self) -> str:
+        more = ("" if self.flux else "-flux-off") + ("-auth" if self.auth else "")
+        return f"{self.engine}{more}-{self.dialect}"
+
+
+TARGETS = (
+    Target("influxdb-1.8", "auto", "union"),
+    Target("influxdb-1.8", "union", "union"),
+    Target("influxdb-1.8", "influxql", "influxql"),
+    Target("influxdb-1.8", "auto", "influxql", flux=False),
+    Target("influxdb-1.8", "auto", "union", auth=True),
+    Target("influxdb-2.7", "auto", "join"),
+    Target("influxdb-2.7", "union", "union"),
+    Target("influxdb-2.7", "influxql", "influxql"),
+    Target("influxdb-2.9", "join", "join"),
+    Target("influxdb-2.9", "union", "union"),
+    Target("influxdb-2.9", "influxql", "influxql"),
+    Target("kapacitor", "auto", "union"),
+    Target("embedded", "auto", "sqlite"),
+)
+"""`answers` is the dialect that figures over the whole range come in."""
+
+ENGINES_ONCE = tuple({(t.engine, t.flux): t for t in TARGETS if not t.auth}.values())
+"""One target for each engine, for what has nothing to do with dialects."""
+
+
+@contextmanager
+def analytics(workspace: Workspace, now: int, **schema: Any) -> Iterator[Analytics]:
+    """The library on a workspace, with a clock that stands still and a task name of the workspace's own."""
+    own = settings.load(workspace.settings(), environ={})
+    names = {"task_name": workspace.task_name, **schema}
+    with Analytics(replace(own, schema=replace(own.schema, **names)), clock=lambda: now) as made:
+        yield made
+
+
+def fill(workspace: Workspace, now: int, points: Iterable[Point]) -> None:
+    """Put points into the raw bucket as others would: line protocol to a server, the store's own way without one."""
+    if workspace.embedded:
+        with analytics(workspace, now) as made:
+            made.write(points)
+    else:
+        workspace.client.write(workspace.raw, map(as_line, points))
+
+
+def as_line(point: Point) -> str:
+    """Line protocol of a point, tags in the order given."""
+    tags = "".join(f",{name}={_escaped(value)}" for name, value in sorted(point.tags.items()) if value)
+    value = f"{point.value}i" if isinstance(point.value, int) else repr(float(point.value))
+    return f"{point.measurement}{tags} {point.field}={value} {point.time}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace(",", "\\,").replace("=", "\\=").replace(" ", "\\ ")
+
+
+def workspace_of(target: Target, make_workspace: MakeWorkspace) -> Workspace:
+    """Fresh buckets on the target's engine."""
+    return make_workspace(target.engine, flux=target.flux, auth=target.auth)
