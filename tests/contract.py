@@ -44,7 +44,7 @@ TARGETS = (
 )
 """`answers` is the dialect that figures over the whole range come in."""
 
-ENGINES_ONCE = tuple({(t.engine, t.flux): t for t in TARGETS if not t.auth}.values())
+ENGINES_ONCE = tuple({(t.engine, t.flux): t for t in reversed(TARGETS) if not t.auth}.values())
 """One target for each engine, for what has nothing to do with dialects."""
 
 

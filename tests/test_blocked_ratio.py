@@ -173,6 +173,20 @@ def test_a_field_whose_type_differs_between_shards_is_never_miscounted(
                 made.blocked_ratio(start=T0 - 30 * DAY, dialect=target.dialect)
 
 
+def test_a_mapping_that_leads_the_buckets_name_elsewhere_gives_no_wrong_figure(make_workspace: MakeWorkspace) -> None:
+    workspace = make_workspace("influxdb-2.7")
+    fill(workspace, T0 + DAY, [hit(T0), hit(T0 + 1)])
+    database, _, policy = workspace.raw.partition("/")
+    other = {"bucketID": workspace.client.bucket_id(workspace.rollup), "org": workspace.server.org, "default": True}
+    workspace.client.json("POST", "/api/v2/dbrps", {**other, "database": database, "retention_policy": policy})
+    with analytics(workspace, T0 + DAY) as made:
+        result = made.blocked_ratio(start="24h")
+        assert [(r.hits, r.js) for r in result] == [(2, 0)]
+        assert "types_unchecked" in [caveat.code for caveat in result.warnings]
+        with pytest.raises(CapabilityError, match="no DBRP mapping"):
+            made.blocked_ratio(start="24h", dialect="influxql")
+
+
 @pytest.mark.parametrize("target", [t for t in TARGETS if t.dialect == "auto"], ids=str)
 def test_other_names_and_other_actions_are_taken_from_the_settings(
     target: Target, make_workspace: MakeWorkspace

@@ -61,8 +61,4 @@ def main() -> NoReturn:
         if error.hint:
             typer.echo(error.hint, err=True)
         sys.exit(exit_code(error))
-    except BrokenPipeError:
-        # Whoever read our output has stopped, as `head` does; that is no failure of ours.
-        sys.stderr.close()
-        sys.exit(DONE)
     sys.exit(DONE)

@@ -7,7 +7,14 @@ from pfa_flux.engines.base import OLD_FLUX, Capabilities
 from pfa_flux.engines.influxdb1 import InfluxDB1
 from pfa_flux.engines.influxdb2 import InfluxDB2, only_org
 from pfa_flux.engines.transport import Transport
-from pfa_flux.errors import AccessDeniedError, CapabilityError, NotInfluxDBError, PfaFluxError, QueryError
+from pfa_flux.errors import (
+    AccessDeniedError,
+    CapabilityError,
+    NotInfluxDBError,
+    PfaFluxError,
+    QueryError,
+    UnreachableError,
+)
 from pfa_flux.settings import Settings
 
 _JOIN_PROBE = 'import "array"\nimport "join"\nimport "runtime"\narray.from(rows: [{version: runtime.version()}])'
@@ -75,18 +82,14 @@ def _detect(transport: Transport, settings: Settings) -> InfluxDB1 | InfluxDB2:
 def _server_version(transport: Transport) -> str:
     """The version InfluxDB names in every answer."""
     try:
-        headers = transport.request("GET", "/ping").headers
-    except QueryError as error:
-        raise NotInfluxDBError(f"{transport.url} answers, and is no InfluxDB", "Check PFA_FLUX_URL.") from error
-    except NotInfluxDBError:
-        _refuse_kapacitor(transport)
-        raise
-    version = headers.get("X-Influxdb-Version", "")
+        version = transport.request("GET", "/ping").headers.get("X-Influxdb-Version", "")
+    except (NotInfluxDBError, QueryError):
+        version = ""
     if not version:
         _refuse_kapacitor(transport)
         raise NotInfluxDBError(
             f"{transport.url} answers, and is no InfluxDB: it names no InfluxDB version",
-            "Check PFA_FLUX_URL.",
+            "Check PFA_FLUX_URL (scheme, host and port).",
         )
     return version.removeprefix("v")
 
@@ -163,10 +166,13 @@ def _kapacitor_version(settings: Settings) -> str:
         return ""
     transport = kapacitor_transport(settings)
     try:
-        headers = transport.request("GET", "/ping").headers
+        version = transport.request("GET", "/ping").headers.get("X-Kapacitor-Version", "")
+    except (NotInfluxDBError, QueryError):
+        version = ""
+    except UnreachableError as error:
+        raise type(error)(f"Kapacitor: {error.message}", "Check PFA_FLUX_KAPACITOR_URL, and that it is up.") from error
     finally:
         transport.close()
-    version = headers.get("X-Kapacitor-Version", "")
     if not version:
         raise NotInfluxDBError(
             f"{settings.kapacitor_url} answers, and is no Kapacitor", "Check PFA_FLUX_KAPACITOR_URL."

@@ -2,16 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from functools import cached_property
 from typing import Any
 
+from pfa_flux.engines.base import Row
 from pfa_flux.engines.server import Server
 from pfa_flux.engines.transport import Transport
-from pfa_flux.errors import BucketNotFoundError, CapabilityError, SettingsError
+from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, CapabilityError, SettingsError
+
+_NAMED = re.compile(r'could not find bucket "([^"]+)"')
 
 
 class InfluxDB2(Server):
     """An InfluxDB with organisations, buckets and a tasks API."""
+
+    def flux(self, text: str) -> list[Row]:
+        """Rows of a Flux query.
+
+        Raises:
+            AccessDeniedError: the token may not read the bucket; the server itself calls it missing.
+            BucketNotFoundError, QueryError: the server refuses the query, with its words.
+        """
+        try:
+            return super().flux(text)
+        except BucketNotFoundError as error:
+            named = _NAMED.search(error.message)
+            if named:
+                self._refuse_unreadable(named[1])
+            raise
+
+    def influxql(self, text: str, bucket: str) -> list[Row]:
+        """Rows of an InfluxQL statement, with the same errors as `flux`."""
+        try:
+            return super().influxql(text, bucket)
+        except BucketNotFoundError:
+            self._refuse_unreadable(bucket)
+            raise
+
+    def _refuse_unreadable(self, bucket: str) -> None:
+        """Tell a bucket that the token may not read from one that is missing: of the two only writing says which."""
+        try:
+            with contextlib.suppress(AccessDeniedError):
+                self.probe_write(bucket)
+        except BucketNotFoundError:
+            return
+        raise AccessDeniedError(
+            f"the token may not read the bucket {bucket!r}",
+            "Give it the right to read the raw bucket, and to read and write the rollup bucket.",
+        )
 
     @cached_property
     def org_id(self) -> str:
@@ -30,32 +70,36 @@ class InfluxDB2(Server):
         return str(buckets[0]["orgID"])
 
     def database_of(self, bucket: str) -> tuple[str, str]:
-        """Database and retention policy of a bucket: from its name `db/rp`, else from its DBRP mapping.
+        """Database and retention policy of a bucket: its DBRP mapping, virtual ones included.
+
+        The name alone is not enough: a mapping made by hand can lead `db/rp` to another bucket, without a word.
 
         Raises:
-            CapabilityError: the bucket has no slash in its name and no mapping.
+            CapabilityError: no mapping leads to the bucket.
         """
-        database, slash, policy = bucket.partition("/")
-        if slash:
-            return database, policy
-        answer = self.transport.request("GET", "/api/v2/dbrps", query={"org": self.transport.org}).json()
         bucket_id = self.bucket_id(bucket)
-        for mapping in answer.get("content", ()):
+        for mapping in self._mappings:
             if mapping["bucketID"] == bucket_id:
                 return str(mapping["database"]), str(mapping["retention_policy"])
         raise CapabilityError(
             f"InfluxQL cannot reach the bucket {bucket!r}: it has no DBRP mapping",
-            f"Make one: influx v1 dbrp create --bucket-id {bucket_id} --db {bucket} --rp autogen --default.",
+            f"Make one: influx v1 dbrp create --bucket-id {bucket_id} --db NAME --rp autogen --default.",
         )
+
+    @cached_property
+    def _mappings(self) -> list[dict[str, Any]]:
+        answer = self.transport.request("GET", "/api/v2/dbrps", query={"org": self.transport.org}).json()
+        return list(answer.get("content", ()))
 
     def bucket_id(self, bucket: str) -> str:
         """Id of a bucket.
 
         Raises:
-            BucketNotFoundError: it does not exist, or the token cannot see it.
+            AccessDeniedError: the token may not read it. BucketNotFoundError: it does not exist.
         """
         found = self._find(bucket)
         if found is None:
+            self._refuse_unreadable(bucket)
             raise BucketNotFoundError(
                 f"the bucket {bucket!r} does not exist, or the token cannot see it",
                 "pfa-flux doctor tells which.",

@@ -7,7 +7,7 @@ from typing import Any
 
 from pfa_flux.engines.base import Capabilities, Point, Row
 from pfa_flux.engines.lineprotocol import line
-from pfa_flux.engines.transport import Transport
+from pfa_flux.engines.transport import BUCKET_HINT, Transport
 from pfa_flux.errors import BucketNotFoundError, QueryError
 from pfa_flux.flux import Expression, instant, literal
 
@@ -88,7 +88,7 @@ def _rows(answer: Any) -> list[Row]:
     if "error" in result:
         words = str(result["error"])
         if "not found" in words:
-            raise BucketNotFoundError(f"InfluxQL finds no such bucket: {words}", "pfa-flux doctor shows the buckets.")
+            raise BucketNotFoundError(f"InfluxQL finds no such bucket: {words}", BUCKET_HINT)
         raise QueryError(f"the server refuses the InfluxQL query: {words}", "See the server's own words above.")
     return [
         {

@@ -31,6 +31,11 @@ from pfa_flux.errors import (
 )
 from pfa_flux.settings import Secret
 
+BUCKET_HINT = (
+    "Check PFA_FLUX_RAW_BUCKET and PFA_FLUX_ROLLUP_BUCKET (database/retention policy on 1.x); "
+    "pfa-flux doctor shows which is missing."
+)
+
 _BATCH = 5_000
 """Points in one write: the size InfluxData recommends."""
 
@@ -164,7 +169,7 @@ class Transport:
             self.request("POST", "/api/v2/write", query=query, data=b"# x\n", headers=headers)
         except NotInfluxDBError as error:
             # InfluxDB answers 404 here for a bucket or database it does not have.
-            raise BucketNotFoundError(f"the bucket {bucket!r} does not exist", _bucket_hint()) from error
+            raise BucketNotFoundError(f"the bucket {bucket!r} does not exist", BUCKET_HINT) from error
 
     def close(self) -> None:
         """Close the connections."""
@@ -230,7 +235,7 @@ class Transport:
         if _FLUX_OFF.search(words):
             return CapabilityError("Flux is off on this InfluxDB", "Set [http] flux-enabled = true, or use InfluxQL.")
         if _NO_BUCKET.search(words):
-            return BucketNotFoundError(f"a bucket does not exist: {self._masked(words)}", _bucket_hint())
+            return BucketNotFoundError(f"a bucket does not exist: {self._masked(words)}", BUCKET_HINT)
         if _DENIED.search(words):
             return self._denied(words, what)
         said = f" ({status})" if status else ""
@@ -270,10 +275,3 @@ def _cause(error: BaseException) -> str:
 
 def _url_hint() -> str:
     return "Check PFA_FLUX_URL (scheme, host and port) and that the server is up."
-
-
-def _bucket_hint() -> str:
-    return (
-        "Check PFA_FLUX_RAW_BUCKET and PFA_FLUX_ROLLUP_BUCKET (database/retention policy on 1.x); "
-        "pfa-flux doctor shows which is missing. A token without the right to read it gives this answer, too."
-    )

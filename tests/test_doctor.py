@@ -1,0 +1,160 @@
+"""`pfa-flux doctor`: what it looks at, and what it says to do about each that fails."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from pfa_flux import settings
+from pfa_flux.doctor import Check, examine
+from pfa_flux.settings import Secret, Settings
+from pfa_flux.times import NS
+from tests.cli import pfa_flux
+from tests.contract import analytics, fill
+from tests.data import HOUR, hit
+from tests.engines import Workspace
+from tests.engines.plugin import MakeWorkspace
+
+ALL = ("engine", "access", "flux", "raw bucket", "rollup bucket", "influxql (DBRP)", "read raw", "newest hit")
+ALL_WITH_TASK = (*ALL, "write rollup", "task", "last run")
+
+
+def of(workspace: Workspace) -> Settings:
+    own = settings.load(workspace.settings(), environ={})
+    return replace(own, schema=replace(own.schema, task_name=workspace.task_name))
+
+
+def look(own: Settings) -> dict[str, Check]:
+    checks, _ = examine(own, time.time_ns())
+    for check in checks:
+        assert (check.status == "ok") == (check.advice == ""), check
+    return {check.name: check for check in checks}
+
+
+@pytest.mark.parametrize("engine", ["influxdb-2.7", "influxdb-2.9", "kapacitor"])
+def test_all_is_well_after_install_task(engine: str, make_workspace: MakeWorkspace) -> None:
+    workspace, now = make_workspace(engine), time.time_ns()
+    fill(workspace, now, [hit(now - HOUR)])
+    with analytics(workspace, now) as made:
+        made.install_task()
+        checks = look(of(workspace))
+        assert [(name, check.status) for name, check in checks.items()] == [(name, "ok") for name in ALL_WITH_TASK]
+        assert "(1h ago)" in checks["newest hit"].found
+        backend = made.task_backend()
+        backend.remove(backend.find()[0])
+
+
+def test_embedded_all_is_well_after_a_run(make_workspace: MakeWorkspace) -> None:
+    workspace, now = make_workspace("embedded"), time.time_ns()
+    fill(workspace, now, [hit(now - HOUR)])
+    with analytics(workspace, now) as made:
+        made.install_task()
+        made.run_task()
+    checks = look(of(workspace))
+    assert {name: check.status for name, check in checks.items()} == dict.fromkeys(
+        ("engine", "newest hit", "task", "last run"), "ok"
+    )
+
+
+def test_a_fresh_server_is_told_step_by_step(make_workspace: MakeWorkspace) -> None:
+    workspace = make_workspace("influxdb-2.7")
+    workspace.client.drop_bucket(workspace.rollup)
+    checks = look(of(workspace))
+    assert checks["rollup bucket"].status == checks["write rollup"].status == "failed"
+    assert "install-task" in checks["rollup bucket"].advice
+    assert (checks["task"].status, checks["task"].found) == ("failed", "not installed")
+    assert (checks["newest hit"].status, checks["newest hit"].found) == ("warning", "none in the last 30 days")
+
+
+def test_a_missing_raw_bucket(make_workspace: MakeWorkspace) -> None:
+    workspace = make_workspace("influxdb-2.7")
+    workspace.client.drop_bucket(workspace.raw)
+    checks = look(of(workspace))
+    assert checks["raw bucket"].status == checks["read raw"].status == "failed"
+    assert "PFA_FLUX_RAW_BUCKET" in checks["raw bucket"].advice
+
+
+def test_flux_that_is_off_and_tasks_that_nobody_runs(make_workspace: MakeWorkspace) -> None:
+    workspace, now = make_workspace("influxdb-1.8", flux=False), time.time_ns()
+    fill(workspace, now, [hit(now - 2 * NS)])
+    checks = look(of(workspace))
+    assert (checks["flux"].status, checks["flux"].found) == ("warning", "off or absent")
+    assert "flux-enabled = true" in checks["flux"].advice
+    assert "less than a minute ago" in checks["newest hit"].found
+    assert checks["task"].status == "warning"
+    assert "PFA_FLUX_KAPACITOR_URL" in checks["task"].advice
+
+
+def test_a_bucket_that_influxql_cannot_reach_needs_a_dbrp_mapping(make_workspace: MakeWorkspace) -> None:
+    workspace = make_workspace("influxdb-2.7")
+    database, _, policy = workspace.raw.partition("/")
+
+    def lead_to(bucket: str, database: str, policy: str) -> None:
+        workspace.client.json(
+            "POST",
+            "/api/v2/dbrps",
+            {
+                "bucketID": workspace.client.bucket_id(bucket),
+                "database": database,
+                "retention_policy": policy,
+                "default": True,
+                "org": workspace.server.org,
+            },
+        )
+
+    assert look(of(workspace))["influxql (DBRP)"].found == f"reaches {workspace.raw} as {database}.{policy}"
+    # A mapping made by hand takes the bucket's own name from it.
+    lead_to(workspace.rollup, database, policy)
+    check = look(of(workspace))["influxql (DBRP)"]
+    assert check.status == "warning"
+    assert "influx v1 dbrp create" in check.advice
+    lead_to(workspace.raw, f"{database}_2", "rp")
+    check = look(of(workspace))["influxql (DBRP)"]
+    assert (check.status, check.found) == ("ok", f"reaches {workspace.raw} as {database}_2.rp")
+
+
+def test_a_task_that_is_disabled_or_differs(make_workspace: MakeWorkspace) -> None:
+    workspace, now = make_workspace("influxdb-2.7"), time.time_ns()
+    with analytics(workspace, now) as made:
+        made.install_task()
+        backend = made.task_backend()
+        (task,) = backend.find()
+        backend.update(task, task.text + "\n// changed\n", active=True)
+        check = look(of(workspace))["task"]
+        assert (check.status, "differs" in check.found) == ("warning", True)
+        backend.update(task, task.text, active=False)
+        check = look(of(workspace))["task"]
+        assert (check.status, "disabled" in check.found) == ("failed", True)
+        backend.remove(task)
+
+
+def test_a_token_that_may_not_write_rollups(make_workspace: MakeWorkspace) -> None:
+    workspace = make_workspace("influxdb-2.7")
+    token = workspace.server.limited_token(read=(workspace.raw, workspace.rollup))
+    checks = look(replace(of(workspace), token=Secret(token)))
+    assert (checks["read raw"].status, checks["influxql (DBRP)"].status) == ("ok", "ok")
+    assert checks["write rollup"].status == "failed"
+    assert "rights" in checks["write rollup"].advice
+
+
+def test_a_token_that_may_not_read_raw(make_workspace: MakeWorkspace) -> None:
+    workspace = make_workspace("influxdb-2.7")
+    token = workspace.server.limited_token(write=(workspace.rollup,))
+    checks = look(replace(of(workspace), token=Secret(token)))
+    assert checks["read raw"].status == "failed"
+    assert "may not read" in checks["read raw"].found
+
+
+def test_the_command_ends_with_1_for_a_failed_check_and_4_for_a_server_out_of_reach(
+    make_workspace: MakeWorkspace,
+) -> None:
+    failed = pfa_flux("doctor", env=make_workspace("influxdb-2.7").env())
+    assert failed.code == 1
+    assert "pfa-flux install-task" in failed.out
+    out_of_reach = pfa_flux("doctor", "--url", "http://127.0.0.1:9")
+    assert out_of_reach.code == 4
+    assert "PFA_FLUX_URL" in out_of_reach.out
+    denied = pfa_flux("doctor", env={**make_workspace("influxdb-2.7").env(), "PFA_FLUX_TOKEN": "no"})
+    assert (denied.code, "access" in denied.out) == (4, True)
