@@ -97,5 +97,5 @@ def _rows(answer: Any) -> list[Row]:
             **dict(zip(series["columns"], values, strict=True)),
         }
         for series in result.get("series", ())
-        for values in series["values"]
+        for values in series.get("values", ())
     ]

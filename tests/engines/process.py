@@ -135,6 +135,7 @@ class Container:
         with contextlib.suppress(Exception):
             self._container.get_wrapped_container().stop(timeout=int(_STOP_SECONDS))
         self._container.stop()
+        self._started = False
 
     def kill(self) -> None:
         self._container.get_wrapped_container().kill()

@@ -1,0 +1,40 @@
+"""Flux in the form that the idea was first published in, written anew: what ours is compared with."""
+
+from __future__ import annotations
+
+from pfa_flux.flux import instant, literal
+
+_SIDE = """
+{name} = from(bucket: {bucket})
+  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
+  |> filter(fn: (r) => r._measurement == "{measurement}")
+  |> filter(fn: (r) => r.domain == v.domain)
+  |> filter(fn: (r) => r._field == "{field}"){more}
+  |> group()
+  |> count()
+  |> map(fn: (r) => ({{r with _time: 1234}}))
+"""
+
+
+def delta_query(bucket: str, domain: str, start: int, stop: int) -> str:
+    """Hits minus JavaScript loads: both sides counted, given the same time, joined by it. No row where a side is empty.
+
+    Args:
+        bucket: the raw bucket.
+        domain: the one domain.
+        start: nanoseconds.
+        stop: nanoseconds.
+    """
+    v = f"timeRangeStart: {instant(start)}, timeRangeStop: {instant(stop)}, domain: {literal(domain)}"
+    not_ready = '\n  |> filter(fn: (r) => r.action != "\\"ready\\"")'
+    hits = _SIDE.format(
+        name="hc", bucket=literal(bucket), measurement="pf_analytics_test_pixel", field="count", more=""
+    )
+    loads = _SIDE.format(
+        name="js", bucket=literal(bucket), measurement="pf_analytics_test", field="response_time", more=not_ready
+    )
+    return f"""v = {{{v}}}
+{hits}{loads}
+join(tables: {{js: js, hc: hc}}, on: ["_time"])
+  |> map(fn: (r) => ({{_value: r._value_hc - r._value_js}}))
+"""
