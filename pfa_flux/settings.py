@@ -111,7 +111,8 @@ _TEXT_KEYS = (
     "kapacitor_url",
     "ca_file",
 )
-_TOP_KEYS = (*_TEXT_KEYS, "timeout")
+KEYS = (*_TEXT_KEYS, "timeout")
+"""What can stand at the top level of the file, and in the environment."""
 _TABLES = ("sites", "schema")
 
 
@@ -182,14 +183,14 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _from_file(document: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     for key in document:
-        if key not in _TOP_KEYS and key not in _TABLES:
-            allowed = ", ".join((*_TOP_KEYS, *(f"[{table}]" for table in _TABLES)))
+        if key not in KEYS and key not in _TABLES:
+            allowed = ", ".join((*KEYS, *(f"[{table}]" for table in _TABLES)))
             raise SettingsError(f"{path}: unknown key {key!r}", f"Allowed are: {allowed}.")
-    return {key: document[key] for key in _TOP_KEYS if key in document}
+    return {key: document[key] for key in KEYS if key in document}
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    known = {f"{_PREFIX}{key.upper()}": key for key in _TOP_KEYS}
+    known = {f"{_PREFIX}{key.upper()}": key for key in KEYS}
     # The tests' own variables share the prefix; CONFIG has been read by now.
     others = (f"{_PREFIX}CONFIG", f"{_PREFIX}TEST_", f"{_PREFIX}REQUIRE_ENGINES")
     for name in environ:

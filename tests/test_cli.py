@@ -291,3 +291,10 @@ def test_install_task_embedded_and_its_run(store: dict[str, str]) -> None:
     assert pfa_flux("install-task", env=store).out == "downsample_hitcounter (downsample_hitcounter): created\n"
     done = pfa_flux("task", "run", env=store)
     assert (done.code, "downsampled 2026-01-12T00:00:00Z to " in done.err) == (0, True)
+
+
+def test_control_characters_and_markup_of_a_page_do_nothing_to_the_terminal(make_workspace: MakeWorkspace) -> None:
+    workspace, now = make_workspace("embedded"), time.time_ns()
+    fill(workspace, now, [hit(now - HOUR, page="/\x1b[2J[red]a\u202e")])
+    done = pfa_flux("blocked-ratio", "--by", "page", env=workspace.env())
+    assert "/\\x1b[2J[red]a\\x202e " in done.out

@@ -58,7 +58,7 @@ def blocked_ratio(shown: Console, result: BlockedRatio, truth: dict[str, float] 
     if truth is not None:
         made.add_column("truth", justify="right", style="green", no_wrap=True)
     if shown.is_terminal:
-        made.add_column("", no_wrap=True)
+        made.add_column("", style="blue", no_wrap=True)
     made.add_column("", overflow="fold")
     for row in result:
         made.add_row(*_cells(row, shown.is_terminal, truth))
@@ -66,11 +66,9 @@ def blocked_ratio(shown: Console, result: BlockedRatio, truth: dict[str, float] 
 
 
 def _cells(row: RatioRow, terminal: bool, truth: dict[str, float] | None) -> Sequence[str]:
-    from rich.markup import escape
-
     first = next(iter(row.key.values()), "")
     return (
-        *(escape(value) or "(none)" for value in row.key.values()),
+        *(text(value) or "(none)" for value in row.key.values()),
         f"{row.hits:,}",
         f"{row.js:,}",
         f"{row.blocked:,}",
@@ -80,6 +78,13 @@ def _cells(row: RatioRow, terminal: bool, truth: dict[str, float] | None) -> Seq
         *((_bar(row.ratio),) if terminal else ()),
         _STATUS[row.status],
     )
+
+
+def text(value: str) -> str:
+    """Text from data as it may go to a terminal: markup and control characters, which anyone can send, do nothing."""
+    from rich.markup import escape
+
+    return escape("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in value))
 
 
 def percent(ratio: float | None) -> str:

@@ -1,0 +1,100 @@
+"""README and docs say what the command line does, and the continuous integration runs what README says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from pfa_flux import settings
+from pfa_flux.schema import Schema
+from tests.cli import pfa_flux
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def code(page: Path) -> str:
+    """The fenced blocks of a page, continued lines joined."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    return "\n".join(blocks).replace("\\\n", " ")
+
+
+def commands() -> list[list[str]]:
+    """Every pfa-flux command in a block of the pages, split."""
+    found = []
+    for page in PAGES:
+        for line in code(page).splitlines():
+            for part in re.split(r"&&|\||;", line.partition(" #")[0]):
+                words = shlex.split(part)
+                names = [i for i, word in enumerate(words) if word.rpartition("/")[2] == "pfa-flux"]
+                if names and "install" not in words[: names[0]]:
+                    found.append(words[names[0] + 1 :])
+    return found
+
+
+def test_there_are_commands_to_check() -> None:
+    assert ["doctor"] in commands()
+    assert ["demo"] in commands()
+
+
+@pytest.mark.parametrize("words", sorted({tuple(words) for words in commands()}), ids=" ".join)
+def test_a_documented_command_has_its_help_and_each_option_of_it(words: tuple[str, ...]) -> None:
+    group = 2 if words[0] == "task" else 1
+    shown = pfa_flux(*words[:group], "--help", env={"COLUMNS": "300"})
+    assert shown.code == 0, shown.err
+    for option in (word.partition("=")[0] for word in words if word.startswith("--")):
+        assert re.search(rf"(?<!\S){option}(?!\S)", shown.out), option
+
+
+def test_every_command_is_in_the_changelog() -> None:
+    shown = pfa_flux("--help", env={"COLUMNS": "300"}).out
+    for name in re.findall(r"^│ ([a-z][a-z-]+) ", shown, re.MULTILINE):
+        assert f"`pfa-flux {name}" in (ROOT / "CHANGELOG.md").read_text(), name
+
+
+def test_the_integration_runs_the_tests_as_readme_says() -> None:
+    (line,) = [line for line in code(ROOT / "README.md").splitlines() if line.endswith("/pytest")]
+    assert line in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+def test_every_setting_is_documented_and_its_example_loads(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    for name in settings.KEYS:
+        assert f"| `{name}` | `PFA_FLUX_{name.upper()}` |" in page, name
+    (example,) = re.findall(r"^```toml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    document = tomllib.loads(example)
+    assert set(document["schema"]) == {each.name for each in fields(Schema)}
+    assert settings.load({}, environ={}, config=_without_token(example, tmp_path)).schema == Schema()
+
+
+def _without_token(example: str, tmp_path: Path) -> Path:
+    path = tmp_path / "pfa-flux.toml"
+    path.write_text("\n".join(line for line in example.splitlines() if not line.startswith("token_file")))
+    return path
+
+
+def test_links_and_pictures_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_pictures_ask_nothing_of_other_hosts() -> None:
+    for picture in (ROOT / "docs" / "pictures").glob("*.svg"):
+        assert not re.search(r"(?:href|src|url\()\W*https?:", picture.read_text()), picture.name
+
+
+def test_nothing_in_the_tree_names_this_machine() -> None:
+    home = str(Path.home())
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    for name in listed.stdout.splitlines():
+        path = ROOT / name
+        if path.exists() and len(home) > 1:
+            assert home not in path.read_text(errors="replace"), name
