@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -19,10 +19,10 @@ from pfa_flux.queries.asking import DialectChoice
 from pfa_flux.queries.blocked_ratio import Key, Question, blocked_ratio
 from pfa_flux.queries.result import BlockedRatio
 from pfa_flux.settings import Settings
-from pfa_flux.tasks.backends.base import Backend
-from pfa_flux.tasks.install import Installation, backend_for, install_task, run_now
-from pfa_flux.tasks.spec import TaskSpec
-from pfa_flux.times import parse_instant
+from pfa_flux.tasks.spec import TaskSpec, What
+from pfa_flux.tasks.task import Task
+from pfa_flux.tasks.touched import note_touched
+from pfa_flux.times import NS, parse_instant
 
 Instant = str | datetime | timedelta | int
 
@@ -55,6 +55,8 @@ class Analytics:
         self.settings = settings
         self._clock = clock
         self._engine = _open(settings)
+        # Of a server's tasks it holds what pfa-flux has to remember; embedded it is the engine itself.
+        self._store = self._engine if isinstance(self._engine, Embedded) else Embedded(settings)
 
     @property
     def engine(self) -> Engine:
@@ -113,45 +115,41 @@ class Analytics:
         choice = cast("DialectChoice", dialect)
         return blocked_ratio(self._engine, self.settings.raw_bucket, self.settings.schema, question, choice)
 
-    def install_task(self) -> Installation:
-        """Install the downsampling task and prove it.
+    def task(self, what: What = "hits", *, backend: str = "auto") -> Task:
+        """The downsampling task.
+
+        Args:
+            what: hits, or loads: the page loads of the JavaScript analytics, so that ratios outlive raw retention.
+            backend: who runs it: auto, influxdb, kapacitor, or runner (`Task.run`, every 15 minutes).
 
         Raises:
-            TaskError, CapabilityError, BucketNotFoundError, AccessDeniedError: as their words say.
+            CapabilityError: the backend is not there.
         """
-        return install_task(self._engine, self.task_backend(), self.task_spec, self._clock())
-
-    def run_task(self) -> tuple[int, int]:
-        """Downsample now: embedded, every window that is due; on a server, a forced run of the last closed windows.
-
-        Returns:
-            Start and stop of the windows, nanoseconds; equal where nothing was due.
-
-        Raises:
-            TaskError: the task is not installed, or its run failed.
-        """
-        return run_now(self.task_backend(), self.task_spec, self._clock())
-
-    @property
-    def task_spec(self) -> TaskSpec:
-        """What the downsampling task is to be."""
-        return TaskSpec.from_settings(self.settings)
-
-    def task_backend(self) -> Backend:
-        """Who runs the task.
-
-        Raises:
-            CapabilityError: nobody does: an InfluxDB 1.x without Kapacitor.
-        """
-        return backend_for(self._engine, self.settings, self.task_spec)
+        return Task(self._engine, self._store, self.settings, what, backend, self._clock)
 
     def write(self, points: Iterable[Point]) -> int:
-        """Write raw points. Returns their number."""
-        return self._engine.write(self.settings.raw_bucket, points)
+        """Write raw points. Windows of the past that hits come into are noted, and put together again by `repair`.
+
+        Returns:
+            Their number.
+        """
+        spec, late = TaskSpec.from_settings(self.settings), set[int]()
+        before = spec.due(self._clock()) - spec.reach
+
+        def noticed() -> Iterator[Point]:
+            for point in points:
+                if point.time < before and point.measurement == spec.source:
+                    late.add(point.time // (60 * NS) * 60 * NS)
+                yield point
+
+        written = self._engine.write(self.settings.raw_bucket, noticed())
+        note_touched(self._store, spec.raw_bucket, spec.source, late)
+        return written
 
     def close(self) -> None:
         """Let go of connections and locks."""
         self._engine.close()
+        self._store.close()
 
     def __enter__(self) -> Self:
         return self

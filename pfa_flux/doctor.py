@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pfa_flux.analytics import Analytics, connect
-from pfa_flux.engines.base import Engine
 from pfa_flux.engines.embedded import Embedded
 from pfa_flux.errors import AccessDeniedError, CapabilityError, PfaFluxError, UnreachableError
 from pfa_flux.settings import Settings
-from pfa_flux.tasks.backends.base import Installed
-from pfa_flux.tasks.install import installed_task
-from pfa_flux.tasks.rollup import newest_hit
+from pfa_flux.tasks.backends.runner import Runner
+from pfa_flux.tasks.rollup import newest_raw
+from pfa_flux.tasks.spec import TaskSpec
+from pfa_flux.tasks.task import Task
 from pfa_flux.times import NS, format_duration, format_instant
 
 _RECENT = 30 * 86400 * NS
@@ -119,7 +119,7 @@ def _influxql(analytics: Analytics, _now: int) -> list[Check]:
 
 
 def _read_raw(analytics: Analytics, now: int) -> list[Check]:
-    newest = newest_hit(analytics.engine, analytics.task_spec, now - _RECENT, now)
+    newest = newest_raw(analytics.engine, TaskSpec.from_settings(analytics.settings), now - _RECENT, now)
     allowed = [] if isinstance(analytics.engine, Embedded) else [Check("read raw", "ok", "allowed")]
     if newest is None:
         advice = "Is the pixel on the pages, and does it write to this bucket?"
@@ -138,36 +138,28 @@ def _write_rollup(analytics: Analytics, _now: int) -> list[Check]:
     return [Check("write rollup", "ok", "allowed")]
 
 
-def _task(analytics: Analytics, now: int) -> list[Check]:
-    try:
-        task = installed_task(analytics.task_backend(), analytics.task_spec)
-    except CapabilityError as error:
-        return [Check("task", "warning", error.message, error.hint)]
-    if task is None:
-        return [Check("task", "failed", "not installed", "Run pfa-flux install-task.")]
-    if not task.active:
-        return [Check("task", "failed", f"{task.id} is disabled", "Run pfa-flux install-task.")]
-    current = task.text == analytics.task_backend().text()
-    installed = (
-        Check("task", "ok", f"{analytics.task_spec.name} ({task.id})")
-        if current
-        else Check("task", "warning", f"{task.id} differs from the settings", "Run pfa-flux install-task.")
-    )
-    return [installed, _last_run(analytics.engine, task)]
+def _task(analytics: Analytics, _now: int) -> list[Check]:
+    task = analytics.task()
+    planned = task.plan()
+    if planned.state == "create":
+        return [Check("task", "failed", "not installed", planned.advice)]
+    checks = [
+        Check("task", "ok", f"{planned.task} ({planned.ids[0]}), run by {planned.backend}")
+        if not planned.differs
+        else Check("task", "warning" if planned.state == "change" else "failed", planned.words, planned.advice)
+    ]
+    return [*checks, _last_run(task)] if planned.state in {"change", "up to date"} else checks
 
 
-def _last_run(engine: Engine, task: Installed) -> Check:
-    if task.last_error:
-        return Check(
-            "last run",
-            "failed",
-            f"{task.last_run}: {task.last_error}",
-            "Mend what it says; the next run makes up for it.",
-        )
-    if task.last_run:
-        return Check("last run", "ok", task.last_run)
-    if isinstance(engine, Embedded):
-        return Check("last run", "warning", "none yet", "Run pfa-flux task run, from cron every 15 minutes.")
+def _last_run(task: Task) -> Check:
+    found = task.installed()
+    if found.last_error:
+        advice = "Mend what it says, then run pfa-flux task backfill."
+        return Check("last run", "failed", f"{found.last_run}: {found.last_error}", advice)
+    if found.last_run:
+        return Check("last run", "ok", found.last_run)
+    if isinstance(task.backend, Runner):
+        return Check("last run", "warning", "none yet", task.backend.advice)
     return Check("last run", "ok", "none on schedule yet: the first is due within 16 minutes")
 
 

@@ -11,6 +11,7 @@ PfaFluxError
 ├── BucketNotFoundError        a bucket (or database and retention policy) does not exist
 ├── CapabilityError            the engine cannot do what is asked, by its kind, version or configuration
 ├── QueryError                 the server refused or broke off a query or a write
+├── BusyError                  the server is too busy just now, and says so (429, 503)
 ├── TaskError                  a task could not be installed, run or proved
 └── StoreError                 the embedded store cannot be opened, locked, read or written
 """
@@ -73,6 +74,18 @@ class CapabilityError(PfaFluxError):
 
 class QueryError(PfaFluxError):
     """The server refused a query or a write, or broke off in the middle."""
+
+
+class BusyError(PfaFluxError):
+    """The server is too busy just now.
+
+    Attributes:
+        retry_after: seconds that it asks to wait, 0 where it does not say.
+    """
+
+    def __init__(self, message: str, hint: str = "", retry_after: float = 0.0) -> None:
+        super().__init__(message, hint)
+        self.retry_after = retry_after
 
 
 class TaskError(PfaFluxError):

@@ -82,6 +82,16 @@ def any_of(column: str, values: Sequence[str]) -> Expression:
     return Expression("(" + " or ".join(f'r["{_escaped(column)}"] == {literal(v)}' for v in values) + ")")
 
 
+def none_of(column: str, values: Sequence[str]) -> Expression:
+    """Condition that a tag is none of the values; a row without the tag passes.
+
+    `!=` alone counts rows without the tag where it is pushed down to storage and drops them where it is not.
+    """
+    name = f'r["{_escaped(column)}"]'
+    others = " and ".join(f"{name} != {literal(value)}" for value in values)
+    return Expression(f"(not exists {name} or ({others}))" if values else "true")
+
+
 def predicate(*conditions: Expression) -> Expression:
     """Predicate function of all conditions, `(r) => true` without any."""
     return Expression("(r) => " + (" and ".join(conditions) or "true"))

@@ -38,6 +38,11 @@ def identifier(text: str) -> str:
     return f'"{_escaped(text, chr(34))}"'
 
 
+def none_of(column: str, values: Sequence[str]) -> list[str]:
+    """Conditions that a tag is none of the values; InfluxQL compares a missing tag as '', so such rows pass."""
+    return [f"{identifier(column)} != {string(value)}" for value in values]
+
+
 def any_of(column: str, values: Sequence[str]) -> str:
     """Condition that a tag is one of the values; an empty value means the tag is missing."""
     return "(" + " OR ".join(f"{identifier(column)} = {string(value)}" for value in values) + ")"

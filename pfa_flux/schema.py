@@ -8,16 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-WINDOW_SECONDS = 15 * 60
-"""Width of a downsampled window, in seconds. Windows are [t, t + 15 min), aligned to the epoch."""
-
-ROLLUP_TAGS = ("domain", "page", "scheme")
-"""Tags of a downsampled row, in the order in which they must be grouped and written.
-
-InfluxDB 2 stores tags in the order of the group key: another order makes a second series with an equal key,
-and sums double.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Schema:
@@ -31,7 +21,10 @@ class Schema:
         excluded_actions: values of the tag `action` that are not a load. A row without `action` is a load.
         rollup_hits_measurement: hits of 15 minutes, tags domain, page, scheme, labelled by the window's end.
         rollup_hits_field: their integer sum.
-        task_name: name of the task that downsamples.
+        rollup_loads_measurement: page loads of 15 minutes, tags domain, page, labelled by the window's end.
+        rollup_loads_field: their integer count.
+        task_name: name of the task that downsamples hits.
+        loads_task_name: name of the one that downsamples page loads.
     """
 
     hits_measurement: str = "pf_analytics_test_pixel"
@@ -41,7 +34,10 @@ class Schema:
     excluded_actions: tuple[str, ...] = ('"ready"',)
     rollup_hits_measurement: str = "pf_analytics_pixel"
     rollup_hits_field: str = "hitcount"
+    rollup_loads_measurement: str = "pf_analytics_loads"
+    rollup_loads_field: str = "loadcount"
     task_name: str = "downsample_hitcounter"
+    loads_task_name: str = "downsample_loadcounter"
 
 
 def network_of(domain: str) -> str:

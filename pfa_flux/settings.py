@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pfa_flux.errors import SettingsError
+from pfa_flux.errors import InvalidValueError, SettingsError
 from pfa_flux.schema import Schema
+from pfa_flux.times import parse_duration
 
 _PREFIX = "PFA_FLUX_"
 _FILE_NAME = "pfa-flux.toml"
@@ -54,6 +55,28 @@ def _default_data_dir() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """How the tasks downsample.
+
+    Attributes:
+        every: width of a window in seconds, whole minutes.
+        offset: seconds after a window's end at which it is put together, less than a window.
+        lookback: windows that each run recomputes, so that late rows are taken up; at least 1.
+        tags: tags that are kept; page loads are without `scheme`.
+        backend: who runs the tasks: auto, influxdb, kapacitor, or runner: `pfa-flux task run --due`.
+    """
+
+    every: int = 900
+    offset: int = 60
+    lookback: int = 2
+    tags: tuple[str, ...] = ("domain", "page", "scheme")
+    backend: str = "auto"
+
+
+BACKENDS = ("auto", "influxdb", "kapacitor", "runner")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that can be set.
 
@@ -69,6 +92,7 @@ class Settings:
         timeout: seconds to wait for an answer.
         sites: domains of each site, across networks.
         schema: names of measurements and fields.
+        task: how the tasks downsample.
         warnings: what is worth a word to the user, for example a token file that others can read.
     """
 
@@ -83,6 +107,7 @@ class Settings:
     timeout: int = 30
     sites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     schema: Schema = field(default_factory=Schema)
+    task: TaskSettings = field(default_factory=TaskSettings)
     warnings: tuple[str, ...] = ()
 
     def domains_of(self, site: str) -> tuple[str, ...]:
@@ -113,7 +138,7 @@ _TEXT_KEYS = (
 )
 KEYS = (*_TEXT_KEYS, "timeout")
 """What can stand at the top level of the file, and in the environment."""
-_TABLES = ("sites", "schema")
+_TABLES = ("sites", "schema", "task")
 
 
 def load(
@@ -154,6 +179,7 @@ def load(
         **merged,
         sites=_sites(document.get("sites", {}), path),
         schema=_schema(document.get("schema", {}), path),
+        task=_task(document.get("task", {}), path),
         warnings=tuple(warnings),
     )
     _check(settings)
@@ -283,6 +309,55 @@ def _schema(table: object, path: Path | None) -> Schema:
                 "Write a non-empty string without a leading underscore.",
             )
     return Schema(**values)
+
+
+def _task(table: object, path: Path | None) -> TaskSettings:
+    allowed = [f.name for f in fields(TaskSettings)]
+    if not isinstance(table, dict):
+        raise SettingsError(f"{path}: task is not a table", f"Write [task] and under it any of: {', '.join(allowed)}.")
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        where = f"{path}: [task] {key}"
+        if key not in allowed:
+            raise SettingsError(f"{path}: [task] has an unknown key {key!r}", f"Allowed are: {', '.join(allowed)}.")
+        if key in {"every", "offset"}:
+            values[key] = 0 if key == "offset" and value == "0s" else _duration(value, where)
+        elif key == "lookback":
+            values[key] = _positive_int(value, key, f"{path}: [task]")
+        elif key == "tags":
+            values[key] = _strings(value, where)
+        elif value in BACKENDS:
+            values[key] = value
+        else:
+            raise SettingsError(f"{where} is {value!r}", f"Allowed are: {', '.join(BACKENDS)}.")
+    task = TaskSettings(**values)
+    _check_task(task, f"{path}: [task]")
+    return task
+
+
+def _check_task(task: TaskSettings, where: str) -> None:
+    if task.every % 60 or task.every > 86400:
+        raise SettingsError(f"{where} every is not whole minutes up to a day", 'Write for example every = "15m".')
+    if task.offset >= task.every:
+        raise SettingsError(f"{where} offset is not less than every", 'Write for example offset = "1m".')
+    for tag in task.tags:
+        if tag in {"sess", "time", "type"} or tag.startswith("_") or not tag.isprintable():
+            raise SettingsError(
+                f"{where} tags has {tag!r}, which cannot be kept",
+                "Leave out sess (it would keep a series for each writer), type, time and names with an underscore "
+                "in front.",
+            )
+    if "domain" not in task.tags:
+        raise SettingsError(f"{where} tags is without domain", 'Write tags = ["domain", "page", "scheme"].')
+
+
+def _duration(value: object, where: str) -> int:
+    if not isinstance(value, str):
+        raise SettingsError(f"{where} is {value!r}, not a duration", 'Write for example "15m".')
+    try:
+        return parse_duration(value)
+    except InvalidValueError as error:
+        raise SettingsError(f"{where}: {error.message}", error.hint) from error
 
 
 def _strings(value: object, where: str) -> tuple[str, ...]:

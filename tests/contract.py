@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
+
 from pfa_flux import Analytics, Point, settings
 from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace
@@ -48,12 +50,34 @@ ENGINES_ONCE = tuple({(t.engine, t.flux): t for t in reversed(TARGETS) if not t.
 """One target for each engine, for what has nothing to do with dialects."""
 
 
+TASKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "influxdb-2.7": ("influxdb-2.7", {}),
+    "influxdb-2.9": ("influxdb-2.9", {}),
+    "kapacitor": ("kapacitor", {}),
+    "influxdb-1.8 runner": ("influxdb-1.8", {}),
+    "influxdb-1.8 flux off runner": ("influxdb-1.8", {"flux": False}),
+    "influxdb-2.7 runner": ("influxdb-2.7", {"backend": "runner"}),
+    "embedded": ("embedded", {}),
+}
+"""Everybody who runs tasks, by a name: the engine, and how it is."""
+
+every_backend = pytest.mark.parametrize("runs", TASKS)
+server_backends = pytest.mark.parametrize("runs", ["influxdb-2.7", "influxdb-2.9", "kapacitor"])
+
+
+def task_workspace(runs: str, make_workspace: MakeWorkspace) -> Workspace:
+    """Fresh buckets where tasks are run as `TASKS` says."""
+    engine, how = TASKS[runs]
+    return make_workspace(engine, **how)
+
+
 @contextmanager
 def analytics(workspace: Workspace, now: int, **schema: Any) -> Iterator[Analytics]:
     """The library on a workspace, with a clock that stands still and a task name of the workspace's own."""
     own = settings.load(workspace.settings(), environ={})
-    names = {"task_name": workspace.task_name, **schema}
-    with Analytics(replace(own, schema=replace(own.schema, **names)), clock=lambda: now) as made:
+    names = {"task_name": workspace.task_name, "loads_task_name": f"{workspace.task_name}_loads", **schema}
+    task = replace(own.task, backend=workspace.backend)
+    with Analytics(replace(own, schema=replace(own.schema, **names), task=task), clock=lambda: now) as made:
         yield made
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pfa_flux import Analytics
 from pfa_flux.flux import instant, literal
+from tests.engines import Workspace
 
 _SIDE = """
 {name} = from(bucket: {bucket})
@@ -37,4 +39,23 @@ def delta_query(bucket: str, domain: str, start: int, stop: int) -> str:
 {hits}{loads}
 join(tables: {{js: js, hc: hc}}, on: ["_time"])
   |> map(fn: (r) => ({{_value: r._value_hc - r._value_js}}))
+"""
+
+
+def downsampling_task(made: Analytics, workspace: Workspace) -> str:
+    """A task of the original's form: unaligned range, every tag but `sess` and `type` kept, labels by window end."""
+    origin = ""
+    if made.engine.capabilities.tasks == "kapacitor":
+        origin = f', host: "{workspace.server.url}", token: "secret"'
+    return f"""option task = {{name: {literal(workspace.task_name)}, every: 15m, offset: 1m, concurrency: 1}}
+
+out_bucket = {literal(workspace.rollup)}
+sourcedata = from(bucket: {literal(workspace.raw)}{origin})
+  |> range(start: -task.every)
+  |> filter(fn: (r) => r._measurement == "pf_analytics_test_pixel")
+  |> drop(columns: ["sess"])
+  |> aggregateWindow(every: 15m, fn: sum)
+  |> map(fn: (r) => ({{r with _field: "hitcount", _measurement: "pf_analytics_pixel"}}))
+  |> drop(columns: ["_start", "_stop", "type"])
+  |> to(bucket: out_bucket{origin})
 """

@@ -72,7 +72,7 @@ def test_a_server_says_what_it_is_and_can_do(
 def test_the_embedded_engine_needs_no_asking(tmp_path: Path) -> None:
     with connect(data_dir=str(tmp_path / "data"), url="") as made:
         assert made.engine.capabilities.engine == "embedded"
-        assert made.engine.capabilities.tasks == "embedded"
+        assert made.engine.capabilities.tasks == ""
     assert not (tmp_path / "data").exists()
 
 

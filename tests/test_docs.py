@@ -13,6 +13,7 @@ import pytest
 
 from pfa_flux import settings
 from pfa_flux.schema import Schema
+from pfa_flux.settings import TaskSettings
 from tests.cli import pfa_flux
 
 ROOT = Path(__file__).parents[1]
@@ -70,7 +71,9 @@ def test_every_setting_is_documented_and_its_example_loads(tmp_path: Path) -> No
     (example,) = re.findall(r"^```toml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     document = tomllib.loads(example)
     assert set(document["schema"]) == {each.name for each in fields(Schema)}
-    assert settings.load({}, environ={}, config=_without_token(example, tmp_path)).schema == Schema()
+    assert set(document["task"]) == {each.name for each in fields(TaskSettings)}
+    loaded = settings.load({}, environ={}, config=_without_token(example, tmp_path))
+    assert (loaded.schema, loaded.task) == (Schema(), TaskSettings())
 
 
 def _without_token(example: str, tmp_path: Path) -> Path:

@@ -38,11 +38,11 @@ def test_all_is_well_after_install_task(engine: str, make_workspace: MakeWorkspa
     workspace, now = make_workspace(engine), time.time_ns()
     fill(workspace, now, [hit(now - HOUR)])
     with analytics(workspace, now) as made:
-        made.install_task()
+        made.task().install()
         checks = look(of(workspace))
         assert [(name, check.status) for name, check in checks.items()] == [(name, "ok") for name in ALL_WITH_TASK]
         assert "(1h ago)" in checks["newest hit"].found
-        backend = made.task_backend()
+        backend = made.task().backend
         backend.remove(backend.find()[0])
 
 
@@ -50,8 +50,8 @@ def test_embedded_all_is_well_after_a_run(make_workspace: MakeWorkspace) -> None
     workspace, now = make_workspace("embedded"), time.time_ns()
     fill(workspace, now, [hit(now - HOUR)])
     with analytics(workspace, now) as made:
-        made.install_task()
-        made.run_task()
+        made.task().install()
+        made.task().run()
     checks = look(of(workspace))
     assert {name: check.status for name, check in checks.items()} == dict.fromkeys(
         ("engine", "newest hit", "task", "last run"), "ok"
@@ -83,8 +83,12 @@ def test_flux_that_is_off_and_tasks_that_nobody_runs(make_workspace: MakeWorkspa
     assert (checks["flux"].status, checks["flux"].found) == ("warning", "off or absent")
     assert "flux-enabled = true" in checks["flux"].advice
     assert "less than a minute ago" in checks["newest hit"].found
-    assert checks["task"].status == "warning"
-    assert "PFA_FLUX_KAPACITOR_URL" in checks["task"].advice
+    assert (checks["task"].status, checks["task"].found) == ("failed", "not installed")
+    with analytics(workspace, now) as made:
+        made.task().install()
+        checks = look(of(workspace))
+        assert checks["task"].status == "ok"
+        assert checks["last run"].status == "ok"
 
 
 def test_a_bucket_that_influxql_cannot_reach_needs_a_dbrp_mapping(make_workspace: MakeWorkspace) -> None:
@@ -118,12 +122,12 @@ def test_a_bucket_that_influxql_cannot_reach_needs_a_dbrp_mapping(make_workspace
 def test_a_task_that_is_disabled_or_differs(make_workspace: MakeWorkspace) -> None:
     workspace, now = make_workspace("influxdb-2.7"), time.time_ns()
     with analytics(workspace, now) as made:
-        made.install_task()
-        backend = made.task_backend()
+        made.task().install()
+        backend = made.task().backend
         (task,) = backend.find()
         backend.update(task, task.text + "\n// changed\n", active=True)
         check = look(of(workspace))["task"]
-        assert (check.status, "differs" in check.found) == ("warning", True)
+        assert (check.status, check.found) == ("warning", "the installed task was altered since pfa-flux made it")
         backend.update(task, task.text, active=False)
         check = look(of(workspace))["task"]
         assert (check.status, "disabled" in check.found) == ("failed", True)

@@ -12,9 +12,9 @@ FILES = (
     "tasks/downsample_hitcounter.flux",
     "queries/blocked_ratio.join.flux",
     "queries/blocked_ratio.union.flux",
-    "queries/hits_by_window.raw.flux",
-    "queries/hits_by_window.rollup.flux",
-    "queries/newest_hit.flux",
+    "queries/windows.raw.flux",
+    "queries/windows.rollup.flux",
+    "queries/edge.flux",
 )
 
 TEXT = """// about

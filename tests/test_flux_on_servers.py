@@ -61,13 +61,13 @@ def test_the_files_of_single_sides_run_as_they_stand(engine: str, make_workspace
     workspace = make_workspace(engine)
     fill(workspace, T0, POINTS)
     span = (workspace.raw, format_instant(T0), format_instant(T0 + DAY))
-    rows = workspace.client.flux(pasted("queries/hits_by_window.raw.flux", *span))
+    rows = workspace.client.flux(pasted("queries/windows.raw.flux", *span))
     found = sorted((row["domain"], from_datetime(row["_time"]), row["_value"]) for row in rows)
     assert found == [("b.example", T0 + 900 * NS, 1), ("example.com", T0 + 900 * NS, 9)]
-    (newest,) = workspace.client.flux(pasted("queries/newest_hit.flux", *span))
+    (newest,) = workspace.client.flux(pasted("queries/edge.flux", *span))
     assert from_datetime(newest["_time"]) == T0 + 8 * NS
     workspace.client.write(workspace.rollup, [f"pf_analytics_pixel,domain=a,page=/,scheme=http hitcount=3i {T0 + 1}"])
-    rows = workspace.client.flux(pasted("queries/hits_by_window.rollup.flux", workspace.rollup, *span[1:]))
+    rows = workspace.client.flux(pasted("queries/windows.rollup.flux", workspace.rollup, *span[1:]))
     assert [row["_value"] for row in rows] == [3]
 
 

@@ -9,18 +9,20 @@ from typing import Any
 import pytest
 
 from pfa_flux import AccessDeniedError, Analytics, BucketNotFoundError, CapabilityError, Point, TaskError, settings
-from pfa_flux.tasks.rollup import WINDOW, raw_sums, rollup_sums, window_end
-from tests.contract import analytics, fill
+from pfa_flux.tasks.rollup import raw_sums, rollup_sums
+from tests.contract import analytics, every_backend, fill, server_backends, task_workspace
 from tests.data import hit
 from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace
 
-RUNNERS = ("influxdb-2.7", "influxdb-2.9", "kapacitor", "embedded")
-"""Engines whose tasks somebody runs."""
-
-runners = pytest.mark.parametrize("engine", RUNNERS)
 SECOND = 10**9
-Sums = dict[tuple[int, str, str, str], int]
+WINDOW = 900 * SECOND
+Sums = dict[tuple[int, tuple[str, str, str]], int]
+
+
+def window_end(instant: int) -> int:
+    """End of the last window that is closed at an instant."""
+    return instant // WINDOW * WINDOW
 
 
 def now() -> int:
@@ -32,7 +34,7 @@ def expected(points: list[Point]) -> Sums:
     """Sums per end of window and tags, counted by hand."""
     return dict(
         Counter(
-            (p.time // WINDOW * WINDOW + WINDOW, p.tags["domain"], p.tags["page"], p.tags["scheme"])
+            (p.time // WINDOW * WINDOW + WINDOW, (p.tags["domain"], p.tags["page"], p.tags["scheme"]))
             for p in {(p.time, tuple(sorted(p.tags.items()))): p for p in points}.values()
         )
     )
@@ -65,99 +67,99 @@ def many_hits(stop: int, windows: int) -> list[Point]:
     return [*spread, *edges]
 
 
-@runners
+@every_backend
 def test_installed_and_run_the_sums_equal_the_raw_datas_per_window_and_page(
-    engine: str, make_workspace: MakeWorkspace
+    runs: str, make_workspace: MakeWorkspace
 ) -> None:
-    workspace, at = make_workspace(engine), now()
+    workspace, at = task_workspace(runs, make_workspace), now()
     stop = window_end(at - 60 * SECOND)
     points = many_hits(stop, 2)
     fill(workspace, at, points)
     with analytics(workspace, at) as made:
-        done = made.install_task()
+        done = made.task().install()
         assert done.action == "created"
         assert done.proof is not None
         inside = {key: n for key, n in expected(points).items() if stop - 2 * WINDOW < key[0] <= stop}
         assert done.proof.hits == sum(inside.values())
         assert done.proof.rows == len(inside)
-        rows = {(r["time"], r["domain"], r["page"], r["scheme"]): r["value"] for r in stored(workspace, made)}
+        rows = {(r["time"], (r["domain"], r["page"], r["scheme"])): r["value"] for r in stored(workspace, made)}
         assert rows == inside
         assert all(type(value) is int for value in rows.values())
-        assert rollup_sums(made.engine, made.task_spec, stop - 2 * WINDOW, stop) == inside
-        assert raw_sums(made.engine, made.task_spec, stop - 2 * WINDOW, stop) == inside
+        assert rollup_sums(made.engine, made.task().spec, stop - 2 * WINDOW, stop) == inside
+        assert raw_sums(made.engine, made.task().spec, stop - 2 * WINDOW, stop) == inside
         remove(made)
 
 
-@runners
+@every_backend
 def test_a_second_install_changes_nothing_and_a_second_run_doubles_nothing(
-    engine: str, make_workspace: MakeWorkspace
+    runs: str, make_workspace: MakeWorkspace
 ) -> None:
-    workspace, at = make_workspace(engine), now()
+    workspace, at = task_workspace(runs, make_workspace), now()
     fill(workspace, at, many_hits(window_end(at - 60 * SECOND), 2))
     with analytics(workspace, at) as made:
         stop = window_end(at - 60 * SECOND)
-        windows = (made.engine, made.task_spec, stop - 2 * WINDOW, stop)
-        first = made.install_task()
+        windows = (made.engine, made.task().spec, stop - 2 * WINDOW, stop)
+        first = made.task().install()
         sums = rollup_sums(*windows)
-        before = made.task_backend().find()
-        second = made.install_task()
+        before = made.task().backend.find()
+        second = made.task().install()
         assert (second.action, second.id, second.proof) == ("up to date", first.id, None)
-        assert made.task_backend().find() == before
-        made.run_task()
+        assert made.task().backend.find() == before
+        made.task().run()
         assert rollup_sums(*windows) == sums == raw_sums(*windows)
         remove(made)
 
 
-@runners
-def test_a_late_hit_is_taken_up_by_the_next_run(engine: str, make_workspace: MakeWorkspace) -> None:
-    workspace, at = make_workspace(engine), now()
+@every_backend
+def test_a_late_hit_is_taken_up_by_the_next_run(runs: str, make_workspace: MakeWorkspace) -> None:
+    workspace, at = task_workspace(runs, make_workspace), now()
     stop = window_end(at - 60 * SECOND)
     fill(workspace, at, [hit(stop - WINDOW - SECOND)])
     with analytics(workspace, at) as made:
-        made.install_task()
+        made.task().install()
     fill(workspace, at, [hit(stop - WINDOW - 2 * SECOND)])
     with analytics(workspace, at) as made:
-        made.run_task()
-        assert rollup_sums(made.engine, made.task_spec, stop - 2 * WINDOW, stop) == {
-            (stop - WINDOW, "example.com", "/", "https"): 2
+        made.task().run()
+        assert rollup_sums(made.engine, made.task().spec, stop - 2 * WINDOW, stop) == {
+            (stop - WINDOW, ("example.com", "/", "https")): 2
         }
         remove(made)
 
 
-@runners
-def test_hits_without_a_page_are_downsampled_too(engine: str, make_workspace: MakeWorkspace) -> None:
-    workspace, at = make_workspace(engine), now()
+@every_backend
+def test_hits_without_a_page_are_downsampled_too(runs: str, make_workspace: MakeWorkspace) -> None:
+    workspace, at = task_workspace(runs, make_workspace), now()
     stop = window_end(at - 60 * SECOND)
     fill(workspace, at, [hit(stop - SECOND, page=""), hit(stop - 2 * SECOND), hit(stop - 3 * SECOND, page="")])
     with analytics(workspace, at) as made:
-        made.install_task()
-        assert rollup_sums(made.engine, made.task_spec, stop - 2 * WINDOW, stop) == {
-            (stop, "example.com", "", "https"): 2,
-            (stop, "example.com", "/", "https"): 1,
+        made.task().install()
+        assert rollup_sums(made.engine, made.task().spec, stop - 2 * WINDOW, stop) == {
+            (stop, ("example.com", "", "https")): 2,
+            (stop, ("example.com", "/", "https")): 1,
         }
         remove(made)
 
 
-@runners
-def test_rows_of_the_task_beside_rows_of_a_writer_make_one_series(engine: str, make_workspace: MakeWorkspace) -> None:
+@every_backend
+def test_rows_of_the_task_beside_rows_of_a_writer_make_one_series(runs: str, make_workspace: MakeWorkspace) -> None:
     """Tags in another order than the writer's would make a second series with an equal key, and sums would double."""
-    workspace, at = make_workspace(engine), now()
+    workspace, at = task_workspace(runs, make_workspace), now()
     stop = window_end(at - 60 * SECOND)
     tags = {"domain": "example.com", "page": "/", "scheme": "https"}
     fill(workspace, at, [hit(stop - SECOND), hit(stop - 2 * SECOND)])
     with analytics(workspace, at) as made:
         made.engine.write(made.settings.rollup_bucket, [Point("pf_analytics_pixel", tags, "hitcount", 2, stop)])
-        made.install_task()
+        made.task().install()
         assert [row["value"] for row in stored(workspace, made)] == [2]
-        assert rollup_sums(made.engine, made.task_spec, stop - WINDOW, stop) == {(stop, *tags.values()): 2}
+        assert rollup_sums(made.engine, made.task().spec, stop - WINDOW, stop) == {(stop, tuple(tags.values())): 2}
         remove(made)
 
 
-@pytest.mark.parametrize("engine", ["influxdb-2.7", "influxdb-2.9", "kapacitor"])
+@server_backends
 def test_rows_of_another_task_in_the_same_windows_fail_the_proof_and_what_was_there_is_put_back(
-    engine: str, make_workspace: MakeWorkspace
+    runs: str, make_workspace: MakeWorkspace
 ) -> None:
-    workspace, at = make_workspace(engine), now()
+    workspace, at = task_workspace(runs, make_workspace), now()
     stop = window_end(at - 60 * SECOND)
     fill(workspace, at, [hit(stop - SECOND)])
     with analytics(workspace, at) as made:
@@ -165,20 +167,20 @@ def test_rows_of_another_task_in_the_same_windows_fail_the_proof_and_what_was_th
             workspace.rollup,
             [f"pf_analytics_pixel,domain=example.com,host=h,page=/,scheme=https hitcount=1i {stop}"],
         )
-        with pytest.raises(TaskError, match=r"https://example\.com/: raw 1, downsampled 2"):
-            made.install_task()
-        assert made.task_backend().find() == []
+        with pytest.raises(TaskError, match=r"domain=example\.com page=/ scheme=https: raw 1, downsampled 2"):
+            made.task().install()
+        assert made.task().backend.find() == []
 
 
 @pytest.mark.parametrize("engine", ["influxdb-2.7", "kapacitor"])
 def test_a_changed_spec_updates_the_task_and_keeps_its_id(engine: str, make_workspace: MakeWorkspace) -> None:
     workspace, at = make_workspace(engine), now()
     with analytics(workspace, at) as made:
-        first = made.install_task()
+        first = made.task().install()
     with analytics(workspace, at, rollup_hits_field="views") as made:
-        second = made.install_task()
+        second = made.task().install()
         assert (second.action, second.id) == ("updated", first.id)
-        (task,) = made.task_backend().find()
+        (task,) = made.task().backend.find()
         assert 'field = "views"' in task.text
         remove(made)
 
@@ -187,11 +189,11 @@ def test_a_changed_spec_updates_the_task_and_keeps_its_id(engine: str, make_work
 def test_a_disabled_task_is_enabled_again(engine: str, make_workspace: MakeWorkspace) -> None:
     workspace, at = make_workspace(engine), now()
     with analytics(workspace, at) as made:
-        made.install_task()
-        backend = made.task_backend()
+        made.task().install()
+        backend = made.task().backend
         (task,) = backend.find()
         backend.update(task, task.text, active=False)
-        assert made.install_task().action == "updated"
+        assert made.task().install().action == "updated"
         assert backend.find()[0].active
         remove(made)
 
@@ -200,13 +202,13 @@ def test_a_disabled_task_is_enabled_again(engine: str, make_workspace: MakeWorks
 def test_a_task_of_the_name_that_is_not_ours_is_left_as_it_is(engine: str, make_workspace: MakeWorkspace) -> None:
     workspace, at = make_workspace(engine), now()
     with analytics(workspace, at) as made:
-        made.install_task()
-        backend = made.task_backend()
+        made.task().install()
+        backend = made.task().backend
         (task,) = backend.find()
         foreign = task.text.replace("// Downsamples", "// Sums")
         backend.update(task, foreign, active=True)
-        with pytest.raises(TaskError, match="was not made by pfa-flux"):
-            made.install_task()
+        with pytest.raises(TaskError, match="pfa-flux has not made"):
+            made.task().install()
         assert backend.find()[0].text == foreign
         remove(made)
 
@@ -214,19 +216,19 @@ def test_a_task_of_the_name_that_is_not_ours_is_left_as_it_is(engine: str, make_
 def test_two_tasks_of_the_name_are_refused(make_workspace: MakeWorkspace) -> None:
     workspace = make_workspace("influxdb-2.7")
     with analytics(workspace, now()) as made:
-        made.install_task()
-        made.task_backend().create()
-        with pytest.raises(TaskError, match="there are 2 tasks named"):
-            made.install_task()
+        made.task().install()
+        made.task().backend.create()
+        with pytest.raises(TaskError, match="there are 2 tasks of the name"):
+            made.task().install()
         remove(made)
 
 
-@pytest.mark.parametrize("engine", ["influxdb-2.7", "influxdb-2.9", "kapacitor"])
-def test_a_missing_target_bucket_is_made_and_said(engine: str, make_workspace: MakeWorkspace) -> None:
-    workspace = make_workspace(engine)
+@server_backends
+def test_a_missing_target_bucket_is_made_and_said(runs: str, make_workspace: MakeWorkspace) -> None:
+    workspace = task_workspace(runs, make_workspace)
     workspace.client.drop_bucket(workspace.rollup)
     with analytics(workspace, now()) as made:
-        assert made.install_task().made_bucket
+        assert made.task().install().made_bucket
         assert workspace.rollup in workspace.client.buckets()
         remove(made)
 
@@ -237,8 +239,8 @@ def test_a_missing_raw_bucket_is_an_error_and_nothing_is_installed(engine: str, 
     workspace.client.drop_bucket(workspace.raw)
     with analytics(workspace, now()) as made:
         with pytest.raises(BucketNotFoundError, match="raw bucket"):
-            made.install_task()
-        assert made.task_backend().find() == []
+            made.task().install()
+        assert made.task().backend.find() == []
 
 
 def test_a_token_without_the_right_to_make_tasks_is_told(make_workspace: MakeWorkspace) -> None:
@@ -246,16 +248,14 @@ def test_a_token_without_the_right_to_make_tasks_is_told(make_workspace: MakeWor
     token = workspace.server.limited_token(read=(workspace.raw,), write=(workspace.rollup,))
     own = {**workspace.settings(), "token": token}
     with Analytics(settings.load(own, environ={})) as made, pytest.raises(AccessDeniedError):
-        made.install_task()
+        made.task().install()
 
 
-@pytest.mark.parametrize("flux", [True, False])
-def test_on_a_bare_1_8_it_is_told_what_to_do(flux: bool, make_workspace: MakeWorkspace) -> None:
-    workspace = make_workspace("influxdb-1.8", flux=flux)
-    with analytics(workspace, now()) as made:
-        with pytest.raises(CapabilityError, match=r"InfluxDB 1\.8\.10 runs no tasks by itself") as caught:
-            made.install_task()
-        assert "PFA_FLUX_KAPACITOR_URL" in caught.value.hint
+def test_a_backend_that_is_not_there_is_told_what_to_do(make_workspace: MakeWorkspace) -> None:
+    with analytics(make_workspace("influxdb-1.8"), now()) as made:
+        with pytest.raises(CapabilityError, match="tasks cannot be run by kapacitor here") as caught:
+            made.task(backend="kapacitor")
+        assert "--backend runner" in caught.value.hint
 
 
 def test_kapacitor_works_with_a_user_and_password_and_never_shows_them(make_workspace: MakeWorkspace) -> None:
@@ -263,13 +263,14 @@ def test_kapacitor_works_with_a_user_and_password_and_never_shows_them(make_work
     stop = window_end(at - 60 * SECOND)
     fill(workspace, at, [hit(stop - SECOND)])
     with analytics(workspace, at) as made:
-        done = made.install_task()
+        done = made.task().install()
         assert done.proof is not None
         assert done.proof.hits == 1
-        backend = made.task_backend()
+        backend = made.task().backend
         assert workspace.server.token in backend.text()
-        assert workspace.server.token not in backend.shown()
-        assert 'token: "***"' in backend.shown()
+        shown = backend.masked(backend.text())
+        assert workspace.server.token not in shown
+        assert 'token: "***"' in shown
         remove(made)
 
 
@@ -279,13 +280,13 @@ def test_embedded_a_run_takes_up_every_window_since_the_oldest_hit(make_workspac
     points = many_hits(stop, 300)
     fill(workspace, at, points)
     with analytics(workspace, at) as made:
-        made.install_task()
-        start, end = made.run_task()
-        assert (start, end) == (stop - 301 * WINDOW, stop)
+        made.task().install()
+        start, end = stop - 301 * WINDOW, stop
+        assert made.task().run() == [(start, end)]
         closed = {key: n for key, n in expected(points).items() if key[0] <= stop}
-        assert rollup_sums(made.engine, made.task_spec, start, end) == closed
+        assert rollup_sums(made.engine, made.task().spec, start, end) == closed
         # The next run begins at the last, less the lookback.
-        assert made.run_task() == (stop - 2 * WINDOW, stop)
+        assert made.task().run() == [(stop - 2 * WINDOW, stop)]
 
 
 def test_a_task_that_is_not_installed_cannot_be_run(make_workspace: MakeWorkspace) -> None:
@@ -293,10 +294,10 @@ def test_a_task_that_is_not_installed_cannot_be_run(make_workspace: MakeWorkspac
         analytics(make_workspace("embedded"), now()) as made,
         pytest.raises(TaskError, match="not installed"),
     ):
-        made.run_task()
+        made.task().run()
 
 
 def remove(made: Analytics) -> None:
-    backend = made.task_backend()
+    backend = made.task().backend
     for task in backend.find():
         backend.remove(task)

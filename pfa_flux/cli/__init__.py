@@ -10,7 +10,7 @@ import typer
 from pfa_flux.cli import demo, doctor, ratio, task
 from pfa_flux.errors import AccessDeniedError, InvalidValueError, PfaFluxError, UnreachableError
 
-DONE, FAILED, USAGE, NO_DATA, UNREACHABLE = 0, 1, 2, 3, 4
+DONE, FAILED, USAGE, NO_DATA, UNREACHABLE, TO_DO = 0, 1, 2, 3, 4, 5
 
 app = typer.Typer(
     name="pfa-flux",

@@ -84,7 +84,12 @@ def text(value: str) -> str:
     """Text from data as it may go to a terminal: markup and control characters, which anyone can send, do nothing."""
     from rich.markup import escape
 
-    return escape("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in value))
+    return escape(plain(value))
+
+
+def plain(value: str) -> str:
+    """Text without control characters."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in value)
 
 
 def percent(ratio: float | None) -> str:

@@ -2,14 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import enum
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pfa_flux.cli.options import note, with_settings
 from pfa_flux.settings import Settings
 
+if TYPE_CHECKING:
+    from pfa_flux.tasks.ledger import Ledger
+    from pfa_flux.tasks.recompute import Progress, Report
+    from pfa_flux.tasks.spans import Span
+    from pfa_flux.tasks.task import Task
+    from pfa_flux.tasks.verify import Verification
+
+TO_DO = 5
 app = typer.Typer(help="The downsampling task.", no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+class Format(enum.StrEnum):
+    """How the answer is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class Runs(enum.StrEnum):
+    """Who runs the task."""
+
+    AUTO = "auto"
+    INFLUXDB = "influxdb"
+    KAPACITOR = "kapacitor"
+    RUNNER = "runner"
+
+
+Js = Annotated[bool, typer.Option("--js", help="The task of the JavaScript analytics' page loads.")]
+Backend = Annotated[Runs, typer.Option(help="Who runs the task.")]
+Form = Annotated[Format, typer.Option("--format", help="How to write the answer.")]
+Start = Annotated[str, typer.Option(help="RFC 3339 with an offset, or a duration back from now.")]
+Stop = Annotated[str | None, typer.Option(help="The same.", show_default="now")]
+
+
+@contextmanager
+def _task(settings: Settings, js: bool, backend: Runs) -> Iterator[Task]:
+    from pfa_flux import connect
+
+    with connect(settings) as analytics:
+        yield analytics.task("loads" if js else "hits", backend=backend.value)
+
+
+def _span(start: str, stop: str | None) -> tuple[int, int | None]:
+    import time
+
+    from pfa_flux.errors import InvalidValueError
+    from pfa_flux.times import parse_instant
+
+    now = time.time_ns()
+    low, high = parse_instant(start, now), parse_instant(stop, now) if stop is not None else None
+    if low >= (now if high is None else high):
+        raise InvalidValueError("start is not before stop", "Give a --start that lies before --stop.")
+    return low, high
 
 
 @with_settings
@@ -18,49 +76,443 @@ def install_task(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be installed, and change nothing.")
     ] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Take over a task of the name that pfa-flux has not made.")
+    ] = False,
+    js: Js = False,
+    backend: Backend = Runs.AUTO,
     settings: Settings,
     quiet: bool,
 ) -> None:
     """Install the 15-minute downsampling task, and prove it with a run. A second call changes nothing."""
-    from pfa_flux import connect
-    from pfa_flux.times import format_instant
+    from pfa_flux.tasks.backends.runner import Runner
 
-    with connect(settings) as analytics:
+    with _task(settings, js, backend) as task:
         if dry_run:
-            typer.echo(analytics.task_backend().shown(), nl=False)
+            typer.echo(task.backend.masked(task.backend.text()).rstrip("\n"))
             return
-        done = analytics.install_task()
-        name = analytics.task_spec.name
+        done = task.install(adopt=adopt)
+        name, advice = task.spec.name, task.backend.advice if isinstance(task.backend, Runner) else ""
     if done.made_bucket and not quiet:
         note(f"made the bucket {settings.rollup_bucket}")
     typer.echo(f"{name} ({done.id}): {done.action}")
-    if done.proof is None or quiet:
+    if quiet or done.proof is None:
         return
-    span = f"{format_instant(done.proof.start)} to {format_instant(done.proof.stop)}"
+    span = _words((done.proof.start, done.proof.stop))
     if done.proof.hits:
-        note(f"proved: {done.proof.hits} hits from {span} are {done.proof.rows} rows, equal to the raw data")
+        what = "page loads" if js else "hits"
+        note(f"proved: {done.proof.hits} {what} from {span} are {done.proof.rows} rows, equal to the raw data")
     else:
-        note(f"proved: a run for {span} ended well; there are no hits in it to compare")
+        note(f"proved: a run for {span} ended well; there is nothing in it to compare")
+    if advice:
+        note(advice)
+
+
+@app.command()
+@with_settings
+def plan(
+    *, js: Js = False, backend: Backend = Runs.AUTO, format_: Form = Format.TABLE, settings: Settings, quiet: bool
+) -> None:
+    """Show what install-task would change. Exit code 5 if anything."""
+    with _task(settings, js, backend) as task:
+        found = task.plan()
+    if format_ is Format.JSON:
+        _print_json({**asdict(found), "differs": found.differs})
+    else:
+        _pairs(
+            {
+                "task": found.task + (f" ({', '.join(found.ids)})" if found.ids else ""),
+                "run by": found.backend,
+                "state": f"{found.state}: {found.words}",
+                "to do": found.advice or "nothing",
+            }
+        )
+        _print_diff(found.diff)
+    _end(found.differs)
+
+
+@app.command()
+@with_settings
+def status(
+    *,
+    start: Start = "30d",
+    js: Js = False,
+    backend: Backend = Runs.AUTO,
+    format_: Form = Format.TABLE,
+    settings: Settings,
+    quiet: bool,
+) -> None:
+    """Say whether the downsampled data is complete and, if not, since when and why. Exit code 5 if not."""
+    from pfa_flux.times import format_instant
+
+    with _task(settings, js, backend) as task:
+        found = task.status(_span(start, None)[0])
+    newest = format_instant(found.ledger.newest) if found.ledger.newest is not None else None
+    if format_ is Format.JSON:
+        _print_json(
+            {
+                "task": found.task,
+                "id": found.id or None,
+                "backend": found.backend,
+                "plan": found.plan.state,
+                "complete": found.complete,
+                "summary": found.summary,
+                "advice": found.advice,
+                "newest": newest,
+                "due": format_instant(found.due),
+                "last_run": found.last_run or None,
+                "last_error": found.last_error or None,
+                "clock_skew": found.skew,
+                **_ledger_json(found.ledger),
+            }
+        )
+    else:
+        _pairs(
+            {
+                "status": found.summary,
+                "to do": found.advice or "nothing",
+                "task": f"{found.task}{f' ({found.id})' if found.id else ''}, run by {found.backend}",
+                "newest window": newest or "none",
+                "newest due": format_instant(found.due),
+                "last run": found.last_run or "none known",
+                "last error": found.last_error or "none",
+            }
+        )
+    _end(not found.complete)
+
+
+@app.command()
+@with_settings
+def runs(
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many, the newest first.")] = 20,
+    js: Js = False,
+    backend: Backend = Runs.AUTO,
+    format_: Form = Format.TABLE,
+    settings: Settings,
+    quiet: bool,
+) -> None:
+    """List the runs that are remembered: of InfluxDB those of 72 hours."""
+    with _task(settings, js, backend) as task:
+        found = task.runs(limit)
+    if format_ is Format.JSON:
+        _print_json([asdict(run) for run in found])
+        return
+    _table(
+        ("windows up to", "status", "started", "ended", "id", "error"),
+        [(run.scheduled_for, run.status, run.started, run.finished, run.id, run.error) for run in found],
+    )
+    if not found and not quiet:
+        note("no run is remembered; the windows themselves tell what is there: pfa-flux task status")
+
+
+@app.command()
+@with_settings
+def logs(
+    *,
+    run: Annotated[str, typer.Option(help="Only of this run, by its id.", show_default=False)] = "",
+    js: Js = False,
+    backend: Backend = Runs.AUTO,
+    settings: Settings,
+    quiet: bool,
+) -> None:
+    """Show the log of the runs that are remembered."""
+    from pfa_flux.cli.render import plain
+
+    with _task(settings, js, backend) as task:
+        for line in task.logs(run):
+            typer.echo(plain(line))
 
 
 @app.command("run")
 @with_settings
-def run(*, settings: Settings, quiet: bool) -> None:
-    """Downsample now: embedded, all windows that are due; on a server, the last closed ones."""
-    from pfa_flux import connect
+def run_now(
+    *,
+    due: Annotated[bool, typer.Option("--due", help="As the runner: every window that is due.")] = False,
+    js: Js = False,
+    backend: Backend = Runs.AUTO,
+    settings: Settings,
+    quiet: bool,
+) -> None:
+    """Run now: of a server's task the last closed windows, of the runner every window that is due."""
+    with _task(settings, js, backend) as task:
+        spans = task.run_due() if due else task.run()
+    if not quiet:
+        note("\n".join(f"downsampled {_words(span)}" for span in spans) or "nothing is due")
+
+
+@app.command()
+@with_settings
+def disable(*, js: Js = False, backend: Backend = Runs.AUTO, settings: Settings, quiet: bool) -> None:
+    """Let the task rest. It keeps its id and history."""
+    with _task(settings, js, backend) as task:
+        task.disable()
+        typer.echo(f"{task.spec.name}: disabled")
+
+
+@app.command()
+@with_settings
+def enable(*, js: Js = False, backend: Backend = Runs.AUTO, settings: Settings, quiet: bool) -> None:
+    """Let the task run again."""
+    with _task(settings, js, backend) as task:
+        task.enable()
+        typer.echo(f"{task.spec.name}: enabled")
+    if not quiet:
+        note("what it has missed, pfa-flux task gaps shows and pfa-flux task backfill fills")
+
+
+@app.command()
+@with_settings
+def remove(
+    *,
+    id_: Annotated[str, typer.Option("--id", help="Which, where there are several of the name.")] = "",
+    js: Js = False,
+    backend: Backend = Runs.AUTO,
+    settings: Settings,
+    quiet: bool,
+) -> None:
+    """Remove the task. What it has downsampled stays."""
+    with _task(settings, js, backend) as task:
+        for removed in task.remove(id_):
+            typer.echo(f"{task.spec.name} ({removed}): removed")
+
+
+@app.command()
+@with_settings
+def gaps(
+    *,
+    start: Start = "30d",
+    stop: Stop = None,
+    js: Js = False,
+    backend: Backend = Runs.AUTO,
+    format_: Form = Format.TABLE,
+    settings: Settings,
+    quiet: bool,
+) -> None:
+    """List windows that have raw rows and no downsampled ones, or too few. Exit code 5 if there are any."""
+    with _task(settings, js, backend) as task:
+        found, width = task.gaps(*_span(start, stop)), task.spec.width
+    if format_ is Format.JSON:
+        _print_json(_ledger_json(found))
+    else:
+        rows = [(span, "missing") for span in found.missing] + [(span, "short") for span in found.short]
+        cells = [(*_edges(span), f"{(span[1] - span[0]) // width}", kind) for span, kind in sorted(rows)]
+        if cells:
+            _table(("from", "to", "windows", ""), cells)
+    if not quiet:
+        _note_ledger(found)
+    _end(found.state == "gaps")
+
+
+@app.command()
+@with_settings
+def backfill(
+    *,
+    start: Start = "30d",
+    stop: Stop = None,
+    js: Js = False,
+    backend: Backend = Runs.AUTO,
+    settings: Settings,
+    quiet: bool,
+) -> None:
+    """Fill windows that are missing or short. Broken off, the next call goes on where it was."""
+    with _task(settings, js, backend) as task, _progress("backfill", quiet) as report:
+        found, rows = task.backfill(*_span(start, stop), report=report)
+        windows = sum(high - low for low, high in found.to_fill) // task.spec.width
+    typer.echo(f"{windows} windows were missing or short; {rows} rows written")
+    if not quiet and found.unknown:
+        _note_unknown(found.unknown, found.known_from)
+
+
+@app.command()
+@with_settings
+def verify(
+    *,
+    start: Start = "30d",
+    stop: Stop = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Make right what differs, and verify again.")] = False,
+    js: Js = False,
+    backend: Backend = Runs.AUTO,
+    format_: Form = Format.TABLE,
+    settings: Settings,
+    quiet: bool,
+) -> None:
+    """Compare raw with downsampled data, window by window and page by page. Exit code 5 if anything differs."""
+    with _task(settings, js, backend) as task, _progress("verify", quiet) as report:
+        span = _span(start, stop)
+        before, after = task.repair(*span, report=report) if repair else (task.verify(*span, report=report),) * 2
+    if format_ is Format.JSON:
+        _print_json({**_verification_json(after), **({"repaired": before.count - after.count} if repair else {})})
+    else:
+        _print_verification(after)
+        if repair and before.count:
+            typer.echo(f"{before.count - after.count} of {before.count} places were repaired")
+    if not quiet and after.unknown:
+        _note_unknown(after.unknown, after.start)
+    _end(not after.clean)
+
+
+@app.command()
+@with_settings
+def repair(*, js: Js = False, backend: Backend = Runs.AUTO, settings: Settings, quiet: bool) -> None:
+    """Put windows together again that late hits have come into. All others: pfa-flux task verify --repair."""
+    with _task(settings, js, backend) as task, _progress("repair", quiet) as report:
+        spans = task.repair_touched(report=report)
+    typer.echo(f"{len(spans)} windows put together again")
+
+
+def _end(to_do: bool) -> None:
+    if to_do:
+        raise typer.Exit(TO_DO)
+
+
+def _words(span: Span) -> str:
+    return " to ".join(_edges(span))
+
+
+def _edges(span: Span) -> tuple[str, str]:
     from pfa_flux.times import format_instant
 
-    with connect(settings) as analytics:
-        start, stop = analytics.run_task()
-    if quiet:
+    return format_instant(span[0]), format_instant(span[1])
+
+
+def _note_ledger(found: Ledger) -> None:
+    if not found.to_fill:
+        note(f"no window is missing of {found.raw_windows} that have raw rows, {_words((found.start, found.stop))}")
+    if found.unknown:
+        _note_unknown(found.unknown, found.known_from)
+
+
+def _note_unknown(windows: int, known_from: int) -> None:
+    from pfa_flux.times import format_instant
+
+    note(
+        f"unknown: {windows} windows before {format_instant(known_from)}, of which the raw bucket no longer keeps its "
+        "rows; nothing was done about them"
+    )
+
+
+def _ledger_json(found: Ledger) -> dict[str, Any]:
+    return {
+        "state": found.state,
+        "start": _edges((found.start, found.stop))[0],
+        "stop": _edges((found.start, found.stop))[1],
+        "raw_windows": found.raw_windows,
+        "unknown_windows": found.unknown,
+        "missing": [list(_edges(span)) for span in found.missing],
+        "short": [list(_edges(span)) for span in found.short],
+    }
+
+
+def _verification_json(found: Verification) -> dict[str, Any]:
+    from pfa_flux.times import format_instant
+
+    start, stop = _edges((found.start, found.stop))
+    return {
+        "clean": found.clean,
+        "start": start,
+        "stop": stop,
+        "windows": found.windows,
+        "unknown_windows": found.unknown,
+        "rows": found.rows,
+        "count": found.count,
+        "differences": [{**asdict(each), "end": format_instant(each.end)} for each in found.differences],
+    }
+
+
+def _print_verification(found: Verification) -> None:
+    from pfa_flux.cli.render import plain
+    from pfa_flux.times import format_instant
+
+    span = _words((found.start, found.stop))
+    if found.clean:
+        typer.echo(f"equal: {found.rows} rows of {found.windows} windows, {span}")
         return
-    if start == stop:
-        note("nothing is due")
-    else:
-        note(f"downsampled {format_instant(start)} to {format_instant(stop)}")
+    tags = tuple(found.differences[0].tags)
+    _table(
+        ("window's end", *tags, "raw", "downsampled", "why"),
+        [
+            (
+                format_instant(each.end),
+                *(plain(value) for value in each.tags.values()),
+                f"{each.raw}",
+                "none" if each.rollup is None else f"{each.rollup}",
+                plain(each.reason),
+            )
+            for each in found.differences
+        ],
+    )
+    more = found.count - len(found.differences)
+    typer.echo(
+        f"{found.count} places differ in {found.windows} windows, {span}"
+        + (f" ({more} more are not shown)" if more else "")
+    )
+    note("pfa-flux task verify --repair makes them what the raw data says")
 
 
-# With one command alone, typer would run it as the group itself.
-@app.callback()
-def _group() -> None:
-    """The downsampling task."""
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _pairs(values: dict[str, str]) -> None:
+    from rich.table import Table
+
+    from pfa_flux.cli import render
+
+    shown = render.console()
+    made = Table(box=None, show_header=False, pad_edge=False)
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in values.items():
+        made.add_row(name, render.text(value))
+    shown.print(made)
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from pfa_flux.cli import render
+
+    shown = render.console()
+    made = render.table(shown)
+    for name in names:
+        number = name in {"windows", "raw", "downsampled"}
+        made.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*map(render.text, row))
+    shown.print(made)
+
+
+def _print_diff(lines: Sequence[str]) -> None:
+    from pfa_flux.cli import render
+
+    shown, styles = render.console(), {"+": "green", "-": "red", "@": "cyan"}
+    for line in lines:
+        shown.print(render.text(line), style=styles.get(line[:1]), soft_wrap=True)
+
+
+@contextmanager
+def _progress(name: str, quiet: bool) -> Iterator[Report]:
+    """A progress bar with an estimate on a terminal, a line now and then in a log."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    from pfa_flux.cli import render
+
+    errors = render.console(sys.stderr)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("windows,"),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=errors, disable=quiet or not errors.is_terminal, transient=True) as bars:
+        bar = bars.add_task(name, total=None)
+        say: Callable[[str], None] = note if not quiet else lambda _: None
+
+        def report(now: Progress) -> None:
+            waiting = f"{name}: the server is busy, waiting {now.waiting:.0f} s"
+            bars.update(bar, completed=now.done, total=now.total, description=waiting if now.waiting else name)
+            if now.waiting and not errors.is_terminal:
+                say(waiting)
+
+        yield report

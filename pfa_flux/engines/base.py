@@ -23,7 +23,7 @@ class Capabilities:
         join: Flux has the `join` package.
         to: Flux can write with `to()`.
         influxql: it answers InfluxQL.
-        tasks: who runs Flux tasks: "influxdb", "kapacitor", "embedded", or "" for nobody.
+        tasks: who runs Flux tasks: "influxdb", "kapacitor", or "" for nobody; then pfa-flux can.
         kapacitor_version: Kapacitor's version, empty without one.
     """
 
@@ -33,7 +33,7 @@ class Capabilities:
     join: bool = False
     to: bool = False
     influxql: bool = False
-    tasks: Literal["influxdb", "kapacitor", "embedded", ""] = ""
+    tasks: Literal["influxdb", "kapacitor", ""] = ""
     kapacitor_version: str = ""
 
     @property
@@ -84,6 +84,15 @@ class Engine(Protocol):
 
     def drop_bucket(self, bucket: str) -> None:
         """Remove the bucket and all that is in it."""
+
+    def now(self) -> int:
+        """The present by the engine's own clock, nanoseconds, to the second."""
+
+    def retention(self, bucket: str) -> int:
+        """How long the bucket keeps its points, nanoseconds; 0: for ever."""
+
+    def delete(self, bucket: str, measurement: str, start: int, stop: int) -> None:
+        """Remove a measurement's points of [start, stop), nanoseconds."""
 
     def close(self) -> None:
         """Let go of connections and locks."""

@@ -12,6 +12,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from pfa_flux.settings import Settings
 
 STORE_NAME = "pfa-flux.sqlite3"
 LOCK_NAME = "lock"
-_FORMAT = 1
+_FORMAT = 2
 _TAG_COLUMNS = ("domain", "page", "scheme", "action")
 
 _CREATE = """
@@ -47,13 +48,33 @@ CREATE TABLE rollup (
     time INTEGER NOT NULL, series INTEGER NOT NULL REFERENCES series, value NOT NULL,
     PRIMARY KEY (time, series)
 ) WITHOUT ROWID;
-CREATE TABLE task (
-    name TEXT PRIMARY KEY,
-    spec TEXT NOT NULL,
-    done_until INTEGER,       -- end of the last window that was rolled up, nanoseconds
-    ran_at INTEGER            -- when that was
-) STRICT;
 """
+_CREATE_TASKS = """
+-- Tasks that pfa-flux runs itself, on this store or on a server.
+CREATE TABLE task (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    spec TEXT NOT NULL,
+    active INTEGER NOT NULL,
+    done_until INTEGER        -- end of the last window that was put together, nanoseconds
+) STRICT;
+CREATE TABLE run (
+    id INTEGER PRIMARY KEY,
+    task TEXT NOT NULL,
+    scheduled_for INTEGER NOT NULL,     -- nanoseconds, as all times here
+    started INTEGER NOT NULL,
+    finished INTEGER,                   -- NULL while it runs, or where it was killed
+    error TEXT NOT NULL,
+    log TEXT NOT NULL
+) STRICT;
+-- Minutes of raw points that came in after their window had been put together.
+CREATE TABLE touched (
+    bucket TEXT NOT NULL, measurement TEXT NOT NULL, minute INTEGER NOT NULL,
+    PRIMARY KEY (bucket, measurement, minute)
+) WITHOUT ROWID, STRICT;
+"""
+_MIGRATIONS = {1: f"DROP TABLE task; {_CREATE_TASKS}"}
+"""What brings a store of a format to the next. Format 1 knew a task that has to be installed again."""
 
 
 class Embedded:
@@ -71,8 +92,8 @@ class Embedded:
 
     @property
     def capabilities(self) -> Capabilities:
-        """SQL and its own rollup; SQLite's version."""
-        return Capabilities("embedded", f"SQLite {sqlite3.sqlite_version}", tasks="embedded")
+        """SQL; SQLite's version."""
+        return Capabilities("embedded", f"SQLite {sqlite3.sqlite_version}")
 
     def table(self, bucket: str) -> str:
         """Table that stands for a bucket.
@@ -99,6 +120,43 @@ class Embedded:
         """Remove all that is in the bucket."""
         with self.transaction() as connection:
             connection.execute(f"DELETE FROM {self.table(bucket)}")
+
+    def now(self) -> int:
+        """The present, nanoseconds: there is no other clock than ours."""
+        return time.time_ns()
+
+    def retention(self, bucket: str) -> int:
+        """How long the bucket keeps its points, nanoseconds; 0: for ever."""
+        self.table(bucket)
+        return 0
+
+    def delete(self, bucket: str, measurement: str, start: int, stop: int) -> None:
+        """Remove a measurement's points of [start, stop), nanoseconds."""
+        with self.transaction() as connection:
+            connection.execute(
+                f"DELETE FROM {self.table(bucket)} WHERE time >= ? AND time < ? AND series IN "
+                "(SELECT id FROM series WHERE measurement = ?)",
+                (start, stop, measurement),
+            )
+
+    def points(
+        self, bucket: str, measurement: str, field: str, start: int, stop: int
+    ) -> Iterator[tuple[int, dict[str, str], int | float]]:
+        """Time, tags and value of the points of [start, stop), nanoseconds."""
+        sql = (
+            f"SELECT time, tags, value FROM {self.table(bucket)} JOIN series ON series.id = series "
+            "WHERE measurement = ? AND field = ? AND time >= ? AND time < ?"
+        )
+        for moment, tags, value in self.select(sql, (measurement, field, start, stop)):
+            yield moment, json.loads(tags), value
+
+    @staticmethod
+    def tag(name: str) -> str:
+        """SQL expression of a tag's value, '' where a point has not the tag."""
+        if name in _TAG_COLUMNS:
+            return name
+        path = '$."' + name.replace('"', '""') + '"'
+        return "coalesce(json_extract(tags, '" + path.replace("'", "''") + "'), '')"
 
     def exists(self) -> bool:
         """There is a store in the data directory."""
@@ -186,14 +244,19 @@ class Embedded:
             try:
                 writer.execute("PRAGMA journal_mode = WAL")
                 writer.execute("PRAGMA synchronous = NORMAL")
-                if writer.execute("PRAGMA user_version").fetchone()[0] == 0:
-                    writer.executescript(f"BEGIN; {_CREATE} PRAGMA user_version = {_FORMAT}; COMMIT")
-                self._check_format(writer)
+                self._bring_up_to_date(writer)
             except BaseException:
                 writer.close()
                 raise
             self._writer = writer
         return self._writer
+
+    def _bring_up_to_date(self, writer: sqlite3.Connection) -> None:
+        found = writer.execute("PRAGMA user_version").fetchone()[0]
+        steps = [_CREATE, _CREATE_TASKS] if found == 0 else [_MIGRATIONS[n] for n in range(found, _FORMAT)]
+        if steps:
+            writer.executescript(f"BEGIN; {' '.join(steps)} PRAGMA user_version = {_FORMAT}; COMMIT")
+        self._check_format(writer)
 
     def _check_format(self, connection: sqlite3.Connection) -> None:
         found = connection.execute("PRAGMA user_version").fetchone()[0]

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
+from pfa_flux.engines.base import Row
 from pfa_flux.engines.server import Server
+from pfa_flux.engines.transport import BUCKET_HINT
+from pfa_flux.errors import BucketNotFoundError, CapabilityError
 from pfa_flux.influxql import identifier
+from pfa_flux.times import NS
 
 
 class InfluxDB1(Server):
@@ -22,6 +28,43 @@ class InfluxDB1(Server):
         policies = self.statement(f"SHOW RETENTION POLICIES ON {identifier(database)}", {})
         return any(row["name"] == policy for row in policies)
 
+    def retention(self, bucket: str) -> int:
+        """How long the retention policy keeps its points, nanoseconds; 0: for ever."""
+        return _nanoseconds(self._policy(bucket)["duration"])
+
+    def shard_width(self, bucket: str) -> int:
+        """Span of a shard of the retention policy, nanoseconds; within one, a field has one type."""
+        return _nanoseconds(self._policy(bucket)["shardGroupDuration"])
+
+    def delete(self, bucket: str, measurement: str, start: int, stop: int) -> None:
+        """Remove a measurement's points of [start, stop), nanoseconds.
+
+        Raises:
+            CapabilityError: DELETE would reach into another retention policy of the database that has such points:
+                it knows no policies.
+        """
+        database, policy = self.database_of(bucket)
+        span = f"time >= {start} AND time < {stop}"
+        name = identifier(measurement)
+        for other in self.statement(f"SHOW RETENTION POLICIES ON {identifier(database)}", {}):
+            source = f"{identifier(database)}.{identifier(other['name'])}.{name}"
+            text = f"SELECT * FROM {source} WHERE {span} LIMIT 1"
+            if other["name"] != policy and self.statement(text, {"db": database}):
+                raise CapabilityError(
+                    f"rows of {measurement!r} in {bucket!r} cannot be removed: InfluxDB 1.x would remove those of "
+                    f"{database}/{other['name']} as well",
+                    "Move one of them to a database of its own.",
+                )
+        self.statement(f"DELETE FROM {name} WHERE {span}", {"db": database})
+
+    def _policy(self, bucket: str) -> Row:
+        database, policy = self.database_of(bucket)
+        if self.has_bucket(bucket):
+            for row in self.statement(f"SHOW RETENTION POLICIES ON {identifier(database)}", {}):
+                if row["name"] == policy:
+                    return row
+        raise BucketNotFoundError(f"the bucket {bucket!r} does not exist", BUCKET_HINT)
+
     def create_bucket(self, bucket: str) -> None:
         """Make the database and its retention policy, kept for ever."""
         database, policy = self.database_of(bucket)
@@ -38,3 +81,11 @@ class InfluxDB1(Server):
         self.statement(f"DROP RETENTION POLICY {identifier(policy)} ON {identifier(database)}", {})
         if not self.statement(f"SHOW RETENTION POLICIES ON {identifier(database)}", {}):
             self.statement(f"DROP DATABASE {identifier(database)}", {})
+
+
+_UNITS = {"h": 3600, "m": 60, "s": 1}
+
+
+def _nanoseconds(duration: str) -> int:
+    """Nanoseconds of a duration as Go writes it: `168h0m0s`."""
+    return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([hms])", duration)) * NS

@@ -11,6 +11,7 @@ from pfa_flux.engines.base import Row
 from pfa_flux.engines.server import Server
 from pfa_flux.engines.transport import Transport
 from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, CapabilityError, SettingsError
+from pfa_flux.times import NS, format_instant
 
 _NAMED = re.compile(r'could not find bucket "([^"]+)"')
 
@@ -118,6 +119,31 @@ class InfluxDB2(Server):
     def drop_bucket(self, bucket: str) -> None:
         """Remove the bucket and all that is in it."""
         self.transport.request("DELETE", f"/api/v2/buckets/{self.bucket_id(bucket)}")
+
+    def retention(self, bucket: str) -> int:
+        """How long the bucket keeps its points, nanoseconds; 0: for ever."""
+        return int(self._rule(bucket).get("everySeconds", 0)) * NS
+
+    def shard_width(self, bucket: str) -> int:
+        """Span of a shard of the bucket, nanoseconds; within one, a field has one type."""
+        return int(self._rule(bucket).get("shardGroupDurationSeconds", 7 * 86400)) * NS
+
+    def _rule(self, bucket: str) -> dict[str, Any]:
+        self.bucket_id(bucket)
+        rules = (self._find(bucket) or {}).get("retentionRules")
+        return dict(rules[0]) if rules else {}
+
+    def delete(self, bucket: str, measurement: str, start: int, stop: int) -> None:
+        """Remove a measurement's points of [start, stop), nanoseconds."""
+        name = measurement.replace("\\", "\\\\").replace('"', '\\"')
+        # The API takes its stop in.
+        body = {
+            "start": format_instant(start),
+            "stop": format_instant(stop - 1),
+            "predicate": f'_measurement="{name}"',
+        }
+        query = {"bucket": bucket, "org": self.transport.org}
+        self.transport.request("POST", "/api/v2/delete", query=query, json_body=body)
 
     def _find(self, bucket: str) -> dict[str, Any] | None:
         return next((found for found in self._buckets({"name": bucket}) if found["name"] == bucket), None)

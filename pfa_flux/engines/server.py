@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from pfa_flux.engines.base import Capabilities, Point, Row
@@ -10,6 +12,7 @@ from pfa_flux.engines.lineprotocol import line
 from pfa_flux.engines.transport import BUCKET_HINT, Transport
 from pfa_flux.errors import BucketNotFoundError, QueryError
 from pfa_flux.flux import Expression, instant, literal
+from pfa_flux.times import NS
 
 
 class Server:
@@ -72,6 +75,15 @@ class Server:
             AccessDeniedError, BucketNotFoundError: the right or the bucket is missing.
         """
         self.transport.probe_write(bucket)
+
+    def now(self) -> int:
+        """The present by the server's clock, nanoseconds, to the second."""
+        date = self.transport.request("GET", "/ping").headers.get("Date", "")
+        try:
+            return int(parsedate_to_datetime(date).timestamp()) * NS
+        except ValueError:
+            # A proxy may have taken it away; then ours has to do.
+            return time.time_ns()
 
     def close(self) -> None:
         """Close the connections."""

@@ -21,6 +21,7 @@ from pfa_flux.engines.base import Row
 from pfa_flux.errors import (
     AccessDeniedError,
     BucketNotFoundError,
+    BusyError,
     CapabilityError,
     NotInfluxDBError,
     PfaFluxError,
@@ -218,6 +219,13 @@ class Transport:
         words = _words(error)
         if error.status == 401 or (error.status == 403 and not _FLUX_OFF.search(words)):
             return self._denied(words, what)
+        if error.status in {429, 503}:
+            asked = str(error.headers.get("Retry-After", "")) if error.headers else ""
+            return BusyError(
+                f"{self.url} is too busy ({error.status}): {self._masked(words)}",
+                "Try again later.",
+                float(asked) if asked.isdecimal() else 0.0,
+            )
         if error.status == 404 and not _says_what(error):
             return NotInfluxDBError(f"{self.url} has no {what.rsplit(' ', maxsplit=1)[-1]}", _url_hint())
         return self._by_words(words, what, error.status)

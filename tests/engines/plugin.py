@@ -71,8 +71,8 @@ def make_workspace(pool: Pool) -> Iterator[MakeWorkspace]:
     """Makes fresh buckets on an engine, which are gone after the test."""
     made: list[Workspace] = []
 
-    def make(name: str, *, flux: bool = True, auth: bool = False) -> Workspace:
-        workspace = Workspace(pool.get(name, flux=flux, auth=auth))
+    def make(name: str, *, flux: bool = True, auth: bool = False, backend: str = "auto") -> Workspace:
+        workspace = Workspace(pool.get(name, flux=flux, auth=auth), backend)
         made.append(workspace)
         return workspace
 

@@ -14,15 +14,14 @@ from tests.engines.servers import Server
 class Workspace:
     """A raw and a rollup bucket of a test's own; for the embedded engine a data directory."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, backend: str = "auto") -> None:
         mark = secrets.token_hex(5)
         self.server = server
         self.raw, self.rollup = f"telegraf_{mark}/autogen", f"websites_{mark}/analytics"
         self.task_name = f"downsample_{mark}"
-        self.folder: Path | None = None
-        if server.name == "embedded":
-            self.folder = Path(tempfile.mkdtemp(prefix="pfa-flux-workspace-"))
-        else:
+        self.backend = backend
+        self.folder = Path(tempfile.mkdtemp(prefix="pfa-flux-workspace-"))
+        if not self.embedded:
             for bucket in (self.raw, self.rollup):
                 self.client.make_bucket(bucket)
 
@@ -34,13 +33,14 @@ class Workspace:
     @property
     def embedded(self) -> bool:
         """It has no server."""
-        return self.folder is not None
+        return self.server.name == "embedded"
 
     def settings(self) -> dict[str, str]:
         """Settings of pfa-flux for it, by their names."""
-        if self.folder is not None:
-            return {"data_dir": str(self.folder / "data")}
-        return {**self.server.settings(), "raw_bucket": self.raw, "rollup_bucket": self.rollup}
+        own = {"data_dir": str(self.folder / "data")}
+        if self.embedded:
+            return own
+        return {**self.server.settings(), **own, "raw_bucket": self.raw, "rollup_bucket": self.rollup}
 
     def env(self) -> dict[str, str]:
         """The same as environment variables."""
@@ -48,8 +48,8 @@ class Workspace:
 
     def close(self) -> None:
         """Remove it, with any task of its name."""
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.embedded:
             return
         existing = self.client.buckets()
         for bucket in {self.raw, self.rollup} & existing:

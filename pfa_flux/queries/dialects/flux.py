@@ -28,7 +28,7 @@ def counts(dialect: str, server: Server, bucket: str, schema: Schema, selection:
 def _values(schema: Schema, selection: Selection) -> dict[str, flux.Expression]:
     return {
         "hits": _of(schema.hits_measurement, schema.hits_field),
-        "loads": _of(schema.loads_measurement, schema.loads_field, _loads(schema)),
+        "loads": _of(schema.loads_measurement, schema.loads_field, flux.none_of("action", schema.excluded_actions)),
         "selected": flux.predicate(*_filters(selection)),
         "keys": flux.literal(selection.keys),
         "byTime": flux.literal(selection.every is not None),
@@ -38,12 +38,6 @@ def _values(schema: Schema, selection: Selection) -> dict[str, flux.Expression]:
 
 def _of(measurement: str, field: str, *more: flux.Expression) -> flux.Expression:
     return flux.predicate(flux.any_of("_measurement", [measurement]), flux.any_of("_field", [field]), *more)
-
-
-def _loads(schema: Schema) -> flux.Expression:
-    # `!=` alone counts rows without the tag where it is pushed down to storage and drops them where it is not.
-    excluded = " and ".join(f"r.action != {flux.literal(action)}" for action in schema.excluded_actions)
-    return flux.Expression(f"(not exists r.action or ({excluded or 'true'}))")
 
 
 def _filters(selection: Selection) -> list[flux.Expression]:

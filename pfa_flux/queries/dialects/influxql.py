@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pfa_flux.engines.server import Server
-from pfa_flux.influxql import any_of, identifier, string
+from pfa_flux.influxql import any_of, identifier, none_of
 from pfa_flux.queries.selection import Cell, Counts, Selection, add
 from pfa_flux.schema import Schema
 
@@ -19,14 +21,13 @@ def counts(server: Server, bucket: str, schema: Schema, selection: Selection) ->
         f"sum({identifier(schema.hits_field)})",
         f"{source}.{identifier(schema.hits_measurement)}",
         selection,
-        (),
+        [],
     )
     loads = _statement(
         f"count({identifier(schema.loads_field)})",
         f"{source}.{identifier(schema.loads_measurement)}",
         selection,
-        # InfluxQL compares a missing tag as '', so rows without `action` pass.
-        tuple(f"{identifier('action')} != {string(action)}" for action in schema.excluded_actions),
+        none_of("action", schema.excluded_actions),
     )
     found: Counts = {}
     for row in server.influxql(hits, bucket):
@@ -36,7 +37,7 @@ def counts(server: Server, bucket: str, schema: Schema, selection: Selection) ->
     return found
 
 
-def _statement(value: str, source: str, selection: Selection, conditions: tuple[str, ...]) -> str:
+def _statement(value: str, source: str, selection: Selection, conditions: Sequence[str]) -> str:
     where = [f"time >= {selection.start}", f"time < {selection.stop}", *conditions]
     for column, values in (("domain", selection.domains), ("page", selection.pages)):
         if values:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
 from pfa_flux import flux
 from pfa_flux.engines.transport import Transport
-from pfa_flux.errors import PfaFluxError, TaskError
+from pfa_flux.errors import BucketNotFoundError, NotInfluxDBError, PfaFluxError, QueryError, TaskError
 from pfa_flux.settings import Secret
-from pfa_flux.tasks.backends.base import Installed
+from pfa_flux.tasks.backends.base import BackendName, Installed, Run
 from pfa_flux.tasks.spec import TaskSpec
 from pfa_flux.times import format_instant
 
 _PATIENCE = 60.0
 """Seconds a forced run may take. One of two windows takes a fraction of a second."""
 
-_DESCRIPTION = "Hits of the pixel in windows of 15 minutes, without sess. Kept by pfa-flux."
+_DESCRIPTION = "Downsamples to windows, without sess. Kept by pfa-flux."
+_TOKEN = re.compile(r'(\btoken\s*(?::|=)\s*)"(?:\\.|[^"\\])*"')
 
 
 class InfluxDBTasks:
@@ -25,24 +27,34 @@ class InfluxDBTasks:
     def __init__(self, transport: Transport, spec: TaskSpec) -> None:
         self._transport, self._spec = transport, spec
 
+    @property
+    def name(self) -> BackendName:
+        """Who it is."""
+        return "influxdb"
+
     def text(self) -> str:
         """What the task is to be."""
         return self._spec.flux()
 
-    def shown(self) -> str:
-        """The same: it holds no secret."""
-        return self.text()
+    def masked(self, text: str) -> str:
+        """A task's Flux without the tokens in it, whoever put them there."""
+        return _TOKEN.sub(r'\1"***"', text)
 
     def find(self) -> list[Installed]:
         """The tasks of the name in the organisation."""
         query = {"name": self._spec.name, "org": self._transport.org, "limit": "500"}
-        answer = self._transport.request("GET", "/api/v2/tasks", query=query).json()
-        return [_installed(task) for task in answer["tasks"] if task["name"] == self._spec.name]
+        return self._named(self._transport.request("GET", "/api/v2/tasks", query=query).json())
+
+    def _named(self, answer: dict[str, Any]) -> list[Installed]:
+        return [_installed(task) for task in answer["tasks"] or () if task["name"] == self._spec.name]
 
     def create(self) -> Installed:
         """Make the task, active."""
-        body = {"org": self._transport.org, "flux": self.text(), "status": "active", "description": _DESCRIPTION}
+        body = {"flux": self.text(), "status": "active", "description": _DESCRIPTION, **self._owner()}
         return _installed(self._transport.request("POST", "/api/v2/tasks", json_body=body).json())
+
+    def _owner(self) -> dict[str, str]:
+        return {"org": self._transport.org}
 
     def update(self, task: Installed, text: str, *, active: bool) -> None:
         """Give the task another text and status."""
@@ -72,10 +84,38 @@ class InfluxDBTasks:
             time.sleep(0.1)
             run = self._run(path, run)
         if run["status"] != "success":
-            raise TaskError(
-                f"the run failed: {self._log(path, run)}",
-                "Mend what the server says, then run install-task again.",
+            raise TaskError(f"the run failed: {self._reason(path, run)}", "Mend what the server says, then try again.")
+
+    def runs(self, task: Installed, limit: int) -> list[Run]:
+        """The newest runs that are remembered, newest first."""
+        path = f"/api/v2/tasks/{task.id}/runs"
+        try:
+            found = self._transport.request("GET", path, query={"limit": str(min(limit, 500))}).json().get("runs") or []
+        except (QueryError, NotInfluxDBError):
+            # Kapacitor says so of a task that has not run since it started.
+            return []
+        runs = [
+            Run(
+                str(run["id"]),
+                str(run.get("scheduledFor", "")),
+                str(run.get("status", "")),
+                _time(run.get("startedAt")),
+                _time(run.get("finishedAt")),
+                self._reason(path, run) if run.get("status") == "failed" else "",
             )
+            for run in found
+        ]
+        return sorted(runs, key=lambda run: run.scheduled_for, reverse=True)
+
+    def logs(self, task: Installed, run: str = "") -> list[str]:
+        """Lines of the log, oldest first."""
+        path = f"/api/v2/tasks/{task.id}" + (f"/runs/{run}" if run else "")
+        try:
+            events = self._transport.request("GET", f"{path}/logs").json().get("events") or []
+        except (QueryError, NotInfluxDBError):
+            return []
+        lines = sorted((str(event.get("time", "")), str(event.get("message", ""))) for event in events)
+        return [self.masked(f"{moment} {words}") for moment, words in lines]
 
     def _run(self, path: str, run: dict[str, Any]) -> dict[str, Any]:
         """The run as it is now; as it was, where the server has put it aside and not yet recorded it."""
@@ -85,10 +125,11 @@ class InfluxDBTasks:
             return run
         return found
 
-    def _log(self, path: str, run: dict[str, Any]) -> str:
-        lines = run.get("log") or self._transport.request("GET", f"{path}/{run['id']}/logs").json().get("events", ())
+    def _reason(self, path: str, run: dict[str, Any]) -> str:
+        lines = run.get("log") or self._transport.request("GET", f"{path}/{run['id']}/logs").json().get("events") or ()
         words = [str(line.get("message", "")) for line in lines]
-        return next((w for w in reversed(words) if "error" in w.lower()), " / ".join(words) or "no reason given")
+        reason = next((w for w in reversed(words) if "error" in w.lower()), " / ".join(words) or "no reason given")
+        return self.masked(reason)
 
 
 class KapacitorTasks(InfluxDBTasks):
@@ -98,27 +139,34 @@ class KapacitorTasks(InfluxDBTasks):
         super().__init__(transport, spec)
         self._url, self._token, self._cut = url, token, cut
 
+    @property
+    def name(self) -> BackendName:
+        """Who it is."""
+        return "kapacitor"
+
     def text(self) -> str:
         """What the task is to be, with the address and the token that Kapacitor needs in it."""
-        return self._with(self._token.reveal())
-
-    def shown(self) -> str:
-        """The same without the token."""
-        return self._with("***" if self._token else "")
-
-    def _with(self, token: str) -> str:
-        origin = f", host: {flux.literal(self._url)}, token: {flux.literal(token)}"
+        origin = f", host: {flux.literal(self._url)}, token: {flux.literal(self._token.reveal())}"
         return self._spec.flux(origin=origin, cut=self._cut)
+
+    def run(self, task: Installed, stop: int) -> None:
+        """Force a run; the answer comes at its end.
+
+        Raises:
+            TaskError: it failed, with the server's words.
+        """
+        try:
+            super().run(task, stop)
+        except (QueryError, BucketNotFoundError) as error:
+            words = self.masked(error.message.partition("could not execute task run: ")[2] or error.message)
+            raise TaskError(f"the run failed: {words}", "Mend what the server says, then try again.") from error
 
     def find(self) -> list[Installed]:
         """The tasks of the name; Kapacitor can not search by it."""
-        answer = self._transport.request("GET", "/api/v2/tasks", query={"limit": "500"}).json()
-        return [_installed(task) for task in answer["tasks"] or () if task["name"] == self._spec.name]
+        return self._named(self._transport.request("GET", "/api/v2/tasks", query={"limit": "500"}).json())
 
-    def create(self) -> Installed:
-        """Make the task, active."""
-        body = {"flux": self.text(), "status": "active", "description": _DESCRIPTION}
-        return _installed(self._transport.request("POST", "/api/v2/tasks", json_body=body).json())
+    def _owner(self) -> dict[str, str]:
+        return {}
 
 
 def _installed(task: dict[str, Any]) -> Installed:
@@ -126,6 +174,11 @@ def _installed(task: dict[str, Any]) -> Installed:
         id=str(task["id"]),
         text=str(task["flux"]),
         active=task.get("status") == "active",
-        last_run=str(task.get("latestCompleted") or ""),
+        last_run=_time(task.get("latestCompleted")),
         last_error=str(task.get("lastRunError") or ""),
     )
+
+
+def _time(text: object) -> str:
+    """A time as servers write it; empty where it is the year 1, by which Go means none."""
+    return "" if not text or str(text).startswith("0001-") else str(text)

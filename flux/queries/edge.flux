@@ -1,0 +1,17 @@
+// The newest row of the range, or the oldest, as one row or none.
+
+// Parameters
+rows = (r) => r._measurement == "pf_analytics_test_pixel" and r._field == "count"
+// last and newest, or first and not
+pick = last
+newest = true
+// End of parameters
+
+from(bucket: v.bucket)
+    |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
+    |> filter(fn: rows)
+    |> pick()
+    |> keep(columns: ["_time"])
+    |> group()
+    |> sort(columns: ["_time"], desc: newest)
+    |> limit(n: 1)

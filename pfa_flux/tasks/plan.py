@@ -1,0 +1,108 @@
+"""What `install-task` would change: the spec held against what is installed."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Literal
+
+from pfa_flux.engines.base import Engine
+from pfa_flux.tasks.backends.base import Backend, BackendName, Installed
+from pfa_flux.tasks.spec import TaskSpec, origin_of
+
+State = Literal["create", "change", "up to date", "disabled", "foreign", "duplicates"]
+
+_WORDS: dict[State, str] = {
+    "create": "the task is not installed",
+    "change": "the installed task is not what the settings ask for",
+    "up to date": "the task is installed as the settings ask for",
+    "disabled": "the task is disabled, and nothing is downsampled",
+}
+_ADVICE: dict[State, str] = {
+    "create": "Run pfa-flux install-task.",
+    "change": "Run pfa-flux install-task: it keeps the task's id and history.",
+    "up to date": "",
+    "disabled": "Run pfa-flux task enable.",
+    "foreign": "Run pfa-flux install-task --adopt to take it over with its id and its rows, or rename it.",
+    "duplicates": "Remove all but one: pfa-flux task remove --id ID.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be done.
+
+    Attributes:
+        task: the task's name.
+        backend: who runs it.
+        state: create; change; up to date; disabled: as asked for but for that; foreign: a task of the name that was not
+            made by pfa-flux; duplicates: several tasks of the name, each of which would write the same rows.
+        ids: ids of the tasks of the name.
+        make_bucket: the rollup bucket is missing and would be made.
+        diff: lines that would change, as of a unified diff, without secrets.
+        words: the state in a sentence.
+        advice: what to do, empty where nothing needs doing.
+    """
+
+    task: str
+    backend: BackendName
+    state: State
+    ids: tuple[str, ...]
+    make_bucket: bool
+    diff: tuple[str, ...]
+    words: str
+    advice: str
+
+    @property
+    def differs(self) -> bool:
+        """There is something to do."""
+        return self.state != "up to date" or self.make_bucket
+
+
+def plan(engine: Engine, backend: Backend, spec: TaskSpec) -> Plan:
+    """Hold the spec against what is installed; changes nothing."""
+    found = backend.find()
+    state = _state(backend, found)
+    make_bucket = not engine.has_bucket(spec.rollup_bucket)
+    words, advice = _told(state, backend, found), _ADVICE[state]
+    if make_bucket:
+        words += f"; the bucket {spec.rollup_bucket!r} is missing"
+        advice = advice or "Run pfa-flux install-task, then pfa-flux task backfill."
+    diff = _diff(backend, found[0]) if state in {"change", "foreign"} else ()
+    ids = tuple(task.id for task in found)
+    return Plan(spec.name, backend.name, state, ids, make_bucket, diff, words, advice)
+
+
+def _state(backend: Backend, found: list[Installed]) -> State:
+    if not found:
+        return "create"
+    if len(found) > 1:
+        return "duplicates"
+    (task,) = found
+    if backend.name != "runner" and origin_of(task.text) in {"original", "foreign"}:
+        return "foreign"
+    if task.text != backend.text():
+        return "change"
+    return "up to date" if task.active else "disabled"
+
+
+def _told(state: State, backend: Backend, found: list[Installed]) -> str:
+    if state == "duplicates":
+        ids = ", ".join(task.id for task in found)
+        return f"there are {len(found)} tasks of the name ({ids}), and each would write the same rows"
+    if state == "foreign":
+        if origin_of(found[0].text) == "original":
+            return "a task of the name was installed by hand, in the form that the idea was published in"
+        return "a task of the name is there that pfa-flux has not made"
+    if state == "change" and backend.name != "runner" and origin_of(found[0].text) == "altered":
+        return "the installed task was altered since pfa-flux made it"
+    return _WORDS[state]
+
+
+def _diff(backend: Backend, task: Installed) -> tuple[str, ...]:
+    before, after = backend.masked(task.text).splitlines(), backend.masked(backend.text()).splitlines()
+    lines = list(difflib.unified_diff(before, after, "installed", "settings", lineterm="", n=1))
+    if not lines:
+        # Only what is masked differs.
+        return ("the token in it is another one",)
+    return tuple(lines)

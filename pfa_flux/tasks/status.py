@@ -1,0 +1,122 @@
+"""Whether the downsampled data is complete and, if not, since when and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pfa_flux.engines.base import Engine
+from pfa_flux.tasks.backends.base import Backend, BackendName, Installed
+from pfa_flux.tasks.ledger import Ledger, look
+from pfa_flux.tasks.plan import Plan, plan
+from pfa_flux.tasks.spec import TaskSpec
+from pfa_flux.times import NS, format_duration, format_instant
+
+_GRACE = 60
+"""Seconds after a run is due that it may take to start, end and show its rows."""
+
+_SKEW = 30
+"""Seconds that our clock and the server's may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a task is doing. Times are nanoseconds.
+
+    Attributes:
+        task: the task's name.
+        backend: who runs it.
+        id: its id, empty where it is not installed or there are several.
+        plan: the spec held against what is installed.
+        ledger: the windows that were looked at.
+        due: end of the newest window that is to be there by now.
+        last_run: RFC 3339 time of the last run, empty where none is known.
+        last_error: what it failed with, empty where it did not.
+        skew: seconds that our clock is ahead of the server's, negative where it is behind.
+        complete: every window that raw data asks for is there, and the task is as it should be.
+        summary: all that in one line.
+        advice: what to do, empty where nothing needs doing.
+    """
+
+    task: str
+    backend: BackendName
+    id: str
+    plan: Plan
+    ledger: Ledger
+    due: int
+    last_run: str
+    last_error: str
+    skew: int
+    complete: bool
+    summary: str
+    advice: str
+
+
+def status(engine: Engine, backend: Backend, spec: TaskSpec, start: int, now: int) -> Status:
+    """Look at the task, its last run, and every window since `start`.
+
+    Args:
+        engine: where raw and downsampled data are.
+        backend: who runs the task.
+        spec: what the task is to be.
+        start: how far back windows are looked at, nanoseconds.
+        now: the present, nanoseconds; where the engine's clock is behind, its time counts.
+    """
+    skew = round((now - engine.now()) / NS)
+    present = now - max(0, skew) * NS - _GRACE * NS
+    planned = plan(engine, backend, spec)
+    found = backend.find()
+    task = found[0] if len(found) == 1 else None
+    ledger = Ledger(spec.floor(start), spec.due(present), 0) if planned.make_bucket else None
+    ledger = ledger or look(engine, spec, start, present, present)
+    summary, advice = _told(planned, ledger, task, spec, skew)
+    return Status(
+        spec.name,
+        backend.name,
+        task.id if task else "",
+        planned,
+        ledger,
+        spec.due(present),
+        task.last_run if task else "",
+        task.last_error if task else "",
+        skew,
+        ledger.state != "gaps" and not planned.differs and not (task and task.last_error),
+        summary,
+        advice,
+    )
+
+
+def _told(planned: Plan, ledger: Ledger, task: Installed | None, spec: TaskSpec, skew: int) -> tuple[str, str]:
+    """The one line, and the advice."""
+    why, advice = _why(planned, task)
+    if abs(skew) > _SKEW:
+        ahead = "ahead of" if skew > 0 else "behind"
+        words = f"this machine's clock is {format_duration(abs(skew))} {ahead} the server's"
+        why, advice = (f"{why}; {words}" if why else words), advice or "Set the clock by NTP."
+    if ledger.state == "gaps":
+        windows = sum(stop - start for start, stop in ledger.to_fill) // spec.width
+        since = format_instant(ledger.since or 0)
+        plural = "s are" if windows > 1 else " is"
+        words = f"incomplete since {since}: {windows} window{plural} missing or short"
+        fill = f"pfa-flux task backfill --start {since}"
+        if not why:
+            return f"{words}; the task is well now and does not go back", f"Run {fill}."
+        return f"{words}; {why}", f"{advice} Then {fill}."
+    if ledger.newest is None and not ledger.raw_windows:
+        there = "nothing to downsample yet: there are no raw rows"
+    else:
+        there = f"complete up to {format_instant(ledger.stop)}"
+    if ledger.unknown:
+        there += (
+            f"; of {ledger.unknown} windows before {format_instant(ledger.known_from)} raw data has expired: unknown"
+        )
+    return (f"{there}; {why}" if why else there), advice
+
+
+def _why(planned: Plan, task: Installed | None) -> tuple[str, str]:
+    if planned.state in {"create", "disabled", "duplicates", "foreign"} or planned.make_bucket:
+        return planned.words, planned.advice
+    if task and task.last_error:
+        return f"the last run failed: {task.last_error}", "Mend what the server says."
+    if planned.differs:
+        return planned.words, planned.advice
+    return "", ""
