@@ -1,36 +1,94 @@
-"""pfa-flux: which share of page views comes without the JavaScript analytics."""
+"""pfa-flux: which share of page views comes without the JavaScript analytics.
 
-from pfa_flux.analytics import Analytics, connect
-from pfa_flux.engines.base import Point
-from pfa_flux.errors import (
-    AccessDeniedError,
-    BucketNotFoundError,
-    BusyError,
-    CapabilityError,
-    InvalidValueError,
-    NotInfluxDBError,
-    PfaFluxError,
-    QueryError,
-    SettingsError,
-    StoreError,
-    TaskError,
-    TimedOutError,
-    TLSError,
-    UnreachableError,
-)
-from pfa_flux.queries.result import BlockedRatio, Caveat, RatioRow
-from pfa_flux.settings import Settings, TaskSettings
-from pfa_flux.tasks.backends.base import Run
-from pfa_flux.tasks.install import Installation, Proof
-from pfa_flux.tasks.ledger import Ledger
-from pfa_flux.tasks.plan import Plan
-from pfa_flux.tasks.recompute import Progress
-from pfa_flux.tasks.spec import TaskSpec
-from pfa_flux.tasks.status import Status
-from pfa_flux.tasks.task import Task
-from pfa_flux.tasks.verify import Difference, Verification
+Names are imported when they are first used, so that the command line starts quickly.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pfa_flux.analytics import Analytics, connect
+    from pfa_flux.engines.base import Point
+    from pfa_flux.errors import (
+        AccessDeniedError,
+        BucketNotFoundError,
+        BusyError,
+        CapabilityError,
+        InvalidValueError,
+        NotInfluxDBError,
+        PfaFluxError,
+        QueryError,
+        SettingsError,
+        StoreError,
+        TaskError,
+        TimedOutError,
+        TLSError,
+        UnreachableError,
+    )
+    from pfa_flux.queries.result import BlockedRatio, Caveat, RatioRow
+    from pfa_flux.settings import Settings, TaskSettings
+    from pfa_flux.tasks.backends.base import Run
+    from pfa_flux.tasks.install import Installation, Proof
+    from pfa_flux.tasks.ledger import Ledger
+    from pfa_flux.tasks.plan import Plan
+    from pfa_flux.tasks.recompute import Progress
+    from pfa_flux.tasks.spec import TaskSpec
+    from pfa_flux.tasks.status import Status
+    from pfa_flux.tasks.task import Task
+    from pfa_flux.tasks.verify import Difference, Verification
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "AccessDeniedError": "pfa_flux.errors",
+    "Analytics": "pfa_flux.analytics",
+    "BlockedRatio": "pfa_flux.queries.result",
+    "BucketNotFoundError": "pfa_flux.errors",
+    "BusyError": "pfa_flux.errors",
+    "CapabilityError": "pfa_flux.errors",
+    "Caveat": "pfa_flux.queries.result",
+    "Difference": "pfa_flux.tasks.verify",
+    "Installation": "pfa_flux.tasks.install",
+    "InvalidValueError": "pfa_flux.errors",
+    "Ledger": "pfa_flux.tasks.ledger",
+    "NotInfluxDBError": "pfa_flux.errors",
+    "PfaFluxError": "pfa_flux.errors",
+    "Plan": "pfa_flux.tasks.plan",
+    "Point": "pfa_flux.engines.base",
+    "Progress": "pfa_flux.tasks.recompute",
+    "Proof": "pfa_flux.tasks.install",
+    "QueryError": "pfa_flux.errors",
+    "RatioRow": "pfa_flux.queries.result",
+    "Run": "pfa_flux.tasks.backends.base",
+    "Settings": "pfa_flux.settings",
+    "SettingsError": "pfa_flux.errors",
+    "Status": "pfa_flux.tasks.status",
+    "StoreError": "pfa_flux.errors",
+    "TLSError": "pfa_flux.errors",
+    "Task": "pfa_flux.tasks.task",
+    "TaskError": "pfa_flux.errors",
+    "TaskSettings": "pfa_flux.settings",
+    "TaskSpec": "pfa_flux.tasks.spec",
+    "TimedOutError": "pfa_flux.errors",
+    "UnreachableError": "pfa_flux.errors",
+    "Verification": "pfa_flux.tasks.verify",
+    "connect": "pfa_flux.analytics",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 __all__ = [
     "AccessDeniedError",

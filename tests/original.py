@@ -42,6 +42,14 @@ join(tables: {{js: js, hc: hc}}, on: ["_time"])
 """
 
 
+_DOWNSAMPLED = """
+  |> filter(fn: (r) => r._measurement == "pf_analytics_test_pixel")
+  |> drop(columns: ["sess"])
+  |> aggregateWindow(every: 15m, fn: sum)
+  |> map(fn: (r) => ({r with _field: "hitcount", _measurement: "pf_analytics_pixel"}))
+  |> drop(columns: ["_start", "_stop", "type"])"""
+
+
 def downsampling_task(made: Analytics, workspace: Workspace) -> str:
     """A task of the original's form: unaligned range, every tag but `sess` and `type` kept, labels by window end."""
     origin = ""
@@ -51,11 +59,13 @@ def downsampling_task(made: Analytics, workspace: Workspace) -> str:
 
 out_bucket = {literal(workspace.rollup)}
 sourcedata = from(bucket: {literal(workspace.raw)}{origin})
-  |> range(start: -task.every)
-  |> filter(fn: (r) => r._measurement == "pf_analytics_test_pixel")
-  |> drop(columns: ["sess"])
-  |> aggregateWindow(every: 15m, fn: sum)
-  |> map(fn: (r) => ({{r with _field: "hitcount", _measurement: "pf_analytics_pixel"}}))
-  |> drop(columns: ["_start", "_stop", "type"])
+  |> range(start: -task.every){_DOWNSAMPLED}
   |> to(bucket: out_bucket{origin})
 """
+
+
+def downsampling(bucket: str, target: str, start: int, stop: int) -> str:
+    """The same as a query over a range, nanoseconds; without a target the rows are sent instead of written."""
+    span = f"start: {instant(start)}, stop: {instant(stop)}"
+    written = f"\n  |> to(bucket: {literal(target)})" if target else ""
+    return f"from(bucket: {literal(bucket)})\n  |> range({span}){_DOWNSAMPLED}{written}"

@@ -17,6 +17,8 @@ app = typer.Typer(
     help="Which share of page views comes without the JavaScript analytics.",
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 no data, 4 engine out of reach or access denied, 5 work to do.",
     no_args_is_help=True,
+    # Plain help: rendering it costs more than everything else at a start.
+    rich_markup_mode=None,
     # A traceback with local variables could show a token.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -34,10 +35,10 @@ class InfluxDB2(Server):
                 self._refuse_unreadable(named[1])
             raise
 
-    def influxql(self, text: str, bucket: str) -> list[Row]:
-        """Rows of an InfluxQL statement, with the same errors as `flux`."""
+    def influxql_each(self, texts: Sequence[str], bucket: str) -> list[list[Row]]:
+        """Rows of several InfluxQL statements, with the same errors as `flux`."""
         try:
-            return super().influxql(text, bucket)
+            return super().influxql_each(texts, bucket)
         except BucketNotFoundError:
             self._refuse_unreadable(bucket)
             raise
@@ -75,22 +76,28 @@ class InfluxDB2(Server):
 
         The name alone is not enough: a mapping made by hand can lead `db/rp` to another bucket, without a word.
 
+        Asked for once a connection: a figure would cost three times as many requests otherwise.
+
         Raises:
             CapabilityError: no mapping leads to the bucket.
         """
+        if bucket in self._databases:
+            return self._databases[bucket]
         bucket_id = self.bucket_id(bucket)
-        for mapping in self._mappings:
+        answer = self.transport.request("GET", "/api/v2/dbrps", query={"org": self.transport.org}).json()
+        for mapping in answer.get("content", ()):
             if mapping["bucketID"] == bucket_id:
-                return str(mapping["database"]), str(mapping["retention_policy"])
+                found = str(mapping["database"]), str(mapping["retention_policy"])
+                self._databases[bucket] = found
+                return found
         raise CapabilityError(
             f"InfluxQL cannot reach the bucket {bucket!r}: it has no DBRP mapping",
             f"Make one: influx v1 dbrp create --bucket-id {bucket_id} --db NAME --rp autogen --default.",
         )
 
     @cached_property
-    def _mappings(self) -> list[dict[str, Any]]:
-        answer = self.transport.request("GET", "/api/v2/dbrps", query={"org": self.transport.org}).json()
-        return list(answer.get("content", ()))
+    def _databases(self) -> dict[str, tuple[str, str]]:
+        return {}
 
     def bucket_id(self, bucket: str) -> str:
         """Id of a bucket.

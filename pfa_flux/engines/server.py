@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -46,14 +46,27 @@ class Server:
         Raises:
             BucketNotFoundError: InfluxQL reaches no bucket of the name. QueryError: the statement is refused.
         """
+        return self.influxql_each([text], bucket)[0]
+
+    def influxql_each(self, texts: Sequence[str], bucket: str) -> list[list[Row]]:
+        """Rows of each of several InfluxQL statements, which go to the server together; errors as of `influxql`."""
         database, policy = self.database_of(bucket)
-        return self.statement(text, {"db": database, **({"rp": policy} if policy else {})})
+        return self.statements(texts, {"db": database, **({"rp": policy} if policy else {})})
 
     def statement(self, text: str, query: Mapping[str, str]) -> list[Row]:
         """Rows of one InfluxQL statement, with the query parameters given."""
-        answer = self.transport.request("POST", "/query", query={**query, "epoch": "ns"}, form={"q": text}).json()
+        return self.statements([text], query)[0]
+
+    def statements(self, texts: Sequence[str], query: Mapping[str, str]) -> list[list[Row]]:
+        """Rows of each of several statements, with the query parameters given."""
+        form = {"q": "; ".join(texts)}
+        answer = self.transport.request("POST", "/query", query={**query, "epoch": "ns"}, form=form).json()
         with self.transport.translated("the InfluxQL query"):
-            return _rows(answer)
+            results = answer.get("results") or [answer]
+            found = [_rows(result) for result in results]
+            if len(found) != len(texts):
+                raise QueryError("the server answered only some of the InfluxQL statements", "Try again.")
+            return found
 
     def database_of(self, bucket: str) -> tuple[str, str]:
         """Database and retention policy under which InfluxQL knows a bucket."""
@@ -90,13 +103,12 @@ class Server:
         self.transport.close()
 
 
-def _rows(answer: Any) -> list[Row]:
-    """Rows of the first result of InfluxQL's JSON.
+def _rows(result: Any) -> list[Row]:
+    """Rows of a result of InfluxQL's JSON.
 
     Raises:
         BucketNotFoundError, QueryError: the result is an error; it comes with status 200.
     """
-    result = answer["results"][0] if answer.get("results") else answer
     if "error" in result:
         words = str(result["error"])
         if "not found" in words:

@@ -42,6 +42,11 @@ class Asker:
         if self.dialect in {"join", "union"}:
             self._check_types(forced=choice != "auto")
 
+    @property
+    def one_pass(self) -> bool:
+        """Blocks come in the dialect of the totals, which are their sums: the data need be read only once."""
+        return self.dialect == self._fast
+
     def counts(self, selection: Selection) -> Counts:
         """Counts in the dialect chosen."""
         return self._ask(self.dialect, selection)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 from zoneinfo import ZoneInfo
@@ -114,9 +114,15 @@ _Values = tuple[str, ...]
 def _whole(asker: Asker, question: Question) -> list[_Judged]:
     """Rows for the whole range, and blocks of an hour or more for their intervals."""
     hours = block_hours(question.start, question.stop)
-    totals: Counts = {} if question.selects_nothing else asker.counts(question.selection)
-    cells = asker.blocks(replace(question.selection, every=hours * 3600)) if totals else {}
-    sums, blocks = _fold(totals, question), _fold(cells, question)
+    by_block = replace(question.selection, every=hours * 3600)
+    if question.selects_nothing:
+        sums, blocks = {}, {}
+    elif asker.one_pass:
+        blocks = _fold(asker.blocks(by_block), question)
+        sums = {values: {0: _total(found.values())} for values, found in blocks.items()}
+    else:
+        totals = asker.counts(question.selection)
+        sums, blocks = _fold(totals, question), _fold(asker.blocks(by_block) if totals else {}, question)
     starts = block_starts(question.start, question.stop, hours)
     return [
         _judge(
@@ -126,6 +132,10 @@ def _whole(asker: Asker, question: Question) -> list[_Judged]:
         )
         for values in sorted({*sums, *_asked_for(question)})
     ]
+
+
+def _total(blocks: Iterable[Sides]) -> Sides:
+    return Sides(*map(sum, zip(*blocks, strict=True)))
 
 
 def _by_time(asker: Asker, question: Question) -> list[_Judged]:
@@ -147,7 +157,7 @@ def _by_time(asker: Asker, question: Question) -> list[_Judged]:
             labelled = (*values[:place], grid.label(start), *values[place:])
             found.append((order, _named(question, labelled), blocks))
     found.sort(key=lambda item: item[0])
-    return [_judge(key, Sides(*map(sum, zip(*blocks, strict=True))), blocks) for _, key, blocks in found]
+    return [_judge(key, _total(blocks), blocks) for _, key, blocks in found]
 
 
 def _parts(grid: Grid, question: Question, windows: Mapping[int, Sides]) -> Iterator[tuple[int, list[Sides]]]:

@@ -30,9 +30,10 @@ def counts(server: Server, bucket: str, schema: Schema, selection: Selection) ->
         none_of("action", schema.excluded_actions),
     )
     found: Counts = {}
-    for row in server.influxql(hits, bucket):
+    hit_rows, load_rows = server.influxql_each([hits, loads], bucket)
+    for row in hit_rows:
         add(found, _cell(row, selection), int(row["n"]), 0)
-    for row in server.influxql(loads, bucket):
+    for row in load_rows:
         add(found, _cell(row, selection), 0, int(row["n"]))
     return found
 
