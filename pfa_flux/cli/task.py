@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from pfa_flux.tasks.verify import Verification
 
 TO_DO = 5
-app = typer.Typer(help="The downsampling task.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="The downsampling task.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+)
 
 
 class Format(enum.StrEnum):
@@ -319,7 +321,7 @@ def backfill(
     with _task(settings, js, backend) as task, _progress("backfill", quiet) as report:
         found, rows = task.backfill(*_span(start, stop), report=report)
         windows = sum(high - low for low, high in found.to_fill) // task.spec.width
-    typer.echo(f"{windows} windows were missing or short; {rows} rows written")
+    typer.echo(f"{windows:,} windows were missing or short; {rows:,} rows written")
     if not quiet and found.unknown:
         _note_unknown(found.unknown, found.known_from)
 
@@ -426,7 +428,7 @@ def _print_verification(found: Verification) -> None:
 
     span = _words((found.start, found.stop))
     if found.clean:
-        typer.echo(f"equal: {found.rows} rows of {found.windows} windows, {span}")
+        typer.echo(f"equal: {found.rows:,} rows of {found.windows:,} windows, {span}")
         return
     tags = tuple(found.differences[0].tags)
     _table(
@@ -475,10 +477,14 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     made = render.table(shown)
     for name in names:
         number = name in {"windows", "raw", "downsampled"}
-        made.add_column(name, justify="right" if number else "left", overflow="fold")
+        made.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number or name in _WHOLE)
     for row in rows:
         made.add_row(*map(render.text, row))
     shown.print(made)
+
+
+_WHOLE = {"window's end", "from", "to", "windows up to", "status", "scheme"}
+"""Columns that are not broken on a narrow terminal."""
 
 
 def _print_diff(lines: Sequence[str]) -> None:
@@ -505,7 +511,7 @@ def _progress(name: str, quiet: bool) -> Iterator[Report]:
         TextColumn("windows,"),
         TimeRemainingColumn(),
     )
-    with Bars(*columns, console=errors, disable=quiet or not errors.is_terminal, transient=True) as bars:
+    with Bars(*columns, console=errors, disable=quiet or not errors.is_terminal) as bars:
         bar = bars.add_task(name, total=None)
         say: Callable[[str], None] = note if not quiet else lambda _: None
 

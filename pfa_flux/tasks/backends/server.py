@@ -8,7 +8,7 @@ from typing import Any
 
 from pfa_flux import flux
 from pfa_flux.engines.transport import Transport
-from pfa_flux.errors import BucketNotFoundError, NotInfluxDBError, PfaFluxError, QueryError, TaskError
+from pfa_flux.errors import BucketNotFoundError, NotInfluxDBError, QueryError, TaskError
 from pfa_flux.settings import Secret
 from pfa_flux.tasks.backends.base import BackendName, Installed, Run
 from pfa_flux.tasks.spec import TaskSpec
@@ -121,7 +121,7 @@ class InfluxDBTasks:
         """The run as it is now; as it was, where the server has put it aside and not yet recorded it."""
         try:
             found: dict[str, Any] = self._transport.request("GET", f"{path}/{run['id']}").json()
-        except PfaFluxError:
+        except (QueryError, NotInfluxDBError):
             return run
         return found
 
