@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import enum
-import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pfa_flux.cli import task_view as view
 from pfa_flux.cli.options import note, with_settings
 from pfa_flux.settings import Settings
 
 if TYPE_CHECKING:
-    from pfa_flux.tasks.ledger import Ledger
-    from pfa_flux.tasks.recompute import Progress, Report
-    from pfa_flux.tasks.spans import Span
     from pfa_flux.tasks.task import Task
-    from pfa_flux.tasks.verify import Verification
 
 TO_DO = 5
 app = typer.Typer(
@@ -100,7 +95,7 @@ def install_task(
     typer.echo(f"{name} ({done.id}): {done.action}")
     if quiet or done.proof is None:
         return
-    span = _words((done.proof.start, done.proof.stop))
+    span = view.words((done.proof.start, done.proof.stop))
     if done.proof.hits:
         what = "page loads" if js else "hits"
         note(f"proved: {done.proof.hits} {what} from {span} are {done.proof.rows} rows, equal to the raw data")
@@ -119,9 +114,9 @@ def plan(
     with _task(settings, js, backend) as task:
         found = task.plan()
     if format_ is Format.JSON:
-        _print_json({**asdict(found), "differs": found.differs})
+        view.print_json({**asdict(found), "differs": found.differs})
     else:
-        _pairs(
+        view.print_pairs(
             {
                 "task": found.task + (f" ({', '.join(found.ids)})" if found.ids else ""),
                 "run by": found.backend,
@@ -129,7 +124,7 @@ def plan(
                 "to do": found.advice or "nothing",
             }
         )
-        _print_diff(found.diff)
+        view.print_diff(found.diff)
     _end(found.differs)
 
 
@@ -151,7 +146,7 @@ def status(
         found = task.status(_span(start, None)[0])
     newest = format_instant(found.ledger.newest) if found.ledger.newest is not None else None
     if format_ is Format.JSON:
-        _print_json(
+        view.print_json(
             {
                 "task": found.task,
                 "id": found.id or None,
@@ -165,11 +160,11 @@ def status(
                 "last_run": found.last_run or None,
                 "last_error": found.last_error or None,
                 "clock_skew": found.skew,
-                **_ledger_json(found.ledger),
+                **view.ledger_json(found.ledger),
             }
         )
     else:
-        _pairs(
+        view.print_pairs(
             {
                 "status": found.summary,
                 "to do": found.advice or "nothing",
@@ -198,9 +193,9 @@ def runs(
     with _task(settings, js, backend) as task:
         found = task.runs(limit)
     if format_ is Format.JSON:
-        _print_json([asdict(run) for run in found])
+        view.print_json([asdict(run) for run in found])
         return
-    _table(
+    view.print_table(
         ("windows up to", "status", "started", "ended", "id", "error"),
         [(run.scheduled_for, run.status, run.started, run.finished, run.id, run.error) for run in found],
     )
@@ -240,7 +235,7 @@ def run_now(
     with _task(settings, js, backend) as task:
         spans = task.run_due() if due else task.run()
     if not quiet:
-        note("\n".join(f"downsampled {_words(span)}" for span in spans) or "nothing is due")
+        note("\n".join(f"downsampled {view.words(span)}" for span in spans) or "nothing is due")
 
 
 @app.command()
@@ -295,14 +290,14 @@ def gaps(
     with _task(settings, js, backend) as task:
         found, width = task.gaps(*_span(start, stop)), task.spec.width
     if format_ is Format.JSON:
-        _print_json(_ledger_json(found))
+        view.print_json(view.ledger_json(found))
     else:
         rows = [(span, "missing") for span in found.missing] + [(span, "short") for span in found.short]
-        cells = [(*_edges(span), f"{(span[1] - span[0]) // width}", kind) for span, kind in sorted(rows)]
+        cells = [(*view.edges(span), f"{(span[1] - span[0]) // width}", kind) for span, kind in sorted(rows)]
         if cells:
-            _table(("from", "to", "windows", ""), cells)
+            view.print_table(("from", "to", "windows", ""), cells)
     if not quiet:
-        _note_ledger(found)
+        view.note_ledger(found)
     _end(found.state == "gaps")
 
 
@@ -318,12 +313,12 @@ def backfill(
     quiet: bool,
 ) -> None:
     """Fill windows that are missing or short. Broken off, the next call goes on where it was."""
-    with _task(settings, js, backend) as task, _progress("backfill", quiet) as report:
+    with _task(settings, js, backend) as task, view.progress("backfill", quiet) as report:
         found, rows = task.backfill(*_span(start, stop), report=report)
         windows = sum(high - low for low, high in found.to_fill) // task.spec.width
     typer.echo(f"{windows:,} windows were missing or short; {rows:,} rows written")
     if not quiet and found.unknown:
-        _note_unknown(found.unknown, found.known_from)
+        view.note_unknown(found.unknown, found.known_from)
 
 
 @app.command()
@@ -340,17 +335,19 @@ def verify(
     quiet: bool,
 ) -> None:
     """Compare raw with downsampled data, window by window and page by page. Exit code 5 if anything differs."""
-    with _task(settings, js, backend) as task, _progress("verify", quiet) as report:
+    with _task(settings, js, backend) as task, view.progress("verify", quiet) as report:
         span = _span(start, stop)
         before, after = task.repair(*span, report=report) if repair else (task.verify(*span, report=report),) * 2
     if format_ is Format.JSON:
-        _print_json({**_verification_json(after), **({"repaired": before.count - after.count} if repair else {})})
+        view.print_json(
+            {**view.verification_json(after), **({"repaired": before.count - after.count} if repair else {})}
+        )
     else:
-        _print_verification(after)
+        view.print_verification(after)
         if repair and before.count:
             typer.echo(f"{before.count - after.count} of {before.count} places were repaired")
     if not quiet and after.unknown:
-        _note_unknown(after.unknown, after.start)
+        view.note_unknown(after.unknown, after.start)
     _end(not after.clean)
 
 
@@ -358,7 +355,7 @@ def verify(
 @with_settings
 def repair(*, js: Js = False, backend: Backend = Runs.AUTO, settings: Settings, quiet: bool) -> None:
     """Put windows together again that late hits have come into. All others: pfa-flux task verify --repair."""
-    with _task(settings, js, backend) as task, _progress("repair", quiet) as report:
+    with _task(settings, js, backend) as task, view.progress("repair", quiet) as report:
         spans = task.repair_touched(report=report)
     typer.echo(f"{len(spans)} windows put together again")
 
@@ -366,159 +363,3 @@ def repair(*, js: Js = False, backend: Backend = Runs.AUTO, settings: Settings, 
 def _end(to_do: bool) -> None:
     if to_do:
         raise typer.Exit(TO_DO)
-
-
-def _words(span: Span) -> str:
-    return " to ".join(_edges(span))
-
-
-def _edges(span: Span) -> tuple[str, str]:
-    from pfa_flux.times import format_instant
-
-    return format_instant(span[0]), format_instant(span[1])
-
-
-def _note_ledger(found: Ledger) -> None:
-    if not found.to_fill:
-        note(f"no window is missing of {found.raw_windows} that have raw rows, {_words((found.start, found.stop))}")
-    if found.unknown:
-        _note_unknown(found.unknown, found.known_from)
-
-
-def _note_unknown(windows: int, known_from: int) -> None:
-    from pfa_flux.times import format_instant
-
-    note(
-        f"unknown: {windows} windows before {format_instant(known_from)}, of which the raw bucket no longer keeps its "
-        "rows; nothing was done about them"
-    )
-
-
-def _ledger_json(found: Ledger) -> dict[str, Any]:
-    return {
-        "state": found.state,
-        "start": _edges((found.start, found.stop))[0],
-        "stop": _edges((found.start, found.stop))[1],
-        "raw_windows": found.raw_windows,
-        "unknown_windows": found.unknown,
-        "missing": [list(_edges(span)) for span in found.missing],
-        "short": [list(_edges(span)) for span in found.short],
-    }
-
-
-def _verification_json(found: Verification) -> dict[str, Any]:
-    from pfa_flux.times import format_instant
-
-    start, stop = _edges((found.start, found.stop))
-    return {
-        "clean": found.clean,
-        "start": start,
-        "stop": stop,
-        "windows": found.windows,
-        "unknown_windows": found.unknown,
-        "rows": found.rows,
-        "count": found.count,
-        "differences": [{**asdict(each), "end": format_instant(each.end)} for each in found.differences],
-    }
-
-
-def _print_verification(found: Verification) -> None:
-    from pfa_flux.cli.render import plain
-    from pfa_flux.times import format_instant
-
-    span = _words((found.start, found.stop))
-    if found.clean:
-        typer.echo(f"equal: {found.rows:,} rows of {found.windows:,} windows, {span}")
-        return
-    tags = tuple(found.differences[0].tags)
-    _table(
-        ("window's end", *tags, "raw", "downsampled", "why"),
-        [
-            (
-                format_instant(each.end),
-                *(plain(value) for value in each.tags.values()),
-                f"{each.raw}",
-                "none" if each.rollup is None else f"{each.rollup}",
-                plain(each.reason),
-            )
-            for each in found.differences
-        ],
-    )
-    more = found.count - len(found.differences)
-    typer.echo(
-        f"{found.count} places differ in {found.windows} windows, {span}"
-        + (f" ({more} more are not shown)" if more else "")
-    )
-    note("pfa-flux task verify --repair makes them what the raw data says")
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _pairs(values: dict[str, str]) -> None:
-    from rich.table import Table
-
-    from pfa_flux.cli import render
-
-    shown = render.console()
-    made = Table(box=None, show_header=False, pad_edge=False)
-    made.add_column(style="bold", no_wrap=True)
-    made.add_column(overflow="fold")
-    for name, value in values.items():
-        made.add_row(name, render.text(value))
-    shown.print(made)
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from pfa_flux.cli import render
-
-    shown = render.console()
-    made = render.table(shown)
-    for name in names:
-        number = name in {"windows", "raw", "downsampled"}
-        made.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number or name in _WHOLE)
-    for row in rows:
-        made.add_row(*map(render.text, row))
-    shown.print(made)
-
-
-_WHOLE = {"window's end", "from", "to", "windows up to", "status", "scheme"}
-"""Columns that are not broken on a narrow terminal."""
-
-
-def _print_diff(lines: Sequence[str]) -> None:
-    from pfa_flux.cli import render
-
-    shown, styles = render.console(), {"+": "green", "-": "red", "@": "cyan"}
-    for line in lines:
-        shown.print(render.text(line), style=styles.get(line[:1]), soft_wrap=True)
-
-
-@contextmanager
-def _progress(name: str, quiet: bool) -> Iterator[Report]:
-    """A progress bar with an estimate on a terminal, a line now and then in a log."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    from pfa_flux.cli import render
-
-    errors = render.console(sys.stderr)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("windows,"),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=errors, disable=quiet or not errors.is_terminal) as bars:
-        bar = bars.add_task(name, total=None)
-        say: Callable[[str], None] = note if not quiet else lambda _: None
-
-        def report(now: Progress) -> None:
-            waiting = f"{name}: the server is busy, waiting {now.waiting:.0f} s"
-            bars.update(bar, completed=now.done, total=now.total, description=waiting if now.waiting else name)
-            if now.waiting and not errors.is_terminal:
-                say(waiting)
-
-        yield report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -96,17 +96,3 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of connections and locks."""
-
-
-@runtime_checkable
-class FluxEngine(Engine, Protocol):
-    """An engine that is a server."""
-
-    def flux(self, text: str) -> list[Row]:
-        """Rows of a Flux query."""
-
-    def influxql(self, text: str, bucket: str) -> list[Row]:
-        """Rows of an InfluxQL query, the tags of each beside its columns; times are nanoseconds."""
-
-
-Columns = Sequence[str]
