@@ -45,7 +45,7 @@ class Task:
             TaskError, CapabilityError, BucketNotFoundError, AccessDeniedError: as their words say; what was there
                 before is back.
         """
-        return install(self._engine, self.backend, self.spec, self._clock(), adopt=adopt)
+        return install(self._engine, self.backend, self.spec, self._now(), adopt=adopt)
 
     def status(self, start: int) -> Status:
         """How the task is doing, with every window since `start`."""
@@ -68,7 +68,7 @@ class Task:
         Raises:
             TaskError: the task is not installed or disabled, or its run failed.
         """
-        task, now = self.installed(), self._clock()
+        task, now = self.installed(), self._now()
         if isinstance(self.backend, Runner):
             return self.backend.run_due(task, now)
         stop = self.spec.due(now)
@@ -86,7 +86,7 @@ class Task:
                 f"{self.backend.name} runs the task {self.spec.name!r} by itself",
                 "Leave --due out to force a run, or say --backend runner.",
             )
-        return self.backend.run_due(self.installed(), self._clock())
+        return self.backend.run_due(self.installed(), self._now())
 
     def disable(self) -> None:
         """Let the task rest; it keeps its id and history."""
@@ -116,7 +116,7 @@ class Task:
 
     def gaps(self, start: int, stop: int | None = None) -> Ledger:
         """Which windows of a range are missing or short."""
-        now = self._clock()
+        now = self._now()
         return look(self._engine, self.spec, start, now if stop is None else stop, now)
 
     def backfill(self, start: int, stop: int | None = None, *, report: Report = lambda _: None) -> tuple[Ledger, int]:
@@ -130,7 +130,7 @@ class Task:
 
     def verify(self, start: int, stop: int | None = None, *, report: Report = lambda _: None) -> Verification:
         """Compare raw with downsampled data, window by window and page by page."""
-        now = self._clock()
+        now = self._now()
         return verify(self._engine, self.spec, start, now if stop is None else stop, now, report=report)
 
     def repair(
@@ -151,7 +151,7 @@ class Task:
 
     def repair_touched(self, *, report: Report = lambda _: None) -> list[Span]:
         """Put the windows together again that late rows were noted for. Returns them."""
-        now = self._clock()
+        now = self._now()
         known, due = known_from(self._engine, self.spec, now), self.spec.due(now)
         width = self.spec.width
         ends = [end for end in self.touched() if end <= due]
@@ -160,6 +160,10 @@ class Task:
         # What has expired can never be put together, and is not asked for again.
         forget_touched(self._store, self.spec, [(end - width, end) for end in ends])
         return wanted
+
+    def _now(self) -> int:
+        """The present: where our clock is ahead of the engine's, no window is closed that is still open there."""
+        return min(self._clock(), self._engine.now())
 
     def installed(self, task_id: str = "") -> Installed:
         """The task as it is installed.

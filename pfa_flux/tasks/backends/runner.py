@@ -90,7 +90,7 @@ class Runner:
 
         Args:
             task: the installed task.
-            now: the present, nanoseconds; where the engine's clock is behind, its time counts.
+            now: the present, nanoseconds.
 
         Returns:
             Start and stop of what was put together, nanoseconds; none where nothing was due.
@@ -100,8 +100,7 @@ class Runner:
         """
         if not task.active:
             raise TaskError(f"the task {self._spec.name!r} is disabled", "Run pfa-flux task enable.")
-        # Windows are closed by the clock that the rows' writer has, not by that of whoever asks.
-        due = self._spec.due(min(now, self._engine.now()))
+        due = self._spec.due(now)
         spans = self._logged(task.id, due, lambda: self._due_spans(due))
         with self._store.transaction() as connection:
             connection.execute(
