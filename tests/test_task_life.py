@@ -6,8 +6,11 @@ import random
 import time
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from pfa_flux import Analytics, CapabilityError, Point, TaskError
 from pfa_flux.tasks.recompute import Progress
@@ -522,3 +525,52 @@ def test_a_fraction_in_the_target_is_told_and_nothing_is_removed(make_workspace:
         with pytest.raises(TaskError, match=r"is 1\.5, no whole number"):
             made.task().backfill(due - WINDOW)
         assert len(stored_rows(made.engine, made.task().spec, due - DAY, due)) == 1
+
+
+@every_backend
+def test_whatever_lies_in_the_target_a_repair_makes_it_the_raw_datas_sums(
+    runs: str, make_workspace: MakeWorkspace
+) -> None:
+    workspace, at = task_workspace(runs, make_workspace), now()
+    due = (at - 60 * SECOND) // WINDOW * WINDOW
+    days = iter(range(1, 1000))
+    place = {
+        "domain": st.sampled_from(["a.example", "b.onion"]),
+        "page": st.sampled_from(["/", "/ä ö", ""]),
+        "more": st.sampled_from([{}, {"host": "h"}]),
+    }
+    hits = st.tuples(st.integers(0, 6 * 900), st.fixed_dictionaries(place))
+    stored = st.tuples(st.integers(0, 6 * 900), st.fixed_dictionaries(place), st.integers(0, 5))
+    with analytics(workspace, at) as made:
+        task = made.task()
+
+        @hypothesis.settings(max_examples=12)
+        @hypothesis.given(st.lists(hits, max_size=25), st.lists(stored, max_size=12))
+        def check(raw: list[tuple[int, dict[str, Any]]], there: list[tuple[int, dict[str, Any], int]]) -> None:
+            # Each example has its own day.
+            base = due - next(days) * DAY
+            points = [
+                hit(base + second * SECOND, where["domain"], where["page"], sess=f"{i}", **where["more"])
+                for i, (second, where) in enumerate(raw)
+            ]
+            garbage = [
+                Point(
+                    "pf_analytics_pixel",
+                    {"domain": where["domain"], "page": where["page"], "scheme": "https", **where["more"]},
+                    "hitcount",
+                    value,
+                    # At the end of a window, and off it.
+                    base + (-(-second // 900) * 900 if second % 2 else second) * SECOND,
+                )
+                for second, where, value in there
+            ]
+            made.engine.write(made.settings.raw_bucket, points)
+            made.engine.write(made.settings.rollup_bucket, garbage)
+            task.repair(base - WINDOW, base + 7 * WINDOW)
+            inside = {cell: n for cell, n in expected(points).items() if cell.end <= due}
+            assert rollup_sums(made.engine, task.spec, base - WINDOW, base + 7 * WINDOW) == inside
+            rows = stored_rows(made.engine, task.spec, base - WINDOW, base + 7 * WINDOW)
+            assert len(rows) == len(inside)
+            assert task.verify(base - WINDOW, base + 7 * WINDOW).clean
+
+        check()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from pfa_flux.engines.base import Engine, Point
 from pfa_flux.engines.embedded import Embedded
-from pfa_flux.errors import BusyError, QueryError, TaskError
+from pfa_flux.engines.lineprotocol import line
+from pfa_flux.errors import BusyError, PfaFluxError, QueryError, TaskError
 from pfa_flux.tasks.rollup import Cell, Stored, Sums, raw_sums, stored_rows, write_sums
 from pfa_flux.tasks.spans import Pieces, Span, merged
 from pfa_flux.tasks.spec import TaskSpec
@@ -137,7 +140,25 @@ def _retype(engine: Engine, spec: TaskSpec, start: int, stop: int) -> None:
                 f"{spec.field!r} from being an integer",
                 "It is none of ours: remove it, or name another rollup bucket.",
             )
-        engine.delete(spec.rollup_bucket, spec.measurement, low, low + width)
-        points = (Point(spec.measurement, row.tags, spec.field, int(row.value), row.time) for row in rows)
-        engine.write(spec.rollup_bucket, points)
+        _rewrite(engine, spec, low, low + width, rows)
         low += width
+
+
+def _rewrite(engine: Engine, spec: TaskSpec, start: int, stop: int, rows: list[Stored]) -> None:
+    """Remove the rows of [start, stop) and write them anew as integers. In between they lie in a file.
+
+    Raises:
+        TaskError: they could not be written again; names the file.
+    """
+    points = [Point(spec.measurement, row.tags, spec.field, int(row.value), row.time) for row in rows]
+    with tempfile.NamedTemporaryFile("w", prefix="pfa-flux-rows-", suffix=".lp", delete=False) as file:
+        file.writelines(f"{line(point)}\n" for point in points)
+    try:
+        engine.delete(spec.rollup_bucket, spec.measurement, start, stop)
+        engine.write(spec.rollup_bucket, points)
+    except PfaFluxError as error:
+        raise TaskError(
+            f"rows of {format_instant(start)} to {format_instant(stop)} could not be written again: {error.message}",
+            f"They are in {file.name}, as line protocol: write them to {spec.rollup_bucket} when the server is well.",
+        ) from error
+    Path(file.name).unlink()

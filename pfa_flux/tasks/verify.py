@@ -114,7 +114,7 @@ class _Found:
         self.rows += len(raw)
         sums, odd = sums_of(self.spec, there), self._odd(there)
         for cell in sorted({*raw, *sums}):
-            if raw.get(cell, 0) != sums.get(cell, 0) or cell in odd:
+            if raw.get(cell) != sums.get(cell) or cell in odd:
                 self._add(cell, raw.get(cell, 0), sums.get(cell), odd.get(cell))
 
     def _odd(self, there: list[Stored]) -> dict[Cell, str]:
@@ -135,6 +135,6 @@ class _Found:
         if len(self.differences) < _SHOWN:
             tags = dict(zip(self.spec.tags, cell.tags, strict=True))
             reason = odd or (
-                "the window is not downsampled" if rollup is None else "no raw rows" if raw == 0 else "the sum is wrong"
+                "the window is not downsampled" if rollup is None else "no raw rows" if not raw else "the sum is wrong"
             )
             self.differences.append(Difference(cell.end, tags, raw, rollup, reason))

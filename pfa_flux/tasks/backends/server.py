@@ -17,6 +17,9 @@ from pfa_flux.times import format_instant
 _PATIENCE = 60.0
 """Seconds a forced run may take. One of two windows takes a fraction of a second."""
 
+_PAGE = 500
+"""Tasks in one answer: the most that servers give."""
+
 _DESCRIPTION = "Downsamples to windows, without sess. Kept by pfa-flux."
 _TOKEN = re.compile(r'(\btoken\s*(?::|=)\s*)"(?:\\.|[^"\\])*"')
 
@@ -42,11 +45,18 @@ class InfluxDBTasks:
 
     def find(self) -> list[Installed]:
         """The tasks of the name in the organisation."""
-        query = {"name": self._spec.name, "org": self._transport.org, "limit": "500"}
-        return self._named(self._transport.request("GET", "/api/v2/tasks", query=query).json())
+        return self._listed({"name": self._spec.name, "org": self._transport.org})
 
-    def _named(self, answer: dict[str, Any]) -> list[Installed]:
-        return [_installed(task) for task in answer["tasks"] or () if task["name"] == self._spec.name]
+    def _listed(self, query: dict[str, str]) -> list[Installed]:
+        """The tasks of the name among those that a query lists, page by page."""
+        found: list[Installed] = []
+        page = {**query, "limit": str(_PAGE)}
+        while True:
+            tasks = self._transport.request("GET", "/api/v2/tasks", query=page).json()["tasks"] or []
+            found += [_installed(task) for task in tasks if task["name"] == self._spec.name]
+            if len(tasks) < _PAGE:
+                return found
+            page["after"] = str(tasks[-1]["id"])
 
     def create(self) -> Installed:
         """Make the task, active."""
@@ -163,7 +173,7 @@ class KapacitorTasks(InfluxDBTasks):
 
     def find(self) -> list[Installed]:
         """The tasks of the name; Kapacitor can not search by it."""
-        return self._named(self._transport.request("GET", "/api/v2/tasks", query={"limit": "500"}).json())
+        return self._listed({})
 
     def _owner(self) -> dict[str, str]:
         return {}
