@@ -63,6 +63,9 @@ class Server:
         answer = self.transport.request("POST", "/query", query={**query, "epoch": "ns"}, form=form).json()
         with self.transport.translated("the InfluxQL query"):
             results = answer.get("results") or [answer]
+            if len(texts) > 1 and any(result.get("error") == "not executed" for result in results):
+                # InfluxDB 1.8 says this of the statement that failed, too, and loses the reason (measured).
+                return [self.statements([text], query)[0] for text in texts]
             found = [_rows(result) for result in results]
             if len(found) != len(texts):
                 raise QueryError("the server answered only some of the InfluxQL statements", "Try again.")
