@@ -89,21 +89,40 @@ def status(hits: int, js: int) -> str:
     return "ok" if js <= hits else "js_exceeds_hits"
 
 
-def wilson(ratio: float, n: float) -> tuple[float, float]:
+Z = 1.959963984540054
+
+
+def wilson(ratio: float, n: float, z: float = Z) -> tuple[float, float]:
     """Wilson's interval as the roots of (p - r)^2 = z^2 p (1 - p) / n."""
-    z2 = 1.959963984540054**2
+    z2 = z**2
     a, b, c = 1 + z2 / n, -(2 * ratio + z2 / n), ratio * ratio
     root = math.sqrt(max(0.0, b * b - 4 * a * c))
     return (-b - root) / (2 * a), (-b + root) / (2 * a)
 
 
-def effective_n(blocks: Sequence[tuple[int, int]]) -> float:
-    """How many independent draws the blocks are worth, in exact fractions."""
+def student(df: float) -> float:
+    """Student's t quantile of 0.975, in Horner's form of the expansion in 1/df."""
+    z2, u = Z * Z, 1 / df
+    g4 = (((79 * z2 + 776) * z2 + 1482) * z2 - 1920) * z2 - 945
+    g3 = ((3 * z2 + 19) * z2 + 17) * z2 - 15
+    g2 = (5 * z2 + 16) * z2 + 3
+    return Z * ((((g4 / 92160 * u + g3 / 384) * u + g2 / 96) * u + (z2 + 1) / 4) * u + 1)
+
+
+def effective_n(blocks: Sequence[tuple[int, int]]) -> tuple[float, float]:
+    """How many independent draws the blocks are worth, in exact fractions, and the quantile."""
     h_all, j_all, k = sum(h for h, _ in blocks), sum(j for _, j in blocks), len(blocks)
     ratio = Fraction(h_all - j_all, h_all)
-    deviation = sum(((h - j - ratio * h) ** 2 for h, j in blocks), Fraction(0))
-    var = Fraction(k, k - 1) * deviation / Fraction(h_all) ** 2
-    return float(h_all) if var == 0 else float(max(Fraction(1), min(Fraction(h_all), ratio * (1 - ratio) / var)))
+    deviations = [h - j - ratio * h for h, j in blocks]
+    var = Fraction(k, k - 1) * sum((d**2 for d in deviations), Fraction(0)) / Fraction(h_all) ** 2
+    filled = len([h for h, _ in blocks if h])
+    if var == 0:
+        return float(min(h_all, filled)), student(max(2, filled - 1))
+    n = ratio * (1 - ratio) / var
+    if n >= h_all:
+        return float(h_all), Z
+    few = 4 * sum(d**2 for d in deviations) ** 2 / sum(d**4 for d in deviations)
+    return float(max(Fraction(1), n)), student(float(max(Fraction(2), min(Fraction(filled - 1), few))))
 
 
 def interval(points: Iterable[Point], start: int, stop: int, **filters: Any) -> tuple[float, float]:
@@ -115,5 +134,5 @@ def interval(points: Iterable[Point], start: int, stop: int, **filters: Any) -> 
         part = totals(points, max(start, edge), min(stop, edge + HOUR), (), **filters)
         blocks.append(part.get((), (0, 0)))
     hits, js = (sum(b[i] for b in blocks) for i in (0, 1))
-    n = effective_n(blocks) if len(blocks) >= 10 else float(hits)
-    return wilson((hits - js) / hits, n)
+    n, z = effective_n(blocks) if len(blocks) >= 10 else (float(hits), Z)
+    return wilson((hits - js) / hits, n, z)

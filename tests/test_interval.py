@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfa_flux.queries.interval import block_hours, block_starts, effective_n, interval, wilson
+from pfa_flux.queries.interval import (
+    Z,
+    block_hours,
+    block_starts,
+    effective_n,
+    interval,
+    newcombe,
+    t_quantile,
+    wilson,
+)
 from pfa_flux.queries.selection import Sides
 from tests import oracle
 
@@ -41,15 +50,46 @@ def test_effective_n_equals_exact_arithmetic(blocks: list[Sides]) -> None:
     assert effective_n(total, blocks) == pytest.approx(oracle.effective_n(blocks), rel=1e-9)
 
 
-def test_blocks_that_agree_leave_every_page_view_its_weight() -> None:
-    blocks = [Sides(30, 21)] * 24
-    assert effective_n(Sides(720, 504), blocks) == 720
+def test_blocks_that_vary_as_independent_views_do_leave_every_page_view_its_weight() -> None:
+    blocks = [Sides(30, 21), Sides(30, 22), Sides(30, 20)] * 8
+    assert effective_n(Sides(720, 504), blocks) == (720, Z)
 
 
 def test_page_views_blocked_in_bunches_are_worth_fewer_draws() -> None:
     blocks = [Sides(10, 0), Sides(10, 10)] * 12
     # r = 1/2, var = 24/23 * 24 * 25 / 240^2, n = (1/4) / var = 23
-    assert effective_n(Sides(240, 120), blocks) == pytest.approx(23)
+    assert effective_n(Sides(240, 120), blocks) == pytest.approx((23, t_quantile(23)))
+
+
+def test_a_variance_that_rests_on_one_block_has_few_degrees_of_freedom() -> None:
+    blocks = [Sides(10, 0), *[Sides(10, 10)] * 23]
+    # d = 10 - 10/24 once and -10/24 in the others: 4 * sum(d^2)^2 / sum(d^4) = 4.355
+    n, quantile = effective_n(Sides(240, 230), blocks)
+    assert n == pytest.approx(23.0)
+    assert quantile == pytest.approx(t_quantile(4.355), abs=1e-3)
+
+
+@pytest.mark.parametrize(("df", "exact"), [(2, 4.30265), (3, 3.18245), (5, 2.57058), (10, 2.22814), (99, 1.98422)])
+def test_the_t_quantile_is_near_the_tables(df: int, exact: float) -> None:
+    assert t_quantile(df) == pytest.approx(exact, rel=0.01 if df == 2 else 3e-3 if df == 3 else 2e-4)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "low", "high"),
+    # Newcombe (1998), Statistics in Medicine 17, 873-890, Table II, method 10.
+    [
+        ((56, 70), (48, 80), 0.0524, 0.3339),
+        ((9, 10), (3, 10), 0.1705, 0.8090),
+        ((10, 10), (0, 20), 0.6791, 1.0),
+    ],
+)
+def test_newcombes_interval_of_a_difference_is_the_published_one(
+    first: tuple[int, int], second: tuple[int, int], low: float, high: float
+) -> None:
+    (a, m), (b, n) = first, second
+    difference, *ends = newcombe((a / m, *wilson(a / m, m)), (b / n, *wilson(b / n, n)))
+    assert difference == pytest.approx(a / m - b / n)
+    assert ends == pytest.approx([low, high], abs=5e-5)
 
 
 def test_fewer_than_ten_blocks_take_page_views_as_independent_and_say_so() -> None:
@@ -62,8 +102,9 @@ def test_fewer_than_ten_blocks_take_page_views_as_independent_and_say_so() -> No
 
 
 def test_no_variance_is_not_certainty() -> None:
+    # Ten blocks that agree may be ten visits: n = 10, with Student's t of 9.
     low, high, _ = interval(Sides(100, 0), [Sides(10, 0)] * 10)
-    assert low == pytest.approx(0.963, abs=5e-4)
+    assert low == pytest.approx(1 / (1 + 2.2622**2 / 10), abs=5e-4)
     assert high == 1.0
 
 
