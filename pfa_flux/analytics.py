@@ -18,6 +18,7 @@ from pfa_flux.errors import InvalidValueError
 from pfa_flux.queries.asking import DialectChoice
 from pfa_flux.queries.blocked_ratio import Key, Question, blocked_ratio
 from pfa_flux.queries.result import BlockedRatio
+from pfa_flux.queries.sources import SourceChoice
 from pfa_flux.settings import Settings
 from pfa_flux.tasks.spec import TaskSpec, What
 from pfa_flux.tasks.task import Task
@@ -76,6 +77,7 @@ class Analytics:
         every: str | None = None,
         tz: str = "UTC",
         dialect: str = "auto",
+        source: str = "auto",
     ) -> BlockedRatio:
         """Share of page views that came without the JavaScript analytics.
 
@@ -90,7 +92,9 @@ class Analytics:
             stop: the same; now by default.
             every: width of an interval with the key `time`: 15m, 1h (the default), 1d or 1w.
             tz: time zone the intervals are aligned in.
-            dialect: auto, join, union, influxql or sqlite.
+            dialect: in what raw data is asked for: auto, join, union, influxql or sqlite.
+            source: raw; rollup: downsampled windows alone; auto: raw data while it is kept and quickly counted,
+                downsampled windows where not.
 
         Raises:
             InvalidValueError: a value is malformed or contradicts another.
@@ -112,8 +116,14 @@ class Analytics:
             every or "1h",
             _zone(tz),
         )
-        choice = cast("DialectChoice", dialect)
-        return blocked_ratio(self._engine, self.settings.raw_bucket, self.settings.schema, question, choice)
+        return blocked_ratio(
+            self._engine,
+            self.settings,
+            question,
+            now,
+            dialect=cast("DialectChoice", dialect),
+            source=cast("SourceChoice", source),
+        )
 
     def task(self, what: What = "hits", *, backend: str = "auto") -> Task:
         """The downsampling task.

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from pfa_flux import Analytics, Point, settings
+from pfa_flux.times import NS
+from tests.data import HOUR
 from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace
 
@@ -88,6 +90,19 @@ def fill(workspace: Workspace, now: int, points: Iterable[Point]) -> None:
             made.write(points)
     else:
         workspace.client.write(workspace.raw, map(as_line, points))
+
+
+def keep_for(workspace: Workspace, ns: int) -> None:
+    """Let the raw bucket keep its points for so long."""
+    if workspace.client.is_2:
+        rule = {"type": "expire", "everySeconds": ns // NS, "shardGroupDurationSeconds": 3600}
+        path = f"/api/v2/buckets/{workspace.client.bucket_id(workspace.raw)}"
+        workspace.client.json("PATCH", path, {"retentionRules": [rule]})
+    else:
+        database, _, policy = workspace.raw.partition("/")
+        workspace.client.influxql(
+            f'ALTER RETENTION POLICY "{policy}" ON "{database}" DURATION {ns // HOUR}h SHARD DURATION 1h'
+        )
 
 
 def as_line(point: Point) -> str:

@@ -62,7 +62,7 @@ def test_weeks_begin_on_monday() -> None:
 def test_hours_of_a_zone_off_by_half_an_hour_are_made_of_half_hours() -> None:
     grid = make_grid(at("2026-01-12T00:00:00Z"), at("2026-01-12T02:00:00Z"), "1h", ZoneInfo("Asia/Kolkata"))
     assert grid.label(grid.edges[0]) == "2026-01-12T05:00:00+05:30"
-    assert grid.granularity == 1800
+    assert grid.granularity() == 1800
 
 
 def test_an_unknown_width_and_too_many_intervals_are_refused() -> None:
@@ -92,4 +92,4 @@ def test_every_instant_lies_in_the_interval_of_its_clock(
         assert grid.start_of(instant) == oracle.interval_start(instant, every, ZoneInfo(zone))
     assert grid.edges[0] <= start * NS
     assert grid.edges[-2] < (start + length) * NS <= grid.edges[-1]
-    assert all(edge // NS % grid.granularity == 0 for edge in grid.edges)
+    assert all(edge // NS % grid.granularity() == 0 for edge in grid.edges)

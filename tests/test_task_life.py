@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pfa_flux import Analytics, CapabilityError, Point, TaskError
 from pfa_flux.tasks.recompute import Progress
 from pfa_flux.tasks.rollup import Cell, Sums, rollup_sums, stored_rows
-from tests.contract import analytics, every_backend, fill, server_backends, task_workspace
+from tests.contract import analytics, every_backend, fill, keep_for, server_backends, task_workspace
 from tests.data import DAY, HOUR, READY, hit, load
 from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace
@@ -462,19 +462,6 @@ def test_where_raw_data_has_expired_a_window_is_unknown_and_never_complete(make_
             rows_there = stored_rows(made.engine, task.spec, due - 4 * DAY, due)
             assert (due - 3 * DAY, 4) in [(row.time, row.value) for row in rows_there]
             assert "raw data has expired" in task.status(due - 4 * DAY).summary
-
-
-def keep_for(workspace: Workspace, ns: int) -> None:
-    """Let the raw bucket keep its points for so long."""
-    if workspace.client.is_2:
-        rule = {"type": "expire", "everySeconds": ns // SECOND, "shardGroupDurationSeconds": 3600}
-        path = f"/api/v2/buckets/{workspace.client.bucket_id(workspace.raw)}"
-        workspace.client.json("PATCH", path, {"retentionRules": [rule]})
-    else:
-        database, _, policy = workspace.raw.partition("/")
-        workspace.client.influxql(
-            f'ALTER RETENTION POLICY "{policy}" ON "{database}" DURATION {ns // HOUR}h SHARD DURATION 1h'
-        )
 
 
 def test_a_delete_that_would_reach_into_another_policy_is_refused(make_workspace: MakeWorkspace) -> None:

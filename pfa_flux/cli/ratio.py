@@ -60,6 +60,7 @@ class Source(enum.StrEnum):
 
     AUTO = "auto"
     RAW = "raw"
+    ROLLUP = "rollup"
 
 
 @with_settings
@@ -86,8 +87,6 @@ def blocked_ratio(
     from pfa_flux import connect
     from pfa_flux.cli import NO_DATA, render
 
-    # There is raw data only, so far: both choices mean the same.
-    del source
     with connect(settings) as analytics:
         result = analytics.blocked_ratio(
             domain or (),
@@ -100,6 +99,7 @@ def blocked_ratio(
             every=every.value if every else None,
             tz=tz,
             dialect=dialect.value,
+            source=source.value,
         )
     if format_ is Format.JSON:
         typer.echo(result.to_json())

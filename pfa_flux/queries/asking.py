@@ -1,16 +1,21 @@
-"""Asking an engine for counts: which dialect, and when it would answer wrongly."""
+"""Asking an engine for the counts of all parts of a range: which dialect, and when it would answer wrongly."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Literal, get_args
 
 from pfa_flux.engines.base import Engine
 from pfa_flux.engines.embedded import Embedded
 from pfa_flux.errors import BucketNotFoundError, CapabilityError, InvalidValueError, QueryError
 from pfa_flux.influxql import identifier
+from pfa_flux.queries.dialects import rollup
 from pfa_flux.queries.result import Caveat, Dialect
-from pfa_flux.queries.selection import Counts, Selection
-from pfa_flux.schema import Schema
+from pfa_flux.queries.selection import Cell, Counts, Selection, add
+from pfa_flux.queries.sources import Sources
+from pfa_flux.settings import Settings
+from pfa_flux.tasks.spec import TaskSpec
 
 DialectChoice = Literal["auto", "join", "union", "influxql", "sqlite"]
 
@@ -27,33 +32,53 @@ _MIXED = Caveat(
 
 
 class Asker:
-    """One engine's raw bucket, and the dialects chosen for the totals and for the blocks of time.
+    """One engine, where the parts of a range are, and the dialects for the totals and for the blocks of time.
 
     Raises:
         CapabilityError: the engine has not the dialect asked for, or the dialect would miscount.
     """
 
-    def __init__(self, engine: Engine, bucket: str, schema: Schema, choice: DialectChoice, *, by_time: bool) -> None:
-        self._engine, self._bucket, self._schema = engine, bucket, schema
+    def __init__(
+        self, engine: Engine, settings: Settings, sources: Sources, choice: DialectChoice, *, by_time: bool
+    ) -> None:
+        self._engine, self._bucket, self._schema = engine, settings.raw_bucket, settings.schema
+        self._specs = TaskSpec.from_settings(settings, "hits"), TaskSpec.from_settings(settings, "loads")
+        self._parts = sources.parts
         self.caveats: tuple[Caveat, ...] = ()
         self.dialect: Dialect = _choose(engine, choice, by_time=by_time)
         # Measured, 1.8 and 2.7: by window and page, InfluxQL is six times as fast as the same in Flux.
         self._fast: Dialect = "sqlite" if self.dialect == "sqlite" else "influxql"
-        if self.dialect in {"join", "union"}:
+        if self.dialect in {"join", "union"} and any(part.source == "raw" for part in self._parts):
             self._check_types(forced=choice != "auto")
 
-    @property
-    def one_pass(self) -> bool:
-        """Blocks come in the dialect of the totals, which are their sums: the data need be read only once."""
-        return self.dialect == self._fast
+    def whole(self, selection: Selection, width: int) -> tuple[Counts, Counts]:
+        """Totals, and counts by blocks of `width` seconds, which are asked for in the fastest dialect at hand."""
+        by_block = replace(selection, every=width)
+        blocks = self._rollup(by_block)
+        if self.dialect == self._fast:
+            # One language for both: the totals are the blocks' sums, and the data need be read only once.
+            blocks = _merged((blocks, self._raw(self._fast, by_block)))
+            return _totals(blocks), blocks
+        raw = self._raw(self.dialect, selection)
+        totals = _merged((_totals(blocks), raw))
+        return totals, _merged((blocks, self._raw(self._fast, by_block))) if raw else blocks
 
-    def counts(self, selection: Selection) -> Counts:
-        """Counts in the dialect chosen."""
-        return self._ask(self.dialect, selection)
+    def windows(self, selection: Selection) -> Counts:
+        """Counts by the selection's windows, in the dialect chosen."""
+        return _merged((self._rollup(selection), self._raw(self.dialect, selection)))
 
-    def blocks(self, selection: Selection) -> Counts:
-        """Counts by window, in the fastest dialect at hand."""
-        return self._ask(self._fast, selection)
+    def _raw(self, dialect: Dialect, selection: Selection) -> Counts:
+        return _merged(self._ask(dialect, part) for part in self._selections("raw", selection))
+
+    def _rollup(self, selection: Selection) -> Counts:
+        return _merged(rollup.counts(self._engine, self._specs, part) for part in self._selections("rollup", selection))
+
+    def _selections(self, source: str, selection: Selection) -> Iterable[Selection]:
+        return [
+            replace(selection, start=part.start, stop=part.stop, sides=part.sides)
+            for part in self._parts
+            if part.source == source
+        ]
 
     def _ask(self, dialect: Dialect, selection: Selection) -> Counts:
         # Imported here: each brings its own engine's client along.
@@ -103,6 +128,19 @@ class Asker:
             if row["fieldKey"] == wanted[row["measurement"]]:
                 types.setdefault(f"{row['measurement']}.{row['fieldKey']}", set()).add(row["fieldType"])
         return sorted(field for field, found in types.items() if len(found) > 1)
+
+
+def _merged(found: Iterable[Counts]) -> Counts:
+    """Counts of disjoint parts as one."""
+    merged: Counts = {}
+    for counts in found:
+        for cell, sides in counts.items():
+            add(merged, cell, *sides)
+    return merged
+
+
+def _totals(blocks: Counts) -> Counts:
+    return _merged({Cell(0, cell.domain, cell.page): sides} for cell, sides in blocks.items())
 
 
 def _choose(engine: Engine, choice: DialectChoice, *, by_time: bool) -> Dialect:

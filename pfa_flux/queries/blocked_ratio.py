@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
@@ -15,7 +16,9 @@ from pfa_flux.queries.grid import Grid, make_grid
 from pfa_flux.queries.interval import block_hours, block_starts, interval
 from pfa_flux.queries.result import BlockedRatio, Caveat, RatioRow, Status
 from pfa_flux.queries.selection import Counts, Selection, Sides
-from pfa_flux.schema import NETWORKS, Schema, network_of
+from pfa_flux.queries.sources import SourceChoice, Sources, choose
+from pfa_flux.schema import NETWORKS, network_of
+from pfa_flux.settings import Settings
 from pfa_flux.times import NS, format_instant
 
 Key = Literal["domain", "network", "page", "time"]
@@ -84,24 +87,45 @@ class Question:
 
 
 def blocked_ratio(
-    engine: Engine, bucket: str, schema: Schema, question: Question, dialect: DialectChoice = "auto"
+    engine: Engine,
+    settings: Settings,
+    question: Question,
+    now: int,
+    *,
+    dialect: DialectChoice = "auto",
+    source: SourceChoice = "auto",
 ) -> BlockedRatio:
-    """Answer a question from a raw bucket.
+    """Answer a question.
+
+    Args:
+        engine: where the data is.
+        settings: names of the buckets and all in them.
+        question: what is asked.
+        now: the present, nanoseconds, by which windows are closed and raw data expires.
+        dialect: in what raw data is asked for.
+        source: which data is asked.
 
     Raises:
         CapabilityError: the engine has not the dialect, or the dialect would miscount.
         BucketNotFoundError, AccessDeniedError, UnreachableError, QueryError, StoreError: the engine refuses.
     """
-    asker = Asker(engine, bucket, schema, dialect, by_time="time" in question.by)
-    rows = _by_time(asker, question) if "time" in question.by else _whole(asker, question)
-    warnings = (*asker.caveats, *((_IID,) if any(iid for _, iid in rows) else ()))
+    step = math.lcm(3600, settings.task.every)
+    grid = make_grid(question.start, question.stop, question.every, question.zone) if "time" in question.by else None
+    width = grid.granularity(step) if grid else block_hours(question.start, question.stop, step // 3600) * 3600
+    sources = choose(engine, settings, question.selection, width, source, now)
+    asker = Asker(engine, settings, sources, dialect, by_time=grid is not None)
+    if grid:
+        rows = _by_time(asker, question, sources, grid, width, step // 3600)
+    else:
+        rows = _whole(asker, question, sources, width)
+    warnings = (*asker.caveats, *sources.caveats, *((_IID,) if any(iid for _, iid in rows) else ()))
     return BlockedRatio(
         question.start,
         question.stop,
         question.by,
         engine.capabilities.engine,
         asker.dialect,
-        "raw",
+        sources.label,
         tuple(row for row, _ in rows),
         warnings,
     )
@@ -111,19 +135,11 @@ _Values = tuple[str, ...]
 """Values of the keys but for `time`, in the order of `--by`."""
 
 
-def _whole(asker: Asker, question: Question) -> list[_Judged]:
+def _whole(asker: Asker, question: Question, sources: Sources, width: int) -> list[_Judged]:
     """Rows for the whole range, and blocks of an hour or more for their intervals."""
-    hours = block_hours(question.start, question.stop)
-    by_block = replace(question.selection, every=hours * 3600)
-    if question.selects_nothing:
-        sums, blocks = {}, {}
-    elif asker.one_pass:
-        blocks = _fold(asker.blocks(by_block), question)
-        sums = {values: {0: _total(found.values())} for values, found in blocks.items()}
-    else:
-        totals = asker.counts(question.selection)
-        sums, blocks = _fold(totals, question), _fold(asker.blocks(by_block) if totals else {}, question)
-    starts = block_starts(question.start, question.stop, hours)
+    counts = ({}, {}) if question.selects_nothing else asker.whole(question.selection, width)
+    sums, blocks = (_fold(found, question) for found in counts)
+    starts = block_starts(sources.start, sources.stop, width // 3600)
     return [
         _judge(
             _named(question, values),
@@ -138,11 +154,10 @@ def _total(blocks: Iterable[Sides]) -> Sides:
     return Sides(*map(sum, zip(*blocks, strict=True)))
 
 
-def _by_time(asker: Asker, question: Question) -> list[_Judged]:
+def _by_time(asker: Asker, question: Question, sources: Sources, grid: Grid, width: int, step: int) -> list[_Judged]:
     """Rows for each interval of time, empty ones included; the blocks are parts of the interval."""
-    grid = make_grid(question.start, question.stop, question.every, question.zone)
-    selection = replace(question.selection, every=grid.granularity)
-    windows = _fold({} if question.selects_nothing else asker.counts(selection), question)
+    selection = replace(question.selection, every=width)
+    windows = _fold({} if question.selects_nothing else asker.windows(selection), question)
     keys = {*windows, *_asked_for(question)}
     if len(keys) * len(grid.starts) > _MOST_ROWS:
         raise InvalidValueError(
@@ -152,7 +167,7 @@ def _by_time(asker: Asker, question: Question) -> list[_Judged]:
     found = []
     place = question.by.index("time")
     for values in keys:
-        for start, blocks in _parts(grid, question, windows.get(values, {})):
+        for start, blocks in _parts(grid, sources, step, windows.get(values, {})):
             order = (*values[:place], start, *values[place:])
             labelled = (*values[:place], grid.label(start), *values[place:])
             found.append((order, _named(question, labelled), blocks))
@@ -160,16 +175,17 @@ def _by_time(asker: Asker, question: Question) -> list[_Judged]:
     return [_judge(key, _total(blocks), blocks) for _, key, blocks in found]
 
 
-def _parts(grid: Grid, question: Question, windows: Mapping[int, Sides]) -> Iterator[tuple[int, list[Sides]]]:
-    """Each interval's start and its blocks, as far as the range reaches."""
+def _parts(grid: Grid, sources: Sources, step: int, windows: Mapping[int, Sides]) -> Iterator[tuple[int, list[Sides]]]:
+    """Each interval's start and its blocks, as far as the figures reach."""
     inside: dict[int, dict[int, Sides]] = {}
     for window, sides in windows.items():
         inside.setdefault(grid.start_of(window), {})[window] = sides
     for start, end in itertools.pairwise(grid.edges):
-        width = block_hours(0, end - start) * 3600 * NS
-        first = (max(start, question.start) - start) // width
-        last = (min(end, question.stop) - 1 - start) // width
-        blocks = [_NOTHING] * (last - first + 1)
+        width = block_hours(0, end - start, step) * 3600 * NS
+        first = (max(start, sources.start) - start) // width
+        last = (min(end, sources.stop) - 1 - start) // width
+        # None at all where the interval lies in a past that is not known.
+        blocks = [_NOTHING] * max(1, last - first + 1)
         for window, (hits, js) in inside.get(start, {}).items():
             block = max((window - start) // width, first) - first
             blocks[block] = Sides(blocks[block].hits + hits, blocks[block].js + js)

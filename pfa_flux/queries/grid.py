@@ -9,7 +9,7 @@ from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from pfa_flux.errors import InvalidValueError
-from pfa_flux.times import NS, from_datetime, to_datetime
+from pfa_flux.times import NS, format_instant, from_datetime, to_datetime
 
 EVERY = {"15m": 900, "1h": 3600, "1d": 86400, "1w": 7 * 86400}
 """Widths of an interval, seconds; a day or week is 23 to 169 hours long where the clock is changed."""
@@ -35,10 +35,9 @@ class Grid:
         """Start of each interval."""
         return self.edges[:-1]
 
-    @property
-    def granularity(self) -> int:
-        """Widest window, seconds, at most an hour, of which every interval is made up exactly."""
-        return math.gcd(3600, *(edge // NS % 3600 for edge in self.edges))
+    def granularity(self, at_most: int = 3600) -> int:
+        """Widest window in seconds, a divisor of `at_most`, of which every interval is made up exactly."""
+        return math.gcd(at_most, *(edge // NS % at_most for edge in self.edges))
 
     def start_of(self, instant: int) -> int:
         """Start of the interval an instant lies in."""
@@ -53,7 +52,8 @@ def make_grid(start: int, stop: int, every: str, zone: ZoneInfo) -> Grid:
     """Intervals of a width of `EVERY` that cover [start, stop).
 
     Raises:
-        InvalidValueError: the width is none of `EVERY`, or there would be more than 200,000 intervals.
+        InvalidValueError: the width is none of `EVERY`, there would be more than 200,000 intervals, or the zone's clock
+            was not whole quarters of an hour from UTC, as in the 19th century.
     """
     if every not in EVERY:
         raise InvalidValueError(f"no interval of {every!r}", f"Use one of {', '.join(EVERY)}.")
@@ -67,8 +67,14 @@ def _within_day(start: int, stop: int, every: int, zone: ZoneInfo) -> list[int]:
     """Edges where the zone's clock shows a multiple of `every`: time zones differ from UTC by quarters of an hour."""
 
     def is_edge(instant: int) -> bool:
-        offset = to_datetime(instant).astimezone(zone).utcoffset() or timedelta()
-        return (instant // NS + int(offset.total_seconds())) % every == 0
+        offset = int((to_datetime(instant).astimezone(zone).utcoffset() or timedelta()).total_seconds())
+        if offset * NS % _QUARTER:
+            # Local mean times of long ago.
+            raise InvalidValueError(
+                f"in {format_instant(instant)[:4]} the clocks of {zone} were not whole quarters of an hour from UTC",
+                "Use --tz UTC, or --every 1d.",
+            )
+        return (instant // NS + offset) % every == 0
 
     first = start // _QUARTER * _QUARTER
     while not is_edge(first):

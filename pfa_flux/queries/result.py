@@ -14,7 +14,7 @@ from pfa_flux.times import format_instant
 
 Status = Literal["ok", "no_js", "no_hits", "js_exceeds_hits", "no_data"]
 Dialect = Literal["join", "union", "influxql", "sqlite"]
-Source = Literal["raw"]
+Source = Literal["raw", "rollup", "raw+rollup"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pfa_flux.times import NS
+
+WhichSides = Literal["both", "hits", "js"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class Selection:
         pages: exact pages, empty for all.
         by_page: keep pages apart; they are summed otherwise.
         every: width of windows in seconds, aligned to the epoch; None for one sum over the whole range.
+        sides: both, or hits or page loads alone.
     """
 
     start: int
@@ -27,6 +30,11 @@ class Selection:
     pages: tuple[str, ...] = ()
     by_page: bool = False
     every: int | None = None
+    sides: WhichSides = "both"
+
+    def has(self, side: Literal["hits", "js"]) -> bool:
+        """A side is asked for."""
+        return self.sides in ("both", side)
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pfa_flux import flux
 from pfa_flux.engines.base import Engine, Point
@@ -65,25 +65,26 @@ def sums_of(spec: TaskSpec, rows: Iterable[Stored]) -> Sums:
     )
 
 
-def rollup_totals(engine: Engine, spec: TaskSpec, start: int, stop: int) -> dict[int, int]:
-    """Downsampled sums by the windows' ends, without tags."""
+def rollup_totals(engine: Engine, spec: TaskSpec, start: int, stop: int, *, whole: bool = False) -> dict[int, int]:
+    """Downsampled sums by the windows' ends, without tags; `whole`: one sum over the range, under its stop."""
     # Labels are windows' ends: that of the first window comes after the start, that of the last is the stop.
     first, after = start + 1, stop + 1
     if isinstance(engine, Embedded):
-        end = f"(time + {spec.width - 1}) / {spec.width} * {spec.width}"
+        end = str(stop) if whole else f"(time + {spec.width - 1}) / {spec.width} * {spec.width}"
         sql = _SQL.format(value="sum(value)", time=end, tags="", table=engine.table(spec.rollup_bucket))
         found = engine.select(sql + " GROUP BY 2", (spec.measurement, spec.field, first, after))
         return {end: int(value) for value, end in found}
     server = _server(engine)
     source = _from(server, spec.rollup_bucket, spec.measurement)
     if source is None:
-        return {cell.end: value for cell, value in _summed(_ends(engine, spec, start, stop)).items()}
+        ends = ((stop if whole else end, tags, value) for end, tags, value in _ends(engine, spec, start, stop))
+        return {cell.end: value for cell, value in _summed(ends).items()}
     # 1 ns on, because InfluxQL's windows are [t, t + every) and labels are ends: (t, t + every].
-    text = (
-        f"SELECT sum({identifier(spec.field)}) AS n FROM {source} WHERE time >= {first} AND time < {after} "
-        f"GROUP BY time({spec.every}s, 1ns) fill(none)"
-    )
-    rows = server.influxql(text, spec.rollup_bucket)
+    text = f"SELECT sum({identifier(spec.field)}) AS n FROM {source} WHERE time >= {first} AND time < {after}"
+    if whole:
+        sums = server.influxql(text, spec.rollup_bucket)
+        return {stop: int(sums[0]["n"])} if sums else {}
+    rows = server.influxql(f"{text} GROUP BY time({spec.every}s, 1ns) fill(none)", spec.rollup_bucket)
     return {spec.floor(int(row["time"])) + spec.width: int(row["n"]) for row in rows}
 
 
@@ -132,35 +133,53 @@ def write_sums(engine: Engine, spec: TaskSpec, sums: Sums) -> int:
 
 def newest_raw(engine: Engine, spec: TaskSpec, start: int, stop: int) -> int | None:
     """Time of the newest raw row of a range, nanoseconds; None without any."""
-    return _edge(engine, spec, "max", "last", start, stop)
+    return _edge(engine, _Place.raw(spec), "last", start, stop)
 
 
 def oldest_raw(engine: Engine, spec: TaskSpec, stop: int) -> int | None:
     """Time of the oldest raw row before an instant, nanoseconds; None without any."""
-    return _edge(engine, spec, "min", "first", 0, stop)
+    return _edge(engine, _Place.raw(spec), "first", 0, stop)
 
 
-def _edge(engine: Engine, spec: TaskSpec, sql: str, influxql: str, start: int, stop: int) -> int | None:
+def oldest_rollup(engine: Engine, spec: TaskSpec, stop: int) -> int | None:
+    """Label of the oldest downsampled row before an instant, nanoseconds; None without any."""
+    return _edge(engine, _Place(spec.rollup_bucket, spec.measurement, spec.field), "first", 0, stop)
+
+
+class _Place(NamedTuple):
+    """Where rows are."""
+
+    bucket: str
+    measurement: str
+    field: str
+
+    @classmethod
+    def raw(cls, spec: TaskSpec) -> _Place:
+        return cls(spec.raw_bucket, spec.source, spec.source_field)
+
+
+def _edge(engine: Engine, place: _Place, pick: Literal["first", "last"], start: int, stop: int) -> int | None:
+    """Time of the first or last row of a range."""
     if isinstance(engine, Embedded):
         found = engine.select(
-            f"SELECT {sql}(time) FROM {engine.table(spec.raw_bucket)} JOIN series ON series.id = series "
-            "WHERE measurement = ? AND field = ? AND time >= ? AND time < ?",
-            (spec.source, spec.source_field, start, stop),
+            f"SELECT {'min' if pick == 'first' else 'max'}(time) FROM {engine.table(place.bucket)} "
+            "JOIN series ON series.id = series WHERE measurement = ? AND field = ? AND time >= ? AND time < ?",
+            (place.measurement, place.field, start, stop),
         )
         return next((time for (time,) in found), None)
     server = _server(engine)
-    source = _from(server, spec.raw_bucket, spec.source)
+    source = _from(server, place.bucket, place.measurement)
     if source is None:
         values = {
-            "rows": _named(spec.source, spec.source_field),
-            "pick": flux.Expression(influxql),
-            "newest": flux.literal(influxql == "last"),
+            "rows": _named(place.measurement, place.field),
+            "pick": flux.Expression(pick),
+            "newest": flux.literal(pick == "last"),
         }
-        text = flux.bind(flux.load("queries/edge.flux"), values, server.v(spec.raw_bucket, start, stop))
+        text = flux.bind(flux.load("queries/edge.flux"), values, server.v(place.bucket, start, stop))
         return next((from_datetime(row["_time"]) for row in server.flux(text)), None)
     where = f"time >= {start} AND time < {stop}"
-    text = f"SELECT {influxql}({identifier(spec.source_field)}) FROM {source} WHERE {where}"
-    return next((int(row["time"]) for row in server.influxql(text, spec.raw_bucket)), None)
+    text = f"SELECT {pick}({identifier(place.field)}) FROM {source} WHERE {where}"
+    return next((int(row["time"]) for row in server.influxql(text, place.bucket)), None)
 
 
 Counted = tuple[int, tuple[str, ...], Any]
@@ -191,7 +210,8 @@ def _raw(engine: Engine, spec: TaskSpec, start: int, stop: int, tags: tuple[str,
 def _raw_flux(server: Server, spec: TaskSpec, start: int, stop: int, tags: tuple[str, ...]) -> Iterator[Counted]:
     values = {
         "rows": spec.rows(),
-        "tags": flux.literal(tags),
+        # Flux refuses an empty array; all rows are of one measurement.
+        "tags": flux.literal(tags or ("_measurement",)),
         "aggregate": spec.aggregate,
         "every": flux.duration(spec.every),
     }

@@ -27,8 +27,10 @@ def counts(dialect: str, server: Server, bucket: str, schema: Schema, selection:
 
 def _values(schema: Schema, selection: Selection) -> dict[str, flux.Expression]:
     return {
-        "hits": _of(schema.hits_measurement, schema.hits_field),
-        "loads": _of(schema.loads_measurement, schema.loads_field, flux.none_of("action", schema.excluded_actions)),
+        "hits": _of(schema.hits_measurement, schema.hits_field) if selection.has("hits") else _NOTHING,
+        "loads": _of(schema.loads_measurement, schema.loads_field, flux.none_of("action", schema.excluded_actions))
+        if selection.has("js")
+        else _NOTHING,
         "selected": flux.predicate(*_filters(selection)),
         "keys": flux.literal(selection.keys),
         "byTime": flux.literal(selection.every is not None),
@@ -38,6 +40,10 @@ def _values(schema: Schema, selection: Selection) -> dict[str, flux.Expression]:
 
 def _of(measurement: str, field: str, *more: flux.Expression) -> flux.Expression:
     return flux.predicate(flux.any_of("_measurement", [measurement]), flux.any_of("_field", [field]), *more)
+
+
+_NOTHING = flux.Expression('(r) => r._measurement == "" and r._field == ""')
+"""No row has an empty measurement, and the storage knows that without looking."""
 
 
 def _filters(selection: Selection) -> list[flux.Expression]:

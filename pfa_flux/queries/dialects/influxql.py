@@ -30,11 +30,11 @@ def counts(server: Server, bucket: str, schema: Schema, selection: Selection) ->
         none_of("action", schema.excluded_actions),
     )
     found: Counts = {}
-    hit_rows, load_rows = server.influxql_each([hits, loads], bucket)
-    for row in hit_rows:
-        add(found, _cell(row, selection), int(row["n"]), 0)
-    for row in load_rows:
-        add(found, _cell(row, selection), 0, int(row["n"]))
+    asked = {side: text for side, text in (("hits", hits), ("js", loads)) if selection.sides in ("both", side)}
+    for side, rows in zip(asked, server.influxql_each(list(asked.values()), bucket), strict=True):
+        for row in rows:
+            n = int(row["n"])
+            add(found, _cell(row, selection), *((n, 0) if side == "hits" else (0, n)))
     return found
 
 

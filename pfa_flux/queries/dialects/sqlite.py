@@ -20,11 +20,13 @@ def counts(store: Embedded, bucket: str, schema: Schema, selection: Selection) -
     hits = _select("CAST(sum(value) AS INTEGER)", store.table(bucket), selection, ())
     loads = _select("count(*)", store.table(bucket), selection, schema.excluded_actions)
     shared = [selection.start, selection.stop, *selection.domains, *selection.pages]
-    for window, domain, page, n in store.select(hits, [schema.hits_measurement, schema.hits_field, *shared]):
-        add(found, Cell(window, domain, page), n, 0)
-    parameters = [schema.loads_measurement, schema.loads_field, *shared, *schema.excluded_actions]
-    for window, domain, page, n in store.select(loads, parameters):
-        add(found, Cell(window, domain, page), 0, n)
+    if selection.has("hits"):
+        for window, domain, page, n in store.select(hits, [schema.hits_measurement, schema.hits_field, *shared]):
+            add(found, Cell(window, domain, page), n, 0)
+    if selection.has("js"):
+        parameters = [schema.loads_measurement, schema.loads_field, *shared, *schema.excluded_actions]
+        for window, domain, page, n in store.select(loads, parameters):
+            add(found, Cell(window, domain, page), 0, n)
     return found
 
 
