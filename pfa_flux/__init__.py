@@ -27,7 +27,15 @@ if TYPE_CHECKING:
         TLSError,
         UnreachableError,
     )
-    from pfa_flux.queries.result import BlockedRatio, Caveat, RatioRow
+    from pfa_flux.queries.result import (
+        BlockedRatio,
+        Caveat,
+        Comparison,
+        Contrast,
+        PageViewRow,
+        PageViews,
+        RatioRow,
+    )
     from pfa_flux.settings import Settings, TaskSettings
     from pfa_flux.tasks.backends.base import Run
     from pfa_flux.tasks.install import Installation, Proof
@@ -49,11 +57,15 @@ _HOME = {
     "BusyError": "pfa_flux.errors",
     "CapabilityError": "pfa_flux.errors",
     "Caveat": "pfa_flux.queries.result",
+    "Comparison": "pfa_flux.queries.result",
+    "Contrast": "pfa_flux.queries.result",
     "Difference": "pfa_flux.tasks.verify",
     "Installation": "pfa_flux.tasks.install",
     "InvalidValueError": "pfa_flux.errors",
     "Ledger": "pfa_flux.tasks.ledger",
     "NotInfluxDBError": "pfa_flux.errors",
+    "PageViewRow": "pfa_flux.queries.result",
+    "PageViews": "pfa_flux.queries.result",
     "PfaFluxError": "pfa_flux.errors",
     "Plan": "pfa_flux.tasks.plan",
     "Point": "pfa_flux.engines.base",
@@ -98,11 +110,15 @@ __all__ = [
     "BusyError",
     "CapabilityError",
     "Caveat",
+    "Comparison",
+    "Contrast",
     "Difference",
     "Installation",
     "InvalidValueError",
     "Ledger",
     "NotInfluxDBError",
+    "PageViewRow",
+    "PageViews",
     "PfaFluxError",
     "Plan",
     "Point",

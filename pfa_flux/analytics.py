@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -16,8 +17,12 @@ from pfa_flux.engines.base import Engine, Point
 from pfa_flux.engines.embedded import Embedded
 from pfa_flux.errors import InvalidValueError
 from pfa_flux.queries.asking import DialectChoice
-from pfa_flux.queries.blocked_ratio import Key, Question, blocked_ratio
-from pfa_flux.queries.result import BlockedRatio
+from pfa_flux.queries.before import beside, question_before
+from pfa_flux.queries.blocked_ratio import blocked_ratio
+from pfa_flux.queries.page_views import page_views
+from pfa_flux.queries.question import Key, Question
+from pfa_flux.queries.result import BlockedRatio, Comparison, PageViews
+from pfa_flux.queries.selection import WhichSides
 from pfa_flux.queries.sources import SourceChoice
 from pfa_flux.settings import Settings
 from pfa_flux.tasks.spec import TaskSpec, What
@@ -78,6 +83,7 @@ class Analytics:
         tz: str = "UTC",
         dialect: str = "auto",
         source: str = "auto",
+        compare: bool = False,
     ) -> BlockedRatio:
         """Share of page views that came without the JavaScript analytics.
 
@@ -95,35 +101,141 @@ class Analytics:
             dialect: in what raw data is asked for: auto, join, union, influxql or sqlite.
             source: raw; rollup: downsampled windows alone; auto: raw data while it is kept and quickly counted,
                 downsampled windows where not.
+            compare: each row with that of the period before, which is as long, and how the ratio has changed.
 
         Raises:
             InvalidValueError: a value is malformed or contradicts another.
             CapabilityError: the engine has not the dialect, or the dialect would miscount.
             BucketNotFoundError, AccessDeniedError, UnreachableError, QueryError, StoreError: the engine refuses.
         """
-        now = self._clock()
-        by = tuple(by)
-        if every is not None and "time" not in by:
+        question, now = self._question(domains, sites, networks, pages, by, start, stop, every, tz)
+
+        def ask(asked: Question) -> BlockedRatio:
+            choices = cast("DialectChoice", dialect), cast("SourceChoice", source)
+            return blocked_ratio(self._engine, self.settings, asked, now, dialect=choices[0], source=choices[1])
+
+        answer = ask(question)
+        return beside(answer, ask(question_before(question))) if compare else answer
+
+    def compare(
+        self,
+        by: str = "network",
+        domains: Iterable[str] = (),
+        *,
+        sites: Iterable[str] = (),
+        networks: Iterable[str] = (),
+        pages: Iterable[str] = (),
+        start: Instant = "24h",
+        stop: Instant | None = None,
+        dialect: str = "auto",
+        source: str = "auto",
+    ) -> Comparison:
+        """Differences between the blocked ratios of networks, domains or pages, each with its 95 % interval.
+
+        Args:
+            by: what is compared: network, domain or page.
+            domains: as in `blocked_ratio`, like all that follows.
+            sites: the same.
+            networks: the same.
+            pages: the same.
+            start: the same.
+            stop: the same.
+            dialect: the same.
+            source: the same.
+
+        Raises:
+            InvalidValueError: `by` is time. The rest as of `blocked_ratio`.
+        """
+        asked = {"domains": domains, "sites": sites, "networks": networks, "pages": pages}
+        span = {"start": start, "stop": stop, "dialect": dialect, "source": source}
+        return self.blocked_ratio(by=[by], **asked, **span).differences()  # type: ignore[arg-type]
+
+    def hits(
+        self,
+        domains: Iterable[str] = (),
+        *,
+        sites: Iterable[str] = (),
+        networks: Iterable[str] = (),
+        pages: Iterable[str] = (),
+        by: Iterable[str] = ("domain",),
+        start: Instant = "24h",
+        stop: Instant | None = None,
+        every: str | None = None,
+        tz: str = "UTC",
+        source: str = "auto",
+    ) -> PageViews:
+        """Page views that the pixel counted. Arguments and errors as of `blocked_ratio`."""
+        question = self._question(domains, sites, networks, pages, by, start, stop, every, tz)
+        return self._page_views("hits", *question, source)
+
+    def js_loads(
+        self,
+        domains: Iterable[str] = (),
+        *,
+        sites: Iterable[str] = (),
+        networks: Iterable[str] = (),
+        pages: Iterable[str] = (),
+        by: Iterable[str] = ("domain",),
+        start: Instant = "24h",
+        stop: Instant | None = None,
+        every: str | None = None,
+        tz: str = "UTC",
+        source: str = "auto",
+    ) -> PageViews:
+        """Page views that the JavaScript analytics counted. Arguments and errors as of `blocked_ratio`."""
+        question = self._question(domains, sites, networks, pages, by, start, stop, every, tz)
+        return self._page_views("js", *question, source)
+
+    def domains(self, *, start: Instant = "24h", stop: Instant | None = None, source: str = "auto") -> PageViews:
+        """Domains that have page views, with their networks and both counts. Arguments as of `blocked_ratio`."""
+        question = self._question((), (), (), (), ("domain", "network"), start, stop, None, "UTC")
+        return self._page_views("both", *question, source)
+
+    def pages(
+        self,
+        domains: Iterable[str] = (),
+        *,
+        sites: Iterable[str] = (),
+        start: Instant = "24h",
+        stop: Instant | None = None,
+        source: str = "auto",
+    ) -> PageViews:
+        """Pages that have page views, summed over the domains, with both counts. Arguments as of `blocked_ratio`."""
+        question = self._question(domains, sites, (), (), ("page",), start, stop, None, "UTC")
+        return self._page_views("both", *question, source)
+
+    def _page_views(self, sides: WhichSides, question: Question, now: int, source: str) -> PageViews:
+        asked = replace(question, sides=sides)
+        return page_views(self._engine, self.settings, asked, now, cast("SourceChoice", source))
+
+    def _question(
+        self,
+        domains: Iterable[str],
+        sites: Iterable[str],
+        networks: Iterable[str],
+        pages: Iterable[str],
+        by: Iterable[str],
+        start: Instant,
+        stop: Instant | None,
+        every: str | None,
+        tz: str,
+    ) -> tuple[Question, int]:
+        """What is asked, checked, and the present."""
+        now, keys = self._clock(), tuple(by)
+        if every is not None and "time" not in keys:
             raise InvalidValueError("--every is given without --by time", "Add --by time, or leave --every out.")
         named = dict.fromkeys((*domains, *(d for site in sites for d in self.settings.domains_of(site))))
         question = Question(
             parse_instant(start, now),
             now if stop is None else parse_instant(stop, now),
-            cast("tuple[Key, ...]", by),
+            cast("tuple[Key, ...]", keys),
             tuple(named) or None,
             tuple(networks),
             tuple(pages),
             every or "1h",
             _zone(tz),
         )
-        return blocked_ratio(
-            self._engine,
-            self.settings,
-            question,
-            now,
-            dialect=cast("DialectChoice", dialect),
-            source=cast("SourceChoice", source),
-        )
+        return question, now
 
     def task(self, what: What = "hits", *, backend: str = "auto") -> Task:
         """The downsampling task.

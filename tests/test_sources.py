@@ -234,7 +234,7 @@ def test_windows_that_are_too_wide_for_the_question_are_refused(make_workspace: 
         with pytest.raises(InvalidValueError, match="no source 'both'"):
             made.blocked_ratio(source="both")
         # Local time of 1880 in Berlin was 53 minutes and 28 seconds ahead.
-        span = {"start": "1880-01-01T00:00:00Z", "stop": "1880-01-02T00:00:00Z", "tz": "Europe/Berlin"}
+        span: dict[str, Any] = {"start": "1880-01-01T00:00:00Z", "stop": "1880-01-02T00:00:00Z", "tz": "Europe/Berlin"}
         with pytest.raises(InvalidValueError, match="its windows are of 15m"):
             made.blocked_ratio(by=["time"], every="1d", **span, source="rollup")
         with pytest.raises(InvalidValueError, match="in 1880 the clocks of Europe/Berlin"):

@@ -28,7 +28,7 @@ def doctor(*, settings: Settings, quiet: bool) -> None:
     del quiet
     checks, unreachable = examine(settings, time.time_ns())
     shown = render.console()
-    made = render.table(shown)
+    made = render.empty(shown)
     for column in ("check", "", "found", "what to do"):
         made.add_column(column, overflow="fold")
     for check in checks:

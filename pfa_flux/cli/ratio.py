@@ -77,6 +77,7 @@ def blocked_ratio(
     stop: Annotated[str | None, typer.Option(help="The same.", show_default="now")] = None,
     every: Annotated[Every | None, typer.Option(help="Interval with --by time.", show_default="1h")] = None,
     tz: Annotated[str, typer.Option(help="Time zone of the intervals.")] = "UTC",
+    compare: Annotated[bool, typer.Option("--compare", help="Beside the period before, with the change.")] = False,
     dialect: Annotated[Dialect, typer.Option(help="In what to ask.")] = Dialect.AUTO,
     source: Annotated[Source, typer.Option(help="Which data to ask.")] = Source.AUTO,
     format_: Annotated[Format, typer.Option("--format", help="How to write the answer.")] = Format.TABLE,
@@ -100,6 +101,7 @@ def blocked_ratio(
             tz=tz,
             dialect=dialect.value,
             source=source.value,
+            compare=compare,
         )
     if format_ is Format.JSON:
         typer.echo(result.to_json())
@@ -108,6 +110,8 @@ def blocked_ratio(
     else:
         shown = render.console()
         shown.print(render.blocked_ratio(shown, result))
+        for contrast in result.differences() if result.by == ("network",) else ():
+            shown.print(render.escaped(contrast.sentence))
     if not quiet:
         for caveat in result.warnings:
             note(f"warning: {caveat.message}")

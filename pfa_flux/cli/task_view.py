@@ -127,7 +127,7 @@ def print_pairs(values: dict[str, str]) -> None:
     made.add_column(style="bold", no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in values.items():
-        made.add_row(name, render.text(value))
+        made.add_row(name, render.escaped(value))
     shown.print(made)
 
 
@@ -136,12 +136,12 @@ def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from pfa_flux.cli import render
 
     shown = render.console()
-    made = render.table(shown)
+    made = render.empty(shown)
     for name in names:
         number = name in {"windows", "raw", "downsampled"}
         made.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number or name in _WHOLE)
     for row in rows:
-        made.add_row(*map(render.text, row))
+        made.add_row(*map(render.escaped, row))
     shown.print(made)
 
 
@@ -155,7 +155,7 @@ def print_diff(lines: Sequence[str]) -> None:
 
     shown, styles = render.console(), {"+": "green", "-": "red", "@": "cyan"}
     for line in lines:
-        shown.print(render.text(line), style=styles.get(line[:1]), soft_wrap=True)
+        shown.print(render.escaped(line), style=styles.get(line[:1]), soft_wrap=True)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 from pfa_flux.engines.base import Row
 from pfa_flux.engines.server import Server
-from pfa_flux.engines.transport import Transport
+from pfa_flux.engines.transport import BUCKET_HINT, Transport
 from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, CapabilityError, SettingsError
 from pfa_flux.times import NS, format_instant
 
@@ -110,7 +110,7 @@ class InfluxDB2(Server):
             self._refuse_unreadable(bucket)
             raise BucketNotFoundError(
                 f"the bucket {bucket!r} does not exist, or the token cannot see it",
-                "pfa-flux doctor tells which.",
+                BUCKET_HINT,
             )
         return str(found["id"])
 

@@ -12,7 +12,7 @@ from pfa_flux.errors import BucketNotFoundError, CapabilityError, InvalidValueEr
 from pfa_flux.influxql import identifier
 from pfa_flux.queries.dialects import rollup
 from pfa_flux.queries.result import Caveat, Dialect
-from pfa_flux.queries.selection import Cell, Counts, Selection, add
+from pfa_flux.queries.selection import Cell, Counts, Selection, WhichSides, add
 from pfa_flux.queries.sources import Sources
 from pfa_flux.settings import Settings
 from pfa_flux.tasks.spec import TaskSpec
@@ -67,6 +67,15 @@ class Asker:
         """Counts by the selection's windows, in the dialect chosen."""
         return _merged((self._rollup(selection), self._raw(self.dialect, selection)))
 
+    def hits_of_pages(self, selection: Selection, pages: tuple[str, ...]) -> dict[str, int]:
+        """Hits of some pages by domain, in the fastest dialect at hand."""
+        asked = replace(selection, pages=pages, by_page=False, every=None, sides="hits")
+        found: dict[str, int] = {}
+        for counts in (self._rollup(asked), self._raw(self._fast, asked)):
+            for cell, sides in counts.items():
+                found[cell.domain] = found.get(cell.domain, 0) + sides.hits
+        return found
+
     def _raw(self, dialect: Dialect, selection: Selection) -> Counts:
         return _merged(self._ask(dialect, part) for part in self._selections("raw", selection))
 
@@ -75,9 +84,9 @@ class Asker:
 
     def _selections(self, source: str, selection: Selection) -> Iterable[Selection]:
         return [
-            replace(selection, start=part.start, stop=part.stop, sides=part.sides)
+            replace(selection, start=part.start, stop=part.stop, sides=sides)
             for part in self._parts
-            if part.source == source
+            if part.source == source and (sides := _common(selection.sides, part.sides))
         ]
 
     def _ask(self, dialect: Dialect, selection: Selection) -> Counts:
@@ -128,6 +137,13 @@ class Asker:
             if row["fieldKey"] == wanted[row["measurement"]]:
                 types.setdefault(f"{row['measurement']}.{row['fieldKey']}", set()).add(row["fieldType"])
         return sorted(field for field, found in types.items() if len(found) > 1)
+
+
+def _common(asked: WhichSides, has: WhichSides) -> WhichSides | None:
+    """Sides that are asked for of those that a part has; None without any."""
+    if asked == "both" or asked == has:
+        return has
+    return asked if has == "both" else None
 
 
 def _merged(found: Iterable[Counts]) -> Counts:

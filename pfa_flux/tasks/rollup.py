@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pfa_flux import flux
 from pfa_flux.engines.base import Engine, Point
 from pfa_flux.engines.embedded import Embedded
-from pfa_flux.errors import CapabilityError
-from pfa_flux.influxql import identifier, none_of
+from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, CapabilityError
+from pfa_flux.influxql import any_of, identifier, none_of
 from pfa_flux.tasks.spec import TaskSpec
 from pfa_flux.times import from_datetime
 
@@ -146,6 +146,18 @@ def oldest_rollup(engine: Engine, spec: TaskSpec, stop: int) -> int | None:
     return _edge(engine, _Place(spec.rollup_bucket, spec.measurement, spec.field), "first", 0, stop)
 
 
+def has_before(engine: Engine, spec: TaskSpec, stop: int, domains: Sequence[str] = ()) -> bool:
+    """There is any row of the domains (of all without any named) before an instant, raw or downsampled."""
+    places = (_Place.raw(spec), _Place(spec.rollup_bucket, spec.measurement, spec.field))
+    for place in places:
+        try:
+            if _edge(engine, place, "last", 0, stop, domains) is not None:
+                return True
+        except (BucketNotFoundError, AccessDeniedError):
+            continue
+    return False
+
+
 class _Place(NamedTuple):
     """Where rows are."""
 
@@ -158,26 +170,29 @@ class _Place(NamedTuple):
         return cls(spec.raw_bucket, spec.source, spec.source_field)
 
 
-def _edge(engine: Engine, place: _Place, pick: Literal["first", "last"], start: int, stop: int) -> int | None:
-    """Time of the first or last row of a range."""
+def _edge(
+    engine: Engine, place: _Place, pick: Literal["first", "last"], start: int, stop: int, domains: Sequence[str] = ()
+) -> int | None:
+    """Time of the first or last row of a range, of the domains named."""
     if isinstance(engine, Embedded):
         found = engine.select(
             f"SELECT {'min' if pick == 'first' else 'max'}(time) FROM {engine.table(place.bucket)} "
-            "JOIN series ON series.id = series WHERE measurement = ? AND field = ? AND time >= ? AND time < ?",
-            (place.measurement, place.field, start, stop),
+            "JOIN series ON series.id = series WHERE measurement = ? AND field = ? AND time >= ? AND time < ?"
+            + (f" AND domain IN ({', '.join('?' * len(domains))})" if domains else ""),
+            (place.measurement, place.field, start, stop, *domains),
         )
         return next((time for (time,) in found), None)
     server = _server(engine)
     source = _from(server, place.bucket, place.measurement)
     if source is None:
         values = {
-            "rows": _named(place.measurement, place.field),
+            "rows": _named(place.measurement, place.field, domains),
             "pick": flux.Expression(pick),
             "newest": flux.literal(pick == "last"),
         }
         text = flux.bind(flux.load("queries/edge.flux"), values, server.v(place.bucket, start, stop))
         return next((from_datetime(row["_time"]) for row in server.flux(text)), None)
-    where = f"time >= {start} AND time < {stop}"
+    where = f"time >= {start} AND time < {stop}" + (f" AND {any_of('domain', domains)}" if domains else "")
     text = f"SELECT {pick}({identifier(place.field)}) FROM {source} WHERE {where}"
     return next((int(row["time"]) for row in server.influxql(text, place.bucket)), None)
 
@@ -251,8 +266,9 @@ def _summed(rows: Iterable[Counted]) -> Sums:
     return sums
 
 
-def _named(measurement: str, field: str) -> flux.Expression:
-    return flux.predicate(flux.any_of("_measurement", [measurement]), flux.any_of("_field", [field]))
+def _named(measurement: str, field: str, domains: Sequence[str] = ()) -> flux.Expression:
+    more = [flux.any_of("domain", domains)] if domains else []
+    return flux.predicate(flux.any_of("_measurement", [measurement]), flux.any_of("_field", [field]), *more)
 
 
 def _from(server: Server, bucket: str, measurement: str) -> str | None:

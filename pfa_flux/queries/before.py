@@ -1,0 +1,61 @@
+"""The period before a range, and the answer for it beside the answer for the range."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+from pfa_flux.queries.grid import EVERY
+from pfa_flux.queries.question import Question
+from pfa_flux.queries.result import BlockedRatio, RatioRow
+from pfa_flux.times import NS, from_datetime, parse_instant, to_datetime
+
+_DAY = 86400
+
+
+def question_before(question: Question) -> Question:
+    """The same question of the period before.
+
+    It is as long as the range, or by time as many whole intervals as the range needs, so that each interval stands
+    beside one of its kind: with days and weeks, the same hours of the zone's clock.
+    """
+    back = question.stop - question.start
+    if "time" not in question.by:
+        return replace(question, start=question.start - back, stop=question.stop - back)
+    width = EVERY[question.every]
+    if width < _DAY:
+        back = -(-back // (width * NS)) * width * NS
+        return replace(question, start=question.start - back, stop=question.stop - back)
+    local = [to_datetime(instant).astimezone(question.zone) for instant in (question.start, question.stop)]
+    long = local[1].replace(tzinfo=None) - local[0].replace(tzinfo=None)
+    days = -(-long // timedelta(seconds=width)) * width // _DAY
+    # Clock times of the zone: timedeltas of whole days keep them.
+    start, stop = (from_datetime(instant - timedelta(days=days)) for instant in local)
+    return replace(question, start=start + question.start % 1000, stop=stop + question.stop % 1000)
+
+
+def beside(answer: BlockedRatio, before: BlockedRatio) -> BlockedRatio:
+    """An answer with that of the period before in it; rows that only the latter has come in as rows of no data."""
+    earlier, now = _by_place(before), _by_place(answer)
+    empty = {place: _empty(row) for place, row in now.items()}
+    rows = [replace(row, before=earlier.get(place, empty[place])) for place, row in now.items()]
+    if "time" not in answer.by:
+        rows += [replace(_empty(row), before=row) for place, row in earlier.items() if place not in now]
+        rows.sort(key=lambda row: tuple(row.key.values()))
+    return replace(answer, rows=tuple(rows), before=(before.start, before.stop))
+
+
+def _empty(row: RatioRow) -> RatioRow:
+    return RatioRow(row.key, 0, 0, 0, None, None, None, "no_data")
+
+
+def _by_place(answer: BlockedRatio) -> Mapping[tuple[object, ...], RatioRow]:
+    """Rows by their keys, and by the number of their interval counted from the last."""
+    times = sorted({row.key["time"] for row in answer}, key=_instant, reverse=True) if "time" in answer.by else []
+    number = {time: index for index, time in enumerate(times)}
+    return {tuple(number[value] if key == "time" else value for key, value in row.key.items()): row for row in answer}
+
+
+def _instant(text: str) -> int:
+    return parse_instant(text, 0)

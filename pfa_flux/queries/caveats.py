@@ -1,0 +1,118 @@
+"""What the reader of the figures has to know: each warning with what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pfa_flux.engines.base import Engine
+from pfa_flux.queries.groups import Grouped
+from pfa_flux.queries.question import Question
+from pfa_flux.queries.result import Caveat, RatioRow
+from pfa_flux.queries.words import plain
+from pfa_flux.settings import Settings
+from pfa_flux.tasks.rollup import has_before
+from pfa_flux.tasks.spec import TaskSpec
+from pfa_flux.times import format_instant
+
+NO_PAGE = ("", "(unknown)", "(other)")
+"""Pages of hits that say no page."""
+MUCH_WITHOUT_PAGE = 0.1
+
+_NAMED = 3
+
+_IID = Caveat(
+    "interval_iid",
+    "Some intervals rest on fewer than 10 blocks of an hour: they take page views as independent, and are too "
+    "narrow where visitors look at several pages.",
+)
+
+
+def caveats(
+    engine: Engine,
+    settings: Settings,
+    question: Question,
+    found: Grouped,
+    rows: Sequence[RatioRow],
+    *,
+    independent: bool,
+) -> tuple[Caveat, ...]:
+    """All that holds for an answer. `independent`: some intervals take page views so."""
+    knows_pages = "page" in settings.task.tags or found.sources.label == "raw"
+    checks = (
+        _exceeding(rows),
+        _wide(rows),
+        _without_page(question, found, rows) if knows_pages else None,
+        _pixel_is_late(engine, settings, question, found),
+        _IID if independent else None,
+    )
+    return (*found.asker.caveats, *found.sources.caveats, *(caveat for caveat in checks if caveat))
+
+
+def _exceeding(rows: Sequence[RatioRow]) -> Caveat | None:
+    over = [row for row in rows if row.status == "js_exceeds_hits"]
+    if not over:
+        return None
+    return Caveat(
+        "js_exceeds_hits",
+        f"{_rows(over)} more JS loads than hits, so that no ratio can be said: the pixel is missing on some pages, is "
+        "itself blocked, or is answered from a cache, or the analytics counts a page view more than once.",
+    )
+
+
+def _wide(rows: Sequence[RatioRow]) -> Caveat | None:
+    wide = [row for row in rows if row.ratio and _width(row) > row.ratio]
+    if not wide:
+        return None
+    return Caveat(
+        "interval_wide",
+        f"{_rows(wide)} an interval that is wider than the ratio itself: too few page views to say more than its "
+        "order of magnitude. A longer range, or wider intervals of time, make it narrower.",
+    )
+
+
+def _width(row: RatioRow) -> float:
+    assert row.ratio_low is not None
+    assert row.ratio_high is not None
+    return row.ratio_high - row.ratio_low
+
+
+def _rows(rows: Sequence[RatioRow]) -> str:
+    """Which rows, as the subject of a sentence."""
+    if len(rows) > _NAMED:
+        return f"{len(rows)} rows have"
+    names = [", ".join(plain(value) or "(none)" for value in row.key.values()) for row in rows]
+    return f"{' and '.join(names)} {'has' if len(rows) == 1 else 'have'}"
+
+
+def _without_page(question: Question, found: Grouped, rows: Sequence[RatioRow]) -> Caveat | None:
+    hits = sum(row.hits for row in rows)
+    if question.pages or not hits:
+        return None
+    if "page" in question.by:
+        without = sum(row.hits for row in rows if row.key["page"] in NO_PAGE)
+    else:
+        pages = found.asker.hits_of_pages(question.selection, NO_PAGE) if not question.selects_nothing else {}
+        without = sum(n for domain, n in pages.items() if question.includes(domain))
+    if without <= MUCH_WITHOUT_PAGE * hits:
+        return None
+    return Caveat(
+        "no_page",
+        f"{without / hits:.0%} of the hits say no page, because the browser sent no Referer: figures by page leave "
+        "them out. An <img> with referrerpolicy=no-referrer-when-downgrade, or a pixel on the page's own host, mends "
+        "it.",
+    )
+
+
+def _pixel_is_late(engine: Engine, settings: Settings, question: Question, found: Grouped) -> Caveat | None:
+    first = found.first_hits
+    if first is None or first < found.sources.start + found.width:
+        return None
+    domains = question.selection.domains
+    if has_before(engine, TaskSpec.from_settings(settings), found.sources.start, domains):
+        return None
+    return Caveat(
+        "pixel_late",
+        f"The first hit is of {format_instant(first)} or the {found.width // 60_000_000_000} minutes after: the pixel "
+        f"was installed after the range's start, and JS loads from before count against it. Use --start "
+        f"{format_instant(first)}.",
+    )

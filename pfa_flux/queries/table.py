@@ -1,0 +1,118 @@
+"""What all results have in common: rows under columns, and the ways they are shown and taken elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pfa_flux.errors import CapabilityError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console, ConsoleOptions
+    from rich.table import Table as RichTable
+
+Kind = Literal["key", "number", "ratio", "interval", "note", "bar"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as it is shown.
+
+    Attributes:
+        name: its heading.
+        kind: what is in it. A bar's cells are numbers from 0 to 1 as text, or nothing.
+        spare: it may be left out where there is little room, the highest first; 0: never.
+    """
+
+    name: str
+    kind: Kind
+    spare: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A result as it is shown: text, not yet escaped for any place."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str]]
+
+
+class Table:
+    """A result: rows under columns."""
+
+    __slots__ = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns, keys first."""
+        raise NotImplementedError
+
+    def records(self) -> list[dict[str, Any]]:
+        """Rows as dictionaries by column."""
+        raise NotImplementedError
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, as the JSON has it."""
+        raise NotImplementedError
+
+    def sheet(self) -> Sheet:
+        """Rows as they are shown."""
+        raise NotImplementedError
+
+    @property
+    def zone_name(self) -> str:
+        """Time zone of a column `time`."""
+        return "UTC"
+
+    def __len__(self) -> int:
+        return len(self.records())
+
+    def to_json(self) -> str:
+        """JSON text, ratios unrounded or null."""
+        return json.dumps(self.as_dict(), indent=2, ensure_ascii=False)
+
+    def to_csv(self) -> str:
+        """CSV text with a header; what cannot be said is empty."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows(record.values() for record in self.records())
+        return out.getvalue()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A DataFrame of the columns; `time` is a time in the result's zone, what cannot be said is NaN.
+
+        Raises:
+            CapabilityError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise CapabilityError("pandas is not installed", "Install it: pip install 'pfa-flux[notebook]'.") from error
+        frame = pd.DataFrame(self.records(), columns=list(self.columns))
+        for name in self.columns:
+            if name == "time":
+                frame[name] = pd.to_datetime(frame[name], utc=True).dt.tz_convert(self.zone_name)
+            elif "ratio" in name or name.startswith(("change", "difference")):
+                frame[name] = pd.to_numeric(frame[name]) if name.rpartition("_")[2] != "status" else frame[name]
+        return frame
+
+    def _repr_html_(self) -> str:
+        from pfa_flux.views.html import table
+
+        return table(self.sheet())
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RichTable]:
+        from pfa_flux.views.terminal import table
+
+        yield table(console, self.sheet(), options.max_width)
+
+    def __str__(self) -> str:
+        from pfa_flux.views.terminal import text
+
+        return text(self)

@@ -1,0 +1,1 @@
+"""How results look: in a terminal, in a notebook, as a plot and as a report."""

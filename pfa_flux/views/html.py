@@ -1,0 +1,31 @@
+"""Results as tables in a notebook. Every text from data is escaped."""
+
+from __future__ import annotations
+
+from html import escape
+
+from pfa_flux.queries import words
+from pfa_flux.queries.table import Column, Sheet
+
+_RIGHT = ' style="text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap"'
+_DIM = ' style="text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap;opacity:.65"'
+_LEFT = ' style="text-align:left;overflow-wrap:anywhere"'
+_STYLES = {"key": _LEFT, "note": _LEFT, "number": _RIGHT, "ratio": _RIGHT, "interval": _DIM}
+
+
+def table(sheet: Sheet) -> str:
+    """HTML of a table, with its styles in the cells, as a notebook keeps them."""
+    kept = [(i, column) for i, column in enumerate(sheet.columns) if column.kind != "bar"]
+    head = "".join(f'<th scope="col"{_STYLES[column.kind]}>{text(column.name)}</th>' for _, column in kept)
+    body = "".join(f"<tr>{''.join(_cell(column, row[i]) for i, column in kept)}</tr>" for row in sheet.rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(column: Column, value: str) -> str:
+    shown = f"<strong>{text(value)}</strong>" if column.kind == "ratio" else text(value)
+    return f"<td{_STYLES[column.kind]}>{shown}</td>"
+
+
+def text(value: str) -> str:
+    """Text from data as it may stand in HTML: markup and control characters, which anyone can send, do nothing."""
+    return escape(words.plain(value))
