@@ -31,6 +31,7 @@ from pfa_flux.tasks.touched import note_touched
 from pfa_flux.times import NS, parse_instant
 
 Instant = str | datetime | timedelta | int
+_DAY = 86400 * NS
 
 
 def connect(settings: Settings | None = None, *, config: str | Path | None = None, **values: str) -> Analytics:
@@ -92,7 +93,7 @@ class Analytics:
             sites: sites of the settings, which stand for their domains.
             networks: of clearnet, tor, i2p.
             pages: exact pages.
-            by: keys of the rows: domain, network, page, time.
+            by: keys of the rows: domain, network, page, time; none for one row of all.
             start: RFC 3339 text with an offset, an aware datetime, nanoseconds since the epoch, or a duration back
                 from now as text or timedelta.
             stop: the same; now by default.
@@ -149,6 +150,69 @@ class Analytics:
         asked = {"domains": domains, "sites": sites, "networks": networks, "pages": pages}
         span = {"start": start, "stop": stop, "dialect": dialect, "source": source}
         return self.blocked_ratio(by=[by], **asked, **span).differences()  # type: ignore[arg-type]
+
+    def report(
+        self,
+        domains: Iterable[str] = (),
+        *,
+        sites: Iterable[str] = (),
+        networks: Iterable[str] = (),
+        start: Instant = "7d",
+        stop: Instant | None = None,
+        every: str | None = None,
+        tz: str = "UTC",
+        source: str = "auto",
+    ) -> tuple[str, bool]:
+        """The report: one HTML file that needs nothing else.
+
+        Args:
+            domains: as in `blocked_ratio`, like all that has its name.
+            sites: the same.
+            networks: the same.
+            start: the same.
+            stop: the same.
+            every: interval of the plot; by default an hour up to two days, a day up to ninety, else a week.
+            tz: the same.
+            source: the same.
+
+        Returns:
+            HTML, and whether there is any data in it. Errors as of `blocked_ratio`.
+        """
+        from pfa_flux import __version__
+        from pfa_flux.views.report import Content, page
+
+        names, own, over = list(domains), list(sites), list(networks)
+        now = self._clock()
+        low, high = parse_instant(start, now), now if stop is None else parse_instant(stop, now)
+        wide = "1h" if high - low <= 2 * _DAY else "1d" if high - low <= 90 * _DAY else "1w"
+
+        def ask(*by: str, compare: bool = False) -> BlockedRatio:
+            return self.blocked_ratio(
+                names,
+                sites=own,
+                networks=over,
+                by=by,
+                start=low,
+                stop=high,
+                every=(every or wide) if "time" in by else None,
+                tz=tz,
+                source=source,
+                compare=compare,
+            )
+
+        whole = ask(compare=True)
+        content = Content(
+            ", ".join((*own, *names)) or "all domains",
+            whole,
+            ask("network"),
+            ask("domain"),
+            ask("time"),
+            ask("network", "time"),
+            ask("page"),
+            now,
+            __version__,
+        )
+        return page(content), whole.has_data
 
     def hits(
         self,

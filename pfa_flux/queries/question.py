@@ -27,7 +27,7 @@ class Question:
     Attributes:
         start: first nanosecond that counts.
         stop: first that does not.
-        by: keys of the rows, each once.
+        by: keys of the rows, each once; none for a single row.
         domains: exact domains; each has its row even if it is empty. None for all that are found.
         networks: of clearnet, tor, i2p; empty for all.
         pages: exact pages, empty for all.
@@ -57,8 +57,8 @@ class Question:
             for item in cast("Sequence[str]", value):
                 if item not in allowed:
                     raise InvalidValueError(f"{name} has no {item!r}", f"Use {', '.join(allowed)}.")
-        if not self.by or len(set(self.by)) < len(self.by):
-            raise InvalidValueError("--by names no key, or one twice", f"Use each of {', '.join(KEYS)} once at most.")
+        if len(set(self.by)) < len(self.by):
+            raise InvalidValueError("--by names a key twice", f"Use each of {', '.join(KEYS)} once at most.")
 
     @property
     def selection(self) -> Selection:

@@ -1,0 +1,104 @@
+"""`pfa-flux report`: one HTML file that needs nothing else, says what the queries say, and escapes text from data."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from pfa_flux.demo import page_views, points
+from pfa_flux.schema import Schema
+from tests.cases import many
+from tests.cli import pfa_flux
+from tests.contract import analytics, fill
+from tests.data import DAY, T0, hit, load
+from tests.engines.plugin import MakeWorkspace
+from tests.test_analysis import HOSTILE
+
+SPAN = ("--start", "2026-01-12T00:00:00Z", "--stop", "2026-01-15T00:00:00Z")
+
+
+class Page(HTMLParser):
+    """What is in a page: its tags, every attribute, and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.words = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def test_the_report_says_what_the_queries_say(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
+    workspace, out = make_workspace("embedded"), tmp_path / "report.html"
+    fill(workspace, T0, points(page_views(T0 + 3 * DAY, 3), Schema()))
+    done = pfa_flux("report", "--out", str(out), *SPAN, env=workspace.env())
+    assert (done.code, done.out) == (0, "")
+    page = Page(out.read_text())
+    with analytics(workspace, T0 + 3 * DAY) as made:
+        (whole,) = made.blocked_ratio(by=[], start=T0, stop=T0 + 3 * DAY)
+        networks = made.blocked_ratio(by=["network"], start=T0, stop=T0 + 3 * DAY)
+        pages = made.blocked_ratio(by=["page"], start=T0, stop=T0 + 3 * DAY)
+    assert whole.ratio is not None
+    assert f"{whole.ratio * 100:.1f}" in page.words
+    for row in (*networks, *pages):
+        assert row.ratio is not None
+        assert f"{row.ratio * 100:.1f}\u00a0%" in page.words
+        assert f"{row.hits:,}" in page.words
+    for contrast in networks.differences():
+        assert contrast.sentence in page.words
+
+
+def test_the_report_needs_nothing_else_and_can_be_read_aloud(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
+    workspace, out = make_workspace("embedded"), tmp_path / "report.html"
+    fill(workspace, T0, points(page_views(T0 + 3 * DAY, 3), Schema()))
+    pfa_flux("report", "--out", str(out), *SPAN, env=workspace.env())
+    html = out.read_text()
+    page = Page(html)
+    assert not {"script", "img", "link", "iframe", "object", "embed"} & set(page.tags)
+    assert not [(name, value) for name, value in page.attributes if name in {"src", "href"} or name.startswith("on")]
+    assert not re.search(r"url\(|@import|https?:", html)
+    assert "default-src 'none'; style-src 'unsafe-inline'" in dict(page.attributes).get("content", "") + html
+    assert page.tags.count("h1") == 1
+    assert ("lang", "en") in page.attributes
+    assert page.tags.count("table") == page.tags.count("caption") == 2
+    assert ("scope", "col") in page.attributes
+    assert any(name == "aria-label" and "over time" in value for name, value in page.attributes)
+    assert "prefers-color-scheme: dark" in html
+    assert "@media print" in html
+
+
+def test_text_from_data_does_nothing(make_workspace: MakeWorkspace) -> None:
+    workspace = make_workspace("embedded")
+    data = [*many(hit, 30, page=HOSTILE, domain='"><script>x</script>'), *many(load, 10, page=HOSTILE)]
+    fill(workspace, T0, [*data, *many(hit, 20), *many(hit, 5, domain="<b>.onion")])
+    done = pfa_flux("report", "--out", "-", *SPAN, env=workspace.env())
+    page = Page(done.out)
+    assert "script" not in page.tags
+    assert '<script>alert("1")</script>[red]$x^2$\\x1b[31m' in page.words
+    assert '"><script>x</script>' in page.words
+
+
+@pytest.mark.parametrize("data", [[], [load(T0)], [*many(load, 3), *many(hit, 2)]], ids=["none", "loads", "more loads"])
+def test_a_report_without_a_ratio_says_so(data: list[object], make_workspace: MakeWorkspace) -> None:
+    workspace = make_workspace("embedded")
+    fill(workspace, T0, data)  # type: ignore[arg-type]
+    done = pfa_flux("report", "--out", "-", *SPAN, env=workspace.env())
+    assert done.code == (0 if data else 3)
+    assert "No share can be said" in Page(done.out).words
+
+
+def test_a_file_that_cannot_be_written_is_a_usage_error(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
+    workspace = make_workspace("embedded")
+    done = pfa_flux("report", "--out", str(tmp_path / "absent" / "r.html"), *SPAN, env=workspace.env())
+    assert done.code == 2
+    assert "cannot be written" in done.err
