@@ -13,6 +13,7 @@ FILES = (
     "queries/blocked_ratio.join.flux",
     "queries/blocked_ratio.union.flux",
     "queries/windows.raw.flux",
+    "queries/counts.rollup.flux",
     "queries/windows.rollup.flux",
     "queries/edge.flux",
 )

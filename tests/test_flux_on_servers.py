@@ -69,6 +69,8 @@ def test_the_files_of_single_sides_run_as_they_stand(engine: str, make_workspace
     workspace.client.write(workspace.rollup, [f"pf_analytics_pixel,domain=a,page=/,scheme=http hitcount=3i {T0 + 1}"])
     rows = workspace.client.flux(pasted("queries/windows.rollup.flux", workspace.rollup, *span[1:]))
     assert [row["_value"] for row in rows] == [3]
+    rows = workspace.client.flux(pasted("queries/counts.rollup.flux", workspace.rollup, *span[1:]))
+    assert [(row["domain"], row["_value"]) for row in rows] == [("a", 3)]
 
 
 @pytest.mark.parametrize("engine", ["influxdb-2.7", "influxdb-2.9"])

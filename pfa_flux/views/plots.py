@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 from pfa_flux.errors import CapabilityError
-from pfa_flux.queries.words import plain
+from pfa_flux.queries.words import percent, plain
 from pfa_flux.times import parse_instant, to_datetime
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _BAR_HEIGHT = 0.42
 def plot(result: BlockedRatio) -> Figure:
     """A line over time with the interval as a band where `time` is a key, else a bar for each row.
 
-    A figure of its own, known to no window system: it is shown by a notebook, and saved by `savefig`.
+    A figure of its own, known to no window system: a notebook shows it by itself, and `savefig` saves it.
 
     Raises:
         CapabilityError: matplotlib is not installed.
@@ -31,9 +32,16 @@ def plot(result: BlockedRatio) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise CapabilityError("matplotlib is not installed", "Install it: pip install 'pfa-flux[notebook]'.") from error
+
+    class Plot(Figure):
+        def _repr_png_(self) -> bytes:
+            out = io.BytesIO()
+            self.savefig(out, format="png")
+            return out.getvalue()
+
     by_time = "time" in result.by
     height = 3.6 if by_time else max(1.6, 0.9 + _BAR_HEIGHT * len(result))
-    figure = Figure(figsize=(7.6, height), dpi=120, layout="constrained")
+    figure = Plot(figsize=(7.6, height), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     (_over_time if by_time else _bars)(axes, result)
@@ -73,7 +81,7 @@ def _bars(axes: Axes, result: BlockedRatio) -> None:
         ends = [[row.ratio - row.ratio_low], [row.ratio_high - row.ratio]]
         style: dict[str, Any] = {"ecolor": "#222222", "capsize": 3, "error_kw": {"elinewidth": 1}}
         axes.barh(number, row.ratio, height=0.6, color=_COLOURS[0], xerr=ends, **style)
-        axes.text(min(row.ratio_high + 0.015, 0.99), number, f"{row.ratio:.1%}", va="center", fontsize="small")
+        axes.text(min(row.ratio_high + 0.015, 0.99), number, percent(row.ratio), va="center", fontsize="small")
     axes.set_yticks(range(len(result)), [_name(row, result.by) for row in result])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.08)
