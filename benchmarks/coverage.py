@@ -20,17 +20,21 @@ from pfa_flux.times import NS
 DRAWS = 4_000
 """The error of a coverage of 95 % is then 0.35 points."""
 
-RANGES = {"24 h": 24, "3 d": 72, "7 d": 168, "30 d": 720, "90 d": 2160}
+BY_TIME = "a day of 12 blocks"
+"""A day that is an interval of time is judged by blocks of two hours."""
+
+RANGES = {BY_TIME: 24, "24 h": 24, "3 d": 72, "7 d": 168, "30 d": 720, "90 d": 2160}
 RATES = (1, 2, 5, 10, 50)
 RATIOS = (0.01, 0.05, 0.2, 0.5, 0.8, 0.9)
 MOST_PAGES = {"visits of 1 to 5 pages": 5, "visits of 1 or 2 pages": 2, "independent page views": 1}
 
 
 def draw(
-    rng: np.random.Generator, hours: int, rate: float, ratio: float, pages: int, draws: int
+    rng: np.random.Generator, length: str, rate: float, ratio: float, pages: int, draws: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Hits and blocked hits of each block of time: arrays of draws x blocks."""
-    width = block_hours(0, hours * 3600 * NS)
+    hours = RANGES[length]
+    width = 2 if length == BY_TIME else block_hours(0, hours * 3600 * NS)
     widths = np.diff(np.append(np.arange(0, hours, width), hours))
     visits = rng.poisson(rate * widths, (draws, len(widths)))
     blocking = rng.binomial(visits, ratio)
@@ -77,9 +81,9 @@ def main() -> None:
     print("| | range | lowest | at (an hour, ratio) | highest | mean | plain Wilson's, lowest to highest |")
     print("|---|---|--:|---|--:|--:|--:|")
     for name, pages in MOST_PAGES.items():
-        for length, hours in RANGES.items():
+        for length in RANGES:
             cells = [
-                (*coverage(*draw(rng, hours, rate, ratio, pages, DRAWS), ratio), rate, ratio)
+                (*coverage(*draw(rng, length, rate, ratio, pages, DRAWS), ratio), rate, ratio)
                 for rate in RATES
                 for ratio in RATIOS
             ]

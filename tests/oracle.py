@@ -125,13 +125,13 @@ def effective_n(blocks: Sequence[tuple[int, int]]) -> tuple[float, float]:
     return float(max(Fraction(1), n)), student(float(max(Fraction(2), min(Fraction(filled - 1), few))))
 
 
-def interval(points: Iterable[Point], start: int, stop: int, **filters: Any) -> tuple[float, float]:
+def interval(points: Iterable[Point], start: int, stop: int, block: int = HOUR, **filters: Any) -> tuple[float, float]:
     """The 95 % interval of everything in a range and filter, from blocks of an hour (range of at most 99 hours)."""
     points = list(points)
-    edges = range(start // HOUR * HOUR, stop, HOUR)
+    edges = range(start // block * block, stop, block)
     blocks = []
     for edge in edges:
-        part = totals(points, max(start, edge), min(stop, edge + HOUR), (), **filters)
+        part = totals(points, max(start, edge), min(stop, edge + block), (), **filters)
         blocks.append(part.get((), (0, 0)))
     hits, js = (sum(b[i] for b in blocks) for i in (0, 1))
     n, z = effective_n(blocks) if len(blocks) >= 10 else (float(hits), Z)

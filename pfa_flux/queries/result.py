@@ -179,16 +179,16 @@ class BlockedRatio(Table):
 
     def sheet(self) -> Sheet:
         """Rows as they are shown."""
-        before = (Column("before", "ratio"), Column("change", "ratio"), Column("points, 95 %", "interval"))
+        before = (Column("before", "ratio", 3), Column("change", "ratio"), Column("points, 95 %", "interval", 2))
         columns = (
             *(Column(key, "key") for key in self.by),
             Column("hits", "number"),
-            Column("JS loads", "number"),
-            Column("blocked", "number", 1),
+            Column("JS loads", "number", 4),
+            Column("blocked", "number", 5),
             Column("ratio", "ratio"),
-            Column("95 % interval", "interval"),
+            Column("95 % interval", "interval", 1),
             *(before if self.before else ()),
-            Column("", "bar", 2),
+            Column("", "bar", 6),
             Column("", "note"),
         )
         return Sheet(columns, [_cells(row) for row in self.rows])

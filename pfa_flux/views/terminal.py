@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _BAR = 10
+_KEY = 16
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 PIPE_WIDTH = 10_000
 """Width of a table that is no terminal's: none of its lines is broken."""
@@ -43,7 +44,9 @@ def table(shown: Console, sheet: Sheet, width: int | None = None) -> Table:
     keep = _kept(sheet, width or shown.width, bars=shown.is_terminal)
     for index in keep:
         column = sheet.columns[index]
-        made.add_column(column.name, **_STYLES[column.kind])
+        # A figure is never cut short: keys are folded, and columns that can be spared are left out.
+        least = _least(column, [row[index] for row in sheet.rows])
+        made.add_column(column.name, min_width=least, **_STYLES[column.kind])
     for row in sheet.rows:
         made.add_row(*(_cell(sheet.columns[index], row[index]) for index in keep))
     return made
@@ -56,14 +59,17 @@ def _kept(sheet: Sheet, width: int, *, bars: bool) -> Sequence[int]:
         for index, column in enumerate(sheet.columns)
         if (bars or column.kind != "bar") and (column.name or any(row[index] for row in sheet.rows))
     ]
-    widths = [
-        _BAR if column.kind == "bar" else max([len(column.name), *(len(row[index]) for row in sheet.rows)])
-        for index, column in enumerate(sheet.columns)
-    ]
+    widths = [_least(column, [row[index] for row in sheet.rows]) for index, column in enumerate(sheet.columns)]
     for index in sorted(keep, key=lambda index: -sheet.columns[index].spare):
-        if sheet.columns[index].spare and sum(widths[i] + 2 for i in keep) > width:
+        if sheet.columns[index].spare and sum(widths[i] + 2 for i in keep) + 2 > width:
             keep.remove(index)
     return keep
+
+
+def _least(column: Column, cells: Sequence[str]) -> int:
+    """Least width of a column: keys and notes can be folded, figures cannot."""
+    longest = max([len(column.name), *map(len, cells)])
+    return {"bar": _BAR, "key": min(longest, _KEY), "note": min(longest, _KEY)}.get(column.kind, longest)
 
 
 def _cell(column: Column, value: str) -> RenderableType:
