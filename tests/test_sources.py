@@ -279,3 +279,41 @@ def test_random_data_across_clock_changes_and_the_seam_gives_the_oracles_rows(
             check(made.blocked_ratio(**ask, start=low, stop=high), points, ask, low, high)
 
     examine()
+
+
+@engines
+def test_random_edges_of_retention_give_the_oracles_rows_of_what_is_known(
+    target: Target, make_workspace: MakeWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Loads are downsampled in one of them only: what is known begins with a bucket's first row.
+    places = {loads: workspace_of(target, make_workspace) for loads in (True, False)}
+    bases = (from_datetime(datetime(1980, 1, 2, tzinfo=UTC)) + n * 20 * DAY for n in range(800))
+
+    @settings(max_examples=10)
+    @given(
+        st.integers(0, 2**32),
+        st.integers(1, 100),
+        st.integers(0, 4 * 24 * 60),
+        st.integers(1, 5 * 24 * 60),
+        st.integers(0, 5 * 96),
+        st.sampled_from([["domain"], ["network", "time"], ["page"]]),
+        st.booleans(),
+    )
+    def examine(seed: int, count: int, start: int, length: int, edge: int, by: list[str], loads: bool) -> None:
+        base, workspace = next(bases), places[loads]
+        kept, low, high = base + edge * WINDOW, base + start * MINUTE, base + (start + length) * MINUTE + 1
+        # Both sides have rows from the first window on, so that downsampled data is known from there.
+        points = [hit(base + 1), load(base + 1), *views(base, base + 5 * DAY, count, seed)]
+        fill(workspace, T0, points)
+        monkeypatch.setattr(sources, "known_from", lambda *_: kept)
+        with analytics(workspace, base + 12 * DAY) as made:
+            downsample(made, base, base + 5 * DAY, loads=loads)
+            ask: dict[str, Any] = {"by": by, **({"every": "1d"} if "time" in by else {})}
+            result = made.blocked_ratio(**ask, start=low, stop=high)
+        known = low if kept <= low else -(-low // WINDOW) * WINDOW if loads else kept
+        until = high if high > kept else high // WINDOW * WINDOW
+        inside = [p for p in points if known <= p.time < until]
+        check(result, inside, ask, low, high)
+        assert ("range_cut" in [caveat.code for caveat in result.warnings]) == ((known, until) != (low, high))
+
+    examine()
