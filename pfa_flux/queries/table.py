@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,27 +43,27 @@ class Sheet:
     rows: Sequence[Sequence[str]]
 
 
-class Table:
+class Table(ABC):
     """A result: rows under columns."""
 
     __slots__ = ()
 
     @property
+    @abstractmethod
     def columns(self) -> tuple[str, ...]:
         """Names of the columns, keys first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def records(self) -> list[dict[str, Any]]:
         """Rows as dictionaries by column."""
-        raise NotImplementedError
 
+    @abstractmethod
     def as_dict(self) -> dict[str, Any]:
         """All of it, as the JSON has it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sheet(self) -> Sheet:
         """Rows as they are shown."""
-        raise NotImplementedError
 
     @property
     def zone_name(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 from pfa_flux.engines.server import Server
 from pfa_flux.influxql import any_of, identifier, none_of
@@ -31,7 +32,8 @@ def counts(server: Server, bucket: str, schema: Schema, selection: Selection) ->
         none_of("action", schema.excluded_actions),
     )
     found: Counts = {}
-    asked = {side: text for side, text in (("hits", hits), ("js", loads)) if selection.sides in ("both", side)}
+    sides: tuple[tuple[Literal["hits", "js"], str], ...] = (("hits", hits), ("js", loads))
+    asked = {side: text for side, text in sides if selection.has(side)}
     # A server works on the statements of one request one after the other, on those of two side by side.
     with ThreadPoolExecutor(len(asked)) as pool:
         answers = list(pool.map(lambda text: server.influxql(text, bucket), asked.values()))

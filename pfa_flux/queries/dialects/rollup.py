@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pfa_flux import flux
 from pfa_flux.engines.base import Engine
@@ -12,6 +13,9 @@ from pfa_flux.influxql import any_of, identifier
 from pfa_flux.queries.selection import Cell, Counts, Selection, add
 from pfa_flux.tasks.spec import TaskSpec
 from pfa_flux.times import NS, from_datetime
+
+if TYPE_CHECKING:
+    from pfa_flux.engines.server import Server
 
 # A window is labelled by its end, so that the labels of [start, stop) are (start, stop]: all is moved by 1 ns.
 
@@ -48,10 +52,7 @@ def _side(engine: Engine, spec: TaskSpec, selection: Selection) -> Iterator[tupl
     return _influxql(engine, spec, selection, source)
 
 
-def _influxql(engine: object, spec: TaskSpec, selection: Selection, source: str) -> Iterator[tuple[Cell, int]]:
-    from pfa_flux.engines.server import Server
-
-    assert isinstance(engine, Server)
+def _influxql(server: Server, spec: TaskSpec, selection: Selection, source: str) -> Iterator[tuple[Cell, int]]:
     where = [f"time > {selection.start}", f"time <= {selection.stop}"]
     for column, values in (("domain", selection.domains), ("page", selection.pages)):
         if values:
@@ -63,15 +64,12 @@ def _influxql(engine: object, spec: TaskSpec, selection: Selection, source: str)
         f"SELECT sum({identifier(spec.field)}) AS n FROM {source} WHERE {' AND '.join(where)} "
         f"GROUP BY {', '.join(groups)} fill(none)"
     )
-    for row in engine.influxql(text, spec.rollup_bucket):
+    for row in server.influxql(text, spec.rollup_bucket):
         window = selection.window_of(row["time"]) if selection.every else 0
         yield Cell(window, row["domain"], row["page"] if selection.by_page else ""), int(row["n"])
 
 
-def _flux(engine: object, spec: TaskSpec, selection: Selection) -> Iterator[tuple[Cell, int]]:
-    from pfa_flux.engines.server import Server
-
-    assert isinstance(engine, Server)
+def _flux(server: Server, spec: TaskSpec, selection: Selection) -> Iterator[tuple[Cell, int]]:
     pairs = (("domain", selection.domains), ("page", selection.pages))
     values = {
         "rows": flux.predicate(
@@ -82,8 +80,8 @@ def _flux(engine: object, spec: TaskSpec, selection: Selection) -> Iterator[tupl
         "keys": flux.literal(selection.keys),
         "every": flux.duration(selection.every or spec.every),
     }
-    v = engine.v(spec.rollup_bucket, selection.start + 1, selection.stop + 1)
-    for row in engine.flux(flux.bind(flux.load("queries/counts.rollup.flux"), values, v)):
+    v = server.v(spec.rollup_bucket, selection.start + 1, selection.stop + 1)
+    for row in server.flux(flux.bind(flux.load("queries/counts.rollup.flux"), values, v)):
         window = selection.window_of(from_datetime(row["_time"]))
         page = str(row.get("page") or "") if selection.by_page else ""
         yield Cell(window, str(row.get("domain") or ""), page), int(row["_value"])
