@@ -162,7 +162,7 @@ def test_code_1_for_a_missing_bucket(target: Target, make_workspace: MakeWorkspa
         (("--start", "1h", "--stop", "2h"), "the range is empty"),
         (("--start", "1h", "--stop", "1h"), "the range is empty"),
         (("--by", "country"), "'country' is not one of"),
-        (("--by", "domain", "--by", "domain"), "one twice"),
+        (("--by", "domain", "--by", "domain"), "a key twice"),
         (("--network", "freenet"), "'freenet' is not one of"),
         (("--every", "1h"), "--every is given without --by time"),
         (("--by", "time", "--every", "2h"), "'2h' is not one of"),
