@@ -19,6 +19,7 @@ NO_PAGE = ("", "(unknown)", "(other)")
 MUCH_WITHOUT_PAGE = 0.1
 
 _NAMED = 3
+_MINUTE = 60_000_000_000
 
 _IID = Caveat(
     "interval_iid",
@@ -112,7 +113,7 @@ def _pixel_is_late(engine: Engine, settings: Settings, question: Question, found
         return None
     return Caveat(
         "pixel_late",
-        f"The first hit is of {format_instant(first)} or the {found.width // 60_000_000_000} minutes after: the pixel "
-        f"was installed after the range's start, and JS loads from before count against it. Use --start "
-        f"{format_instant(first)}.",
+        f"The first hits of the range are of the {found.width // _MINUTE} minutes from {format_instant(first)} on, and "
+        "none are known from before: the pixel was installed after the range's start, and JS loads from before it "
+        f"count against it. Use --start {format_instant(first)}.",
     )
