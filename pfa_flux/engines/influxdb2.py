@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -35,10 +34,10 @@ class InfluxDB2(Server):
                 self._refuse_unreadable(named[1])
             raise
 
-    def influxql_each(self, texts: Sequence[str], bucket: str) -> list[list[Row]]:
-        """Rows of several InfluxQL statements, with the same errors as `flux`."""
+    def influxql(self, text: str, bucket: str) -> list[Row]:
+        """Rows of one InfluxQL statement, with the same errors as `flux`."""
         try:
-            return super().influxql_each(texts, bucket)
+            return super().influxql(text, bucket)
         except BucketNotFoundError:
             self._refuse_unreadable(bucket)
             raise

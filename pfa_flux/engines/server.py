@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -46,30 +46,19 @@ class Server:
         Raises:
             BucketNotFoundError: InfluxQL reaches no bucket of the name. QueryError: the statement is refused.
         """
-        return self.influxql_each([text], bucket)[0]
-
-    def influxql_each(self, texts: Sequence[str], bucket: str) -> list[list[Row]]:
-        """Rows of each of several InfluxQL statements, which go to the server together; errors as of `influxql`."""
         database, policy = self.database_of(bucket)
-        return self.statements(texts, {"db": database, **({"rp": policy} if policy else {})})
+        return self.statement(text, {"db": database, **({"rp": policy} if policy else {})})
 
     def statement(self, text: str, query: Mapping[str, str]) -> list[Row]:
-        """Rows of one InfluxQL statement, with the query parameters given."""
-        return self.statements([text], query)[0]
+        """Rows of one InfluxQL statement, with the query parameters given.
 
-    def statements(self, texts: Sequence[str], query: Mapping[str, str]) -> list[list[Row]]:
-        """Rows of each of several statements, with the query parameters given."""
-        form = {"q": "; ".join(texts)}
-        answer = self.transport.request("POST", "/query", query={**query, "epoch": "ns"}, form=form).json()
+        One a request: of several, InfluxDB 1.8 reports that which failed as "not executed", without its reason.
+        """
+        query = {**query, "epoch": "ns"}
+        answer = self.transport.request("POST", "/query", query=query, form={"q": text}).json()
         with self.transport.translated("the InfluxQL query"):
-            results = answer.get("results") or [answer]
-            if len(texts) > 1 and any(result.get("error") == "not executed" for result in results):
-                # InfluxDB 1.8 says this of the statement that failed, too, and loses the reason (measured).
-                return [self.statements([text], query)[0] for text in texts]
-            found = [_rows(result) for result in results]
-            if len(found) != len(texts):
-                raise QueryError("the server answered only some of the InfluxQL statements", "Try again.")
-            return found
+            (result,) = answer.get("results") or [answer]
+            return _rows(result)
 
     def database_of(self, bucket: str) -> tuple[str, str]:
         """Database and retention policy under which InfluxQL knows a bucket."""

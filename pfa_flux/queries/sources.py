@@ -180,16 +180,17 @@ class _Chooser:
             return raw
         parts: list[Part] = [Part("raw", start, low), Part("raw", high, self._stop)]
         caveats: list[Caveat] = []
-        for spec, side in ((self._hits, "hits"), (self._loads, "js")):
+        sides: tuple[tuple[TaskSpec, WhichSides], ...] = ((self._hits, "hits"), (self._loads, "js"))
+        for spec, side in sides:
             there = rollup_totals(self._engine, spec, low, high)
             if not there:
-                parts.append(Part("raw", low, high, _SIDE[side]))
+                parts.append(Part("raw", low, high, side))
                 continue
             missed = self._missed(spec, low, high, there)
             if len(missed) > _MOST_GAPS:
                 return raw
-            parts.append(Part("rollup", low, high, _SIDE[side]))
-            parts += [Part("raw", *span, _SIDE[side]) for span in missed]
+            parts.append(Part("rollup", low, high, side))
+            parts += [Part("raw", *span, side) for span in missed]
             gaps = [span for span in missed if span[0] >= min(there) - spec.width]
             if gaps:
                 caveats.append(self._gaps(gaps, "were taken from raw data", spec))
@@ -234,9 +235,6 @@ class _Chooser:
             words = f"The figures are for {format_instant(start)} to {format_instant(stop)}: {why}"
             words += ", and downsampled data of both hits and page loads begins there." if start > self._low else "."
         return (Caveat("range_cut", words),)
-
-
-_SIDE: dict[str, WhichSides] = {"hits": "hits", "js": "js"}
 
 
 def _expired(kept: int) -> Caveat:

@@ -23,6 +23,7 @@ def text(value: str) -> str:
 _NETWORKS = {"clearnet": "clearnet", "tor": "Tor", "i2p": "I2P"}
 _MOST_ROWS = 25
 _TICKS = 6
+_SPARE_ON_A_PHONE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +268,7 @@ def _cell(column: Column, value: str) -> str:
 
 def _class(column: Column) -> str:
     # On a phone there is room for the key, the hits and the ratio with its interval.
-    return f"{column.kind} spare" if column.spare or column.name == "JS loads" else column.kind
+    return f"{column.kind} spare" if column.spare >= _SPARE_ON_A_PHONE else column.kind
 
 
 def _quality(content: Content) -> str:
