@@ -27,7 +27,7 @@ from pfa_flux.queries.sources import SourceChoice
 from pfa_flux.settings import Settings
 from pfa_flux.tasks.spec import TaskSpec, What
 from pfa_flux.tasks.task import Task
-from pfa_flux.tasks.touched import note_touched
+from pfa_flux.tasks.touched import late_before, note_touched
 from pfa_flux.times import NS, parse_instant
 
 Instant = str | datetime | timedelta | int
@@ -320,7 +320,7 @@ class Analytics:
             Their number.
         """
         spec, late = TaskSpec.from_settings(self.settings), set[int]()
-        before = spec.due(self._clock()) - spec.reach
+        before = late_before(spec, self._clock())
 
         def noticed() -> Iterator[Point]:
             for point in points:

@@ -73,7 +73,15 @@ class CapabilityError(PfaFluxError):
 
 
 class QueryError(PfaFluxError):
-    """The server refused a query or a write, or broke off in the middle."""
+    """The server refused a query or a write, or broke off in the middle.
+
+    Attributes:
+        status: HTTP status of its answer, 0 where it has none of its own.
+    """
+
+    def __init__(self, message: str, hint: str = "", status: int = 0) -> None:
+        super().__init__(message, hint)
+        self.status = status
 
 
 class BusyError(PfaFluxError):

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pfa_flux.errors import InvalidValueError, SettingsError
+from pfa_flux import pixel_settings
+from pfa_flux.errors import SettingsError
+from pfa_flux.pixel_settings import PixelSettings
 from pfa_flux.schema import Schema
-from pfa_flux.times import parse_duration
+from pfa_flux.values import choice, duration, positive_int, strings, table
 
 _PREFIX = "PFA_FLUX_"
 _FILE_NAME = "pfa-flux.toml"
@@ -93,6 +95,7 @@ class Settings:
         sites: domains of each site, across networks.
         schema: names of measurements and fields.
         task: how the tasks downsample.
+        pixel: what the pixel counts, and how.
         warnings: what is worth a word to the user, for example a token file that others can read.
     """
 
@@ -108,6 +111,7 @@ class Settings:
     sites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     schema: Schema = field(default_factory=Schema)
     task: TaskSettings = field(default_factory=TaskSettings)
+    pixel: PixelSettings = field(default_factory=PixelSettings)
     warnings: tuple[str, ...] = ()
 
     def domains_of(self, site: str) -> tuple[str, ...]:
@@ -138,7 +142,7 @@ _TEXT_KEYS = (
 )
 KEYS = (*_TEXT_KEYS, "timeout")
 """What can stand at the top level of the file, and in the environment."""
-_TABLES = ("sites", "schema", "task")
+_TABLES = ("sites", "schema", "task", "pixel")
 
 
 def load(
@@ -180,6 +184,7 @@ def load(
         sites=_sites(document.get("sites", {}), path),
         schema=_schema(document.get("schema", {}), path),
         task=_task(document.get("task", {}), path),
+        pixel=pixel_settings.parse(document.get("pixel", {}), path),
         warnings=tuple(warnings),
     )
     _check(settings)
@@ -231,7 +236,7 @@ def _apply(merged: dict[str, Any], level: Mapping[str, Any], source: str, warnin
         raise SettingsError(f"{source} gives both token and token_file", "Keep one of them.")
     for key, value in level.items():
         if key == "timeout":
-            merged[key] = _positive_int(value, key, source)
+            merged[key] = positive_int(value, key, source)
         elif not isinstance(value, str | Path):
             raise SettingsError(f"{source}: {key} is {type(value).__name__}, not a string", f'Write {key} = "…".')
         elif key == "token":
@@ -242,14 +247,6 @@ def _apply(merged: dict[str, Any], level: Mapping[str, Any], source: str, warnin
             merged[key] = Path(value).expanduser()
         else:
             merged[key] = str(value)
-
-
-def _positive_int(value: object, key: str, source: str) -> int:
-    if isinstance(value, str) and value.isdecimal():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise SettingsError(f"{source}: {key} is {value!r}, not a positive whole number", f"Write {key} = 30.")
-    return value
 
 
 def _token_from(path: Path, warnings: list[str]) -> Secret:
@@ -270,16 +267,16 @@ def _warn_if_exposed(path: Path, warnings: list[str]) -> None:
         warnings.append(f"{path} holds a token and every user of this machine can reach it; run: chmod 600 {path}")
 
 
-def _sites(table: object, path: Path | None) -> dict[str, tuple[str, ...]]:
-    if not isinstance(table, dict):
+def _sites(value: object, path: Path | None) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, dict):
         raise SettingsError(f"{path}: sites is not a table", 'Write [sites.NAME] domains = ["example.com"].')
     sites: dict[str, tuple[str, ...]] = {}
     owner: dict[str, str] = {}
-    for name, site in table.items():
+    for name, site in value.items():
         where = f"{path}: [sites.{name}]"
         if not isinstance(site, dict) or set(site) != {"domains"}:
             raise SettingsError(f"{where} has other keys than domains", 'Write domains = ["example.com"].')
-        domains = _strings(site["domains"], f"{where} domains")
+        domains = strings(site["domains"], f"{where} domains")
         for domain in domains:
             if owner.setdefault(domain, name) != name:
                 raise SettingsError(
@@ -289,47 +286,33 @@ def _sites(table: object, path: Path | None) -> dict[str, tuple[str, ...]]:
     return sites
 
 
-def _schema(table: object, path: Path | None) -> Schema:
-    allowed = [f.name for f in fields(Schema)]
-    if not isinstance(table, dict):
-        raise SettingsError(
-            f"{path}: schema is not a table", f"Write [schema] and under it any of: {', '.join(allowed)}."
-        )
+def _schema(value: object, path: Path | None) -> Schema:
     values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in allowed:
-            raise SettingsError(f"{path}: [schema] has an unknown key {key!r}", f"Allowed are: {', '.join(allowed)}.")
+    for key, item in table(value, "schema", path, tuple(f.name for f in fields(Schema))).items():
         if key == "excluded_actions":
-            values[key] = _strings(value, f"{path}: [schema] {key}")
-        elif isinstance(value, str) and value and not value.startswith("_") and value.isprintable():
-            values[key] = value
+            values[key] = strings(item, f"{path}: [schema] {key}")
+        elif isinstance(item, str) and item and not item.startswith("_") and item.isprintable():
+            values[key] = item
         else:
             raise SettingsError(
-                f"{path}: [schema] {key} is {value!r}, not a name",
+                f"{path}: [schema] {key} is {item!r}, not a name",
                 "Write a non-empty string without a leading underscore.",
             )
     return Schema(**values)
 
 
-def _task(table: object, path: Path | None) -> TaskSettings:
-    allowed = [f.name for f in fields(TaskSettings)]
-    if not isinstance(table, dict):
-        raise SettingsError(f"{path}: task is not a table", f"Write [task] and under it any of: {', '.join(allowed)}.")
+def _task(value: object, path: Path | None) -> TaskSettings:
     values: dict[str, Any] = {}
-    for key, value in table.items():
+    for key, item in table(value, "task", path, tuple(f.name for f in fields(TaskSettings))).items():
         where = f"{path}: [task] {key}"
-        if key not in allowed:
-            raise SettingsError(f"{path}: [task] has an unknown key {key!r}", f"Allowed are: {', '.join(allowed)}.")
         if key in {"every", "offset"}:
-            values[key] = 0 if key == "offset" and value == "0s" else _duration(value, where)
+            values[key] = 0 if key == "offset" and item == "0s" else duration(item, where)
         elif key == "lookback":
-            values[key] = _positive_int(value, key, f"{path}: [task]")
+            values[key] = positive_int(item, key, f"{path}: [task]")
         elif key == "tags":
-            values[key] = _strings(value, where)
-        elif value in BACKENDS:
-            values[key] = value
+            values[key] = strings(item, where)
         else:
-            raise SettingsError(f"{where} is {value!r}", f"Allowed are: {', '.join(BACKENDS)}.")
+            values[key] = choice(item, where, BACKENDS)
     task = TaskSettings(**values)
     _check_task(task, f"{path}: [task]")
     return task
@@ -349,21 +332,6 @@ def _check_task(task: TaskSettings, where: str) -> None:
             )
     if "domain" not in task.tags:
         raise SettingsError(f"{where} tags is without domain", 'Write tags = ["domain", "page", "scheme"].')
-
-
-def _duration(value: object, where: str) -> int:
-    if not isinstance(value, str):
-        raise SettingsError(f"{where} is {value!r}, not a duration", 'Write for example "15m".')
-    try:
-        return parse_duration(value)
-    except InvalidValueError as error:
-        raise SettingsError(f"{where}: {error.message}", error.hint) from error
-
-
-def _strings(value: object, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-        raise SettingsError(f"{where} is {value!r}, not a list of non-empty strings", 'Write ["a", "b"].')
-    return tuple(dict.fromkeys(value))
 
 
 def _check(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pfa_flux import settings
+from pfa_flux.pixel_settings import PixelSettings
 from pfa_flux.schema import Schema
 from pfa_flux.settings import TaskSettings
 from tests.cli import pfa_flux
@@ -75,7 +76,8 @@ def test_every_setting_is_documented_and_its_example_loads(tmp_path: Path) -> No
     assert set(document["schema"]) == {each.name for each in fields(Schema)}
     assert set(document["task"]) == {each.name for each in fields(TaskSettings)}
     loaded = settings.load({}, environ={}, config=_without_token(example, tmp_path))
-    assert (loaded.schema, loaded.task) == (Schema(), TaskSettings())
+    assert set(document["pixel"]) == {each.name for each in fields(PixelSettings)}
+    assert (loaded.schema, loaded.task, loaded.pixel) == (Schema(), TaskSettings(), PixelSettings())
 
 
 def _without_token(example: str, tmp_path: Path) -> Path:

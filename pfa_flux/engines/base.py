@@ -88,8 +88,8 @@ class Engine(Protocol):
     def now(self) -> int:
         """The present by the engine's own clock, nanoseconds, to the second."""
 
-    def retention(self, bucket: str) -> int:
-        """How long the bucket keeps its points, nanoseconds; 0: for ever."""
+    def kept_since(self, bucket: str, now: int) -> int:
+        """Instant since which all points of the bucket are kept at `now`, nanoseconds; 0: they are kept for ever."""
 
     def delete(self, bucket: str, measurement: str, start: int, stop: int) -> None:
         """Remove a measurement's points of [start, stop), nanoseconds."""

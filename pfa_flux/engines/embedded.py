@@ -24,7 +24,9 @@ from pfa_flux.settings import Settings
 
 STORE_NAME = "pfa-flux.sqlite3"
 LOCK_NAME = "lock"
-_FORMAT = 2
+_OWN = ("pfa-flux.sqlite3", "lock", "spool.")
+"""How the names of the files in a data directory begin."""
+_FORMAT = 3
 _TAG_COLUMNS = ("domain", "page", "scheme", "action")
 
 _CREATE = """
@@ -73,20 +75,31 @@ CREATE TABLE touched (
     PRIMARY KEY (bucket, measurement, minute)
 ) WITHOUT ROWID, STRICT;
 """
-_MIGRATIONS = {1: f"DROP TABLE task; {_CREATE_TASKS}"}
+_CREATE_PURGED = """
+-- Raw points before `until`, nanoseconds, were removed from a bucket after their windows had been verified.
+CREATE TABLE purged (bucket TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID, STRICT;
+"""
+_MIGRATIONS = {1: f"DROP TABLE task; {_CREATE_TASKS}", 2: _CREATE_PURGED}
 """What brings a store of a format to the next. Format 1 knew a task that has to be installed again."""
 
 
 class Embedded:
     """Points in `data_dir`/pfa-flux.sqlite3. Opens the file when first needed; takes the lock when it first writes."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, lock: int | None = None, patience: float = 0.0) -> None:
+        """Make it.
+
+        Args:
+            settings: where it is, and what its buckets are called.
+            lock: handle of a lock that another process holds and shares with us.
+            patience: seconds to wait for a lock that is held by another.
+        """
         self.directory = settings.data_dir
         self.path = settings.data_dir / STORE_NAME
         self._tables = {settings.raw_bucket: "raw", settings.rollup_bucket: "rollup"}
         self._series: dict[tuple[str, str, str], int] = {}
         self._lock = threading.RLock()
-        self._lock_file: int | None = None
+        self._lock_file, self._shared, self._patience = lock, lock is not None, patience
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
 
@@ -125,10 +138,43 @@ class Embedded:
         """The present, nanoseconds: there is no other clock than ours."""
         return time.time_ns()
 
-    def retention(self, bucket: str) -> int:
-        """How long the bucket keeps its points, nanoseconds; 0: for ever."""
-        self.table(bucket)
-        return 0
+    def kept_since(self, bucket: str, now: int) -> int:
+        """Instant since which all points of the bucket are kept, nanoseconds; 0: nothing was ever removed."""
+        del now
+        rows = self.select("SELECT until FROM purged WHERE bucket = ?", (self.table(bucket),))
+        return int(rows[0][0]) if rows else 0
+
+    def purge(self, bucket: str, measurements: Sequence[str], until: int, *, at_once: int = 2000) -> int:
+        """Remove the points of measurements before `until`, nanoseconds, for good. Returns their number.
+
+        A few at a time, so that nobody who writes beside it waits for long.
+        """
+        table, gone = self.table(bucket), 0
+        with self.transaction() as connection:
+            sql = "INSERT INTO purged VALUES (?1, ?2) ON CONFLICT DO UPDATE SET until = max(until, ?2)"
+            connection.execute(sql, (table, until))
+        names = ", ".join("?" * len(measurements))
+        rows = (
+            f"SELECT time, series FROM {table} JOIN series ON series.id = series "
+            f"WHERE time < ? AND measurement IN ({names}) ORDER BY time LIMIT ?"
+        )
+        while True:
+            with self.transaction() as connection:
+                connection.execute("PRAGMA secure_delete = ON")
+                found = connection.execute(rows, (until, *measurements, at_once)).fetchall()
+                connection.executemany(f"DELETE FROM {table} WHERE time = ? AND series = ?", found)
+            gone += len(found)
+            if len(found) < at_once:
+                return gone
+
+    def remove_unused_series(self, upto: int) -> int:
+        """Remove series up to an id that have no point left. Returns their number."""
+        used = {row[0] for table in ("raw", "rollup") for row in self.select(f"SELECT DISTINCT series FROM {table}")}
+        ids = [row for row in self.select("SELECT id FROM series WHERE id <= ?", (upto,)) if row[0] not in used]
+        with self.transaction() as connection:
+            connection.executemany("DELETE FROM series WHERE id = ?", ids)
+            self._series.clear()
+        return len(ids)
 
     def delete(self, bucket: str, measurement: str, start: int, stop: int) -> None:
         """Remove a measurement's points of [start, stop), nanoseconds."""
@@ -181,7 +227,7 @@ class Embedded:
             StoreError: another process writes, or the file cannot be written.
         """
         with self._lock, self._translated():
-            connection = self._open_writer()
+            connection = self.open_writer()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -205,19 +251,36 @@ class Embedded:
         """Write points within a transaction. Returns their number."""
         statement, written = f"INSERT OR REPLACE INTO {self.table(bucket)} VALUES (?, ?, ?)", 0
         for point in points:
-            connection.execute(statement, (point.time, self._series_id(connection, point), point.value))
+            connection.execute(statement, (point.time, self.series_id(connection, point), point.value))
             written += 1
         return written
 
-    def close(self) -> None:
-        """Close the file and let go of the lock."""
+    def forget_series(self) -> None:
+        """Forget ids of series, which a transaction that was rolled back may have taken with it."""
+        self._series.clear()
+
+    @property
+    def lock(self) -> int:
+        """Handle of the lock, taken now if need be, to be shared with a helper process."""
+        private_directory(self.directory)
+        self._take_lock()
+        assert self._lock_file is not None
+        return self._lock_file
+
+    def release_connections(self) -> None:
+        """Close the file, and keep the lock."""
         with self._lock:
             for connection in (self._reader, self._writer):
                 if connection is not None:
                     connection.close()
             self._reader = self._writer = None
             self._series.clear()
-            if self._lock_file is not None:
+
+    def close(self) -> None:
+        """Close the file and let go of the lock."""
+        with self._lock:
+            self.release_connections()
+            if self._lock_file is not None and not self._shared:
                 os.close(self._lock_file)
                 self._lock_file = None
 
@@ -234,7 +297,12 @@ class Embedded:
             self._check_format(self._reader)
         return self._reader
 
-    def _open_writer(self) -> sqlite3.Connection:
+    def open_writer(self) -> sqlite3.Connection:
+        """Connection to write with; takes the lock.
+
+        Raises:
+            StoreError: another process writes, or the directory is not ours. sqlite3.Error: the file is damaged.
+        """
         if self._writer is None:
             private_directory(self.directory)
             self._take_lock()
@@ -253,7 +321,9 @@ class Embedded:
 
     def _bring_up_to_date(self, writer: sqlite3.Connection) -> None:
         found = writer.execute("PRAGMA user_version").fetchone()[0]
-        steps = [_CREATE, _CREATE_TASKS] if found == 0 else [_MIGRATIONS[n] for n in range(found, _FORMAT)]
+        steps = (
+            [_CREATE, _CREATE_TASKS, _CREATE_PURGED] if found == 0 else [_MIGRATIONS[n] for n in range(found, _FORMAT)]
+        )
         if steps:
             writer.executescript(f"BEGIN; {' '.join(steps)} PRAGMA user_version = {_FORMAT}; COMMIT")
         self._check_format(writer)
@@ -267,23 +337,11 @@ class Embedded:
             )
 
     def _take_lock(self) -> None:
-        if self._lock_file is not None:
-            return
-        handle = os.open(self.directory / LOCK_NAME, os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(handle, 20).decode("ascii", "replace").strip() or "unknown"
-            os.close(handle)
-            raise StoreError(
-                f"{self.directory} is being written to by process {holder}",
-                "Wait for it or stop it, or use another data directory; reading goes on beside it.",
-            ) from error
-        os.truncate(handle, 0)
-        os.write(handle, f"{os.getpid()}\n".encode())
-        self._lock_file = handle
+        if self._lock_file is None:
+            self._lock_file = take_lock(self.directory / LOCK_NAME, self._patience)
 
-    def _series_id(self, connection: sqlite3.Connection, point: Point) -> int:
+    def series_id(self, connection: sqlite3.Connection, point: Point) -> int:
+        """Id of the series of a point, made within a transaction if need be."""
         # An empty tag value is no tag at all, as in InfluxDB.
         tags = {name: point.tags[name] for name in sorted(point.tags) if point.tags[name]}
         key = (point.measurement, point.field, json.dumps(tags, ensure_ascii=False))
@@ -308,6 +366,43 @@ class Embedded:
             ) from error
 
 
+def take_lock(path: Path, patience: float = 0.0) -> int:
+    """Handle of a lock file, locked for this process; waits for `patience` seconds.
+
+    Raises:
+        StoreError: another process holds it.
+    """
+    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError as error:
+            if time.monotonic() < deadline:
+                time.sleep(0.05)
+                continue
+            holder = os.read(handle, 20).decode("ascii", "replace").strip() or "unknown"
+            os.close(handle)
+            raise StoreError(
+                f"{path.parent} is being written to by process {holder}",
+                "Wait for it or stop it, or use another data directory; reading goes on beside it.",
+            ) from error
+    os.truncate(handle, 0)
+    os.write(handle, f"{os.getpid()}\n".encode())
+    return handle
+
+
+def locked_directory(path: Path, name: str, patience: float = 0.0) -> int:
+    """Make `path` a private directory and take a lock of its own in it. Returns the lock's handle.
+
+    Raises:
+        StoreError: it is open to others and not ours, or another process holds the lock.
+    """
+    private_directory(path)
+    return take_lock(path / name, patience)
+
+
 def private_directory(path: Path) -> None:
     """Make `path` a directory that only its owner can enter (0700).
 
@@ -318,7 +413,7 @@ def private_directory(path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.stat().st_mode & 0o077:
-            others = [entry.name for entry in path.iterdir() if not entry.name.startswith((STORE_NAME, LOCK_NAME))]
+            others = [entry.name for entry in path.iterdir() if not entry.name.startswith(_OWN)]
             if others or path.stat().st_uid != os.geteuid():
                 raise StoreError(
                     f"the data directory {path} is open to others and holds other things ({', '.join(others[:3])})",

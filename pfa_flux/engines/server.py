@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -15,7 +16,7 @@ from pfa_flux.flux import Expression, instant, literal
 from pfa_flux.times import NS
 
 
-class Server:
+class Server(ABC):
     """An InfluxDB that answers queries and takes points."""
 
     def __init__(self, transport: Transport, capabilities: Capabilities) -> None:
@@ -64,6 +65,15 @@ class Server:
         """Database and retention policy under which InfluxQL knows a bucket."""
         database, _, policy = bucket.partition("/")
         return database, policy
+
+    @abstractmethod
+    def retention(self, bucket: str) -> int:
+        """How long the bucket keeps its points, nanoseconds; 0: for ever."""
+
+    def kept_since(self, bucket: str, now: int) -> int:
+        """Instant since which all points of the bucket are kept at `now`, nanoseconds; 0: they are kept for ever."""
+        keeps = self.retention(bucket)
+        return now - keeps if keeps else 0
 
     def write(self, bucket: str, points: Iterable[Point]) -> int:
         """Write points, 5,000 a request. Returns their number.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from itertools import islice
 from typing import Any
 
@@ -220,11 +222,10 @@ class Transport:
         if error.status == 401 or (error.status == 403 and not _FLUX_OFF.search(words)):
             return self._denied(words, what)
         if error.status in {429, 503}:
-            asked = str(error.headers.get("Retry-After", "")) if error.headers else ""
             return BusyError(
                 f"{self.url} is too busy ({error.status}): {self._masked(words)}",
                 "Try again later.",
-                float(asked) if asked.isdecimal() else 0.0,
+                _retry_after(error),
             )
         if error.status == 404 and not _says_what(error):
             return NotInfluxDBError(f"{self.url} has no {what.rsplit(' ', maxsplit=1)[-1]}", _url_hint())
@@ -248,13 +249,27 @@ class Transport:
             return self._denied(words, what)
         said = f" ({status})" if status else ""
         return QueryError(
-            f"{self.url} refuses {what}{said}: {self._masked(words)}", "See the server's own words above."
+            f"{self.url} refuses {what}{said}: {self._masked(words)}", "See the server's own words above.", status or 0
         )
 
     def _masked(self, words: str) -> str:
         """`words` without the token, which Kapacitor's errors may quote from a task."""
         secret = self._token.reveal()
         return words.replace(secret, "***") if secret else words
+
+
+def _retry_after(error: ApiException) -> float:
+    """Seconds that the server asks to wait, from either form of the header; 0 where it does not say.
+
+    https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
+    """
+    asked = str(error.headers.get("Retry-After", "")) if error.headers else ""
+    if asked.isdecimal():
+        return float(asked)
+    try:
+        return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
+    except ValueError:
+        return 0.0
 
 
 def _words(error: ApiException) -> str:

@@ -89,8 +89,8 @@ def look(engine: Engine, spec: TaskSpec, start: int, stop: int, now: int) -> Led
 
 def known_from(engine: Engine, spec: TaskSpec, now: int) -> int:
     """First edge of windows from which all raw data is kept, nanoseconds."""
-    keeps = engine.retention(spec.raw_bucket)
-    return spec.ceiling(now - keeps) if keeps else 0
+    since = engine.kept_since(spec.raw_bucket, now)
+    return spec.ceiling(since) if since else 0
 
 
 @dataclass

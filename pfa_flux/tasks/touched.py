@@ -12,6 +12,11 @@ from pfa_flux.times import NS
 _MINUTE = 60 * NS
 
 
+def late_before(spec: TaskSpec, now: int) -> int:
+    """Rows of times before this come in late at `now`: no run of the task reaches back to them; nanoseconds."""
+    return spec.due(now) - spec.reach
+
+
 def note_touched(store: Embedded, bucket: str, measurement: str, times: Iterable[int]) -> None:
     """Note the times (nanoseconds) of late rows of a raw measurement, to the minute: every window is whole minutes."""
     minutes = {time // _MINUTE * _MINUTE for time in times}

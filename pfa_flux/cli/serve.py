@@ -1,0 +1,40 @@
+"""`pfa-flux serve`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from pfa_flux.cli.options import note, with_settings
+from pfa_flux.settings import Settings
+
+
+@with_settings
+def serve(
+    *,
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT, or unix:PATH.", show_default="127.0.0.1:8480")] = None,
+    admin: Annotated[
+        str | None,
+        typer.Option(help="HOST:PORT of /healthz and /metrics; '' for nowhere.", show_default="127.0.0.1:8481"),
+    ] = None,
+    settings: Settings,
+    quiet: bool,
+) -> None:
+    """Answer the pixel and count: into InfluxDB where --url is set, else into the embedded store. Ends on SIGTERM."""
+    import logging
+    import sys
+
+    from pfa_flux.hits.server import serve as run
+    from pfa_flux.pixel_settings import address
+
+    pixel = settings.pixel
+    if listen is not None:
+        pixel = replace(pixel, listen=address(listen, "--listen"))
+    if admin is not None:
+        pixel = replace(pixel, admin=address(admin, "--admin") if admin else "")
+    logging.basicConfig(
+        format="pfa-flux: %(message)s", level=logging.WARNING if quiet else logging.INFO, stream=sys.stderr
+    )
+    run(replace(settings, pixel=pixel), ready=(lambda _: None) if quiet else note)

@@ -1,0 +1,248 @@
+"""One HTTP connection: fed bytes, it gives requests to an application and sends the answers in their order."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+from pfa_flux.hits.http import MAX_HEAD, MAX_LINE, Parser, RefusedError, Request, answer
+
+_END = b"\r\n\r\n"
+_CR = 13
+_INBOX = 64 * 1024
+"""Bytes read at a time."""
+_MOST_HELD = 256
+"""Answers that wait in a connection before it is read no further."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a client may take, in seconds, and how many there may be.
+
+    Attributes:
+        head: from the first byte of a request to its last.
+        idle: between two requests; longer than the minute that nginx keeps a connection.
+        linger: after an answer that ends the connection, so that the client can read it.
+        connections: at a time.
+    """
+
+    head: int = 10
+    idle: int = 75
+    linger: int = 2
+    connections: int = 10_000
+
+
+class App(Protocol):
+    """What answers requests."""
+
+    def handle(self, request: Request, connection: Connection) -> None:
+        """Answer with `connection.answer`, or hold the place with `connection.hold`."""
+
+    def refused(self, status: int, why: str) -> None:
+        """A request was refused, and its connection is ended."""
+
+
+@dataclass(slots=True)
+class Roster:
+    """The open connections of a server, and what they share."""
+
+    parser: Parser
+    limits: Limits
+    open: set[Connection] = field(default_factory=set)
+    inbox: memoryview = field(default_factory=lambda: memoryview(bytearray(_INBOX)))
+    timed_out: int = 0
+    turned_away: int = 0
+    draining: bool = False
+
+    def sweep(self) -> None:
+        """Called every second: end what has taken too long."""
+        for connection in list(self.open):
+            connection.grow_older()
+
+    def drain(self) -> None:
+        """Let no request follow those that are being answered."""
+        self.draining = True
+        for connection in list(self.open):
+            connection.end_if_idle()
+
+
+class Connection(asyncio.BufferedProtocol):
+    """Framing, limits, pipelining and the order of answers. Knows nothing of pixels."""
+
+    __slots__ = ("_age", "_app", "_buffer", "_ending", "_held", "_paused", "_roster", "_skip", "_transport")
+
+    def __init__(self, app: App, roster: Roster) -> None:
+        self._app, self._roster = app, roster
+        self._transport = cast("asyncio.Transport", None)
+        self._buffer = b""
+        self._skip = 0
+        self._age = 0
+        self._held: list[bytes | None] = []
+        self._ending = False
+        self._paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a client in, or turn it away where there are too many."""
+        self._transport = cast("asyncio.Transport", transport)
+        if len(self._roster.open) >= self._roster.limits.connections:
+            self._roster.turned_away += 1
+            self._transport.write(answer(503, close=True))
+            self._transport.close()
+            self._ending = True
+            return
+        self._roster.open.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone; what it asked for is counted all the same."""
+        del exc
+        self._ending = True
+        self._buffer = b""
+        self._roster.open.discard(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the transport reads into: one place for all connections, because what is read is taken out at once.
+
+        A buffer for each read, as `asyncio.Protocol` has it, is a quarter of a megabyte that is mapped and unmapped.
+        """
+        del sizehint
+        return self._roster.inbox
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read."""
+        self.data_received(bytes(self._roster.inbox[:nbytes]))
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, and answer every request that is whole."""
+        if self._ending:
+            return
+        if self._buffer:
+            data = self._buffer + data
+        parser, handle = self._roster.parser, self._app.handle
+        try:
+            while data:
+                if self._skip:
+                    cut = min(self._skip, len(data))
+                    self._skip -= cut
+                    data = data[cut:]
+                    continue
+                if data[0] == _CR and data[1:2] == b"\n":
+                    # An empty line before a request is let pass, as RFC 9112, 2.2 asks for.
+                    data = data[2:]
+                    continue
+                end = data.find(_END)
+                if end < 0 or end > MAX_HEAD:
+                    _check_unfinished(data, end)
+                    break
+                request = parser.head(data[: end + 2])
+                data = data[end + 4 :]
+                self._age = 0
+                self._skip = request.length
+                if not request.keep_alive or self._roster.draining:
+                    request.keep_alive = False
+                    handle(request, self)
+                    self._end()
+                    return
+                handle(request, self)
+        except RefusedError as error:
+            self._app.refused(error.status, error.why)
+            self.answer(answer(error.status, close=True))
+            self._end()
+            return
+        if data and not self._buffer:
+            self._age = 0
+        self._buffer = data
+
+    def answer(self, data: bytes) -> None:
+        """Send an answer, after those that wait."""
+        if self._held:
+            self._held.append(data)
+        elif not self._transport.is_closing():
+            self._transport.write(data)
+
+    def hold(self) -> bool:
+        """Keep the place of an answer that `release` will give. Returns whether it is the first that waits."""
+        self._held.append(None)
+        if len(self._held) >= _MOST_HELD and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        return len(self._held) == 1
+
+    def release(self, data: bytes, last: bytes) -> None:
+        """Send what waits: `data` in every place held, `last` in that which ends the connection."""
+        held, self._held = self._held, []
+        if self._transport.is_closing():
+            return
+        if len(held) == 1 and not self._ending:
+            self._transport.write(data)
+        else:
+            final = len(held) - 1 if self._ending else -1
+            self._transport.write(
+                b"".join(
+                    part if part is not None else last if place == final else data for place, part in enumerate(held)
+                )
+            )
+            if self._ending:
+                self._shut()
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def grow_older(self) -> None:
+        """A second has passed."""
+        limits = self._roster.limits
+        self._age += 1
+        if self._held:
+            return
+        if self._ending:
+            if self._age > limits.linger:
+                self._transport.abort()
+        elif self._age > (limits.head if self._buffer or self._skip else limits.idle):
+            self._roster.timed_out += bool(self._buffer or self._skip)
+            # Not close(), which would wait for a client that does not read its answers.
+            self._transport.abort()
+
+    def end_if_idle(self) -> None:
+        """Close, unless a request is on its way in or out."""
+        if not self._held and not self._buffer:
+            self._transport.close()
+
+    def eof_received(self) -> None:
+        """The client sends no more: what it has asked for is answered, then the connection closes."""
+        if self._held and not self._ending:
+            self._end()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers: it is not read either, and grows old."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        if not self._paused and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _end(self) -> None:
+        """Nothing more is read; the connection closes when its last answer is out."""
+        self._ending = True
+        self._buffer = b""
+        self._age = 0
+        if not self._held:
+            self._shut()
+
+    def _shut(self) -> None:
+        # Closed at once, with bytes unread, the kernel would reset the connection and the answer be lost.
+        if not self._transport.is_closing() and self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+
+def _check_unfinished(data: bytes, end: int) -> None:
+    """Refuse what can no longer become a head."""
+    if b"\r\n" not in data[:MAX_LINE]:
+        if len(data) > MAX_LINE:
+            raise RefusedError(414, "line")
+    elif len(data) > MAX_HEAD or end > MAX_HEAD:
+        raise RefusedError(431, "head")
+    if data.count(b"\n") != data.count(b"\r\n") or b"\x00" in data:
+        raise RefusedError(400, "control")

@@ -1,0 +1,136 @@
+"""What has to be done now and then: downsampling where nobody else does it, and letting go of old raw rows."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from pfa_flux.engines.base import Engine
+from pfa_flux.engines.embedded import Embedded
+from pfa_flux.errors import PfaFluxError
+from pfa_flux.settings import Settings
+from pfa_flux.tasks.recompute import recompute
+from pfa_flux.tasks.rollup import oldest_raw
+from pfa_flux.tasks.spec import TaskSpec, What
+from pfa_flux.tasks.task import Task
+from pfa_flux.tasks.verify import verify
+from pfa_flux.times import NS, format_instant
+
+log = logging.getLogger("pfa_flux")
+
+EVERY = 15.0
+"""Seconds between two looks whether something is due."""
+_BOTH: tuple[What, ...] = ("hits", "loads")
+
+
+class Housekeeper:
+    """Runs what is due until it is told to stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        wait: Callable[[float], bool],
+        *,
+        lock: int | None = None,
+        newest_series: int = 0,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Make it.
+
+        Args:
+            settings: whose task it is.
+            wait: waits for seconds; true: stop.
+            lock: of the embedded store, where the process that serves holds it; None where there is an InfluxDB.
+            newest_series: series of the store up to this one belong to nobody who still writes.
+            clock: the present, nanoseconds.
+        """
+        self._settings, self._wait, self._lock, self._clock = settings, wait, lock, clock
+        self._newest_series = newest_series
+        self._spec = TaskSpec.from_settings(settings)
+        self._done = 0
+
+    def run(self) -> None:
+        """Do what is due, wait, and so on."""
+        while True:
+            due = self._spec.due(self._clock())
+            if due != self._done:
+                try:
+                    self.once()
+                    self._done = due
+                except PfaFluxError as error:
+                    log.error("what is due could not be downsampled: %s", error)
+            if self._wait(EVERY):
+                return
+
+    def once(self) -> None:
+        """Put together what is due, then let go of raw rows that have had their time.
+
+        Raises:
+            PfaFluxError: it failed; it is tried again.
+        """
+        if self._settings.url:
+            self._run_due()
+            return
+        store = Embedded(self._settings, lock=self._lock)
+        try:
+            for what in _BOTH:
+                task = Task(store, store, self._settings, what, "runner", self._clock)
+                if not task.backend.find():
+                    task.install()
+                if task.installed().active:
+                    task.run_due()
+            purge(store, self._settings, self._clock(), self._newest_series)
+        finally:
+            store.close()
+
+    def _run_due(self) -> None:
+        """Of a server: only tasks that were installed with pfa-flux as their runner."""
+        store = Embedded(self._settings)
+        if not store.select("SELECT 1 FROM task WHERE active"):
+            store.close()
+            return
+        from pfa_flux.analytics import connect
+
+        with connect(self._settings) as analytics:
+            for what in _BOTH:
+                task = analytics.task(what, backend="runner")
+                if any(found.active for found in task.backend.find()):
+                    task.run_due()
+
+
+def purge(store: Embedded, settings: Settings, now: int, newest_series: int) -> int:
+    """Remove raw rows older than `raw_retention`, once all of their windows are verified. Returns their number.
+
+    Args:
+        store: the embedded store.
+        settings: how long raw rows are kept.
+        now: the present, nanoseconds.
+        newest_series: series up to this one may be removed with their last row.
+    """
+    specs = [TaskSpec.from_settings(settings, what) for what in _BOTH]
+    limit = specs[0].floor(now - settings.pixel.raw_retention * NS)
+    if all(oldest_raw(store, spec, limit) is None for spec in specs):
+        return 0
+    for spec in specs:
+        if not _proved(store, spec, limit, now):
+            return 0
+    gone = store.purge(settings.raw_bucket, [spec.source for spec in specs], limit)
+    store.remove_unused_series(newest_series)
+    log.info("%d raw rows of before %s were removed; their windows are kept", gone, format_instant(limit))
+    return gone
+
+
+def _proved(store: Engine, spec: TaskSpec, limit: int, now: int) -> bool:
+    """The windows before `limit` are what the raw rows say; made so first, where they are not."""
+    oldest = oldest_raw(store, spec, limit)
+    if oldest is None:
+        return True
+    found = verify(store, spec, oldest, limit, now)
+    if not found.clean:
+        recompute(store, spec, found.spans)
+        found = verify(store, spec, oldest, limit, now)
+    if not found.clean:
+        log.error("raw rows of before %s are kept: %d windows of %s are not what they say",
+                  format_instant(limit), found.count, spec.measurement)  # fmt: skip
+    return found.clean

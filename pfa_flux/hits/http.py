@@ -1,0 +1,246 @@
+"""HTTP/1 request heads: bytes in, what the pixel needs of them out; and the answers' bytes.
+
+Strict where leniency lets two servers read one request differently (request smuggling):
+https://www.rfc-editor.org/rfc/rfc9112
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+
+MAX_HEAD = 16 * 1024
+"""Bytes of request line and headers together."""
+MAX_LINE = 8 * 1024
+MAX_FIELDS = 100
+MAX_BODY = 64 * 1024
+"""Bytes of a body that are read and thrown away; a longer one ends the connection."""
+
+# Everything that may stand in a head: visible characters, blank, tab, and bytes beyond ASCII.
+_TEXT = bytes([9, *range(32, 127), *range(128, 256)])
+_LINE_ENDS = b"\r\n" * (MAX_FIELDS + 1)
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([!-~]+) HTTP/([0-9])\.([0-9])")
+_ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)(/[^?#]*)?")
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\[\]\\,]*)(?::[0-9]*)?")
+
+(_IGNORED, _HOST_IS, _REFERER, _CONNECTION, _LENGTH, _ENCODING, _PURPOSE, _GPC, _DNT, _FORWARDED_HOST,
+ _FORWARDED_PROTO) = range(11)  # fmt: skip
+_READ = {
+    "host": _HOST_IS,
+    "referer": _REFERER,
+    "connection": _CONNECTION,
+    "content-length": _LENGTH,
+    "transfer-encoding": _ENCODING,
+    "sec-purpose": _PURPOSE,
+    "purpose": _PURPOSE,
+    "x-moz": _PURPOSE,
+    "sec-gpc": _GPC,
+    "dnt": _DNT,
+    "x-forwarded-host": _FORWARDED_HOST,
+    "x-forwarded-proto": _FORWARDED_PROTO,
+}
+_FIELDS: dict[bytes, int] = {
+    form: what for name, what in _READ.items() for form in (name.encode(), name.title().encode(), name.upper().encode())
+}
+"""What a header is to us, in its usual spellings; others are looked at letter by letter."""
+
+_USUAL = rb"""(?x)
+    (?:{ignored})*+
+    Host:\x20 ([A-Za-z0-9._-]++ (?::[0-9]*+)?+) \r\n
+    (?:{ignored})*+
+    (?:Referer:\x20 ([!-~]++) \r\n)?+
+    (?:{ignored})*+
+"""
+# A header that starts with another letter than those which are read, or one of those that browsers send.
+_IGNORED_LINE = rb"""(?:
+    [ABEFGIJ-OQUVWYZabefgij-oquvwyz][!\#$%&'*+\-.^_`|~0-9A-Za-z]*+
+    | [Ss]ec-(?:[Cc][Hh]|[Ff]etch)-[A-Za-z-]++
+    | Connection(?=:\x20keep-alive\r\n)
+    | C(?:ookie|ache-Control) | P(?:ragma|riority) | TE
+) : .*+ \n"""
+
+
+class RefusedError(Exception):
+    """The request cannot be answered as asked, and ends the connection: its status, and why in a word."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(f"{status} {why}")
+        self.status, self.why = status, why
+
+
+class Request:
+    """What is read of a request; a header that is not named here is never looked at.
+
+    Attributes:
+        method: as sent.
+        path: the target without its query.
+        keep_alive: the connection stays open.
+        length: bytes of its body.
+        referer: Referer, None where there is none, like the others.
+        host: Host.
+        forwarded_host: X-Forwarded-Host.
+        forwarded_proto: X-Forwarded-Proto.
+        prefetch: Sec-Purpose, Purpose or X-Moz say that nobody looks at the page yet.
+        gpc: Sec-GPC: 1.
+        dnt: DNT: 1.
+        plain: none of the last five.
+    """
+
+    # Defaults of the class: a request that has not the header costs nothing for it.
+    method = b"GET"
+    path = b""
+    keep_alive = True
+    length = 0
+    referer: bytes | None = None
+    host: bytes | None = None
+    forwarded_host: bytes | None = None
+    forwarded_proto: bytes | None = None
+    prefetch = False
+    gpc = False
+    dnt = False
+    plain = True
+
+
+class Parser:
+    """Reads heads. `paths` are those that are asked for all the time.
+
+    What browsers usually send is read by one pattern; what it does not fit, line by line. Both read alike.
+    """
+
+    def __init__(self, paths: tuple[str, ...] = ()) -> None:
+        lines = rb"|".join(re.escape(path.encode("latin-1")) for path in paths) or rb"(?!)"
+        usual = _USUAL.replace(b"{ignored}", _IGNORED_LINE).replace(b"(?x)", b"", 1)
+        self._usual = re.compile(rb"(?x)GET\x20(" + lines + rb")\x20HTTP/1\.1\r\n" + usual)
+
+    def head(self, head: bytes) -> Request:
+        """The request of a head: its lines, each with its end, without the blank line.
+
+        Raises:
+            RefusedError: it is malformed, ambiguous, too long or of another protocol.
+        """
+        # What is left when all that may stand in a line is taken away has to be line ends, whole ones.
+        ends = head.translate(None, _TEXT)
+        if not _LINE_ENDS.startswith(ends) or len(ends) % 2:
+            raise RefusedError(431, "fields") if len(ends) > len(_LINE_ENDS) else RefusedError(400, "control")
+        usual = self._usual.fullmatch(head)
+        if usual is None:
+            return by_lines(head)
+        request = Request()
+        request.path, request.host, request.referer = usual.groups()
+        return request
+
+
+def by_lines(head: bytes) -> Request:
+    """The request of a head whose characters have been looked at.
+
+    Raises:
+        RefusedError: as of `Parser.head`.
+    """
+    lines = head.split(b"\r\n")
+    lines.pop()
+    if len(lines[0]) > MAX_LINE:
+        raise RefusedError(414, "line")
+    request = Request()
+    http10 = _request_line(lines[0], request)
+    authority, request.host = request.host, None
+    connection = coding = length = None
+    del lines[0]
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        what = _FIELDS.get(name)
+        if what is None or not colon:
+            what = _unusual(name, colon)
+        if not what:
+            continue
+        value = value.strip(b" \t")
+        if what == _REFERER:
+            if request.referer is not None:
+                raise RefusedError(400, "referer")
+            request.referer = value
+        elif what == _HOST_IS:
+            if request.host is not None or not _HOST.fullmatch(value):
+                raise RefusedError(400, "host")
+            request.host = value
+        elif what == _CONNECTION:
+            connection = value if connection is None else connection + b"," + value
+        elif what == _LENGTH:
+            if not value.isdigit() or len(value) > 18 or (length is not None and length != value):
+                raise RefusedError(400, "length")
+            length = value
+        elif what == _ENCODING:
+            coding = value
+        else:
+            _flag(request, what, value)
+    if request.host is None and not http10:
+        raise RefusedError(400, "host")
+    if authority is not None:
+        request.host = authority
+    if coding is not None:
+        # Nobody sends the pixel a body of unknown length but to confuse somebody.
+        raise RefusedError(400 if length is not None or http10 else 411, "coding")
+    if length is not None:
+        request.length = int(length)
+        if request.length > MAX_BODY:
+            raise RefusedError(413, "body")
+    if http10 or (connection is not None and connection != b"keep-alive"):
+        tokens = {token.strip(b" \t").lower() for token in (connection or b"").split(b",")}
+        request.keep_alive = b"close" not in tokens and (not http10 or b"keep-alive" in tokens)
+    return request
+
+
+def _request_line(line: bytes, request: Request) -> bool:
+    """Read a request line into `request`, with the host of an absolute target. Returns whether it is HTTP/1.0."""
+    found = _REQUEST_LINE.fullmatch(line)
+    if found is None:
+        raise RefusedError(400, "line")
+    method, target, major, minor = found.groups()
+    if major != b"1":
+        raise RefusedError(505, "version")
+    request.method = method
+    if target.startswith(b"/"):
+        request.path = target.partition(b"?")[0]
+    elif absolute := _ABSOLUTE.match(target):
+        request.host, request.path = absolute[1], absolute[2] or b"/"
+        if not _HOST.fullmatch(absolute[1]):
+            raise RefusedError(400, "target")
+    elif not (target == b"*" and method == b"OPTIONS"):
+        raise RefusedError(400, "target")
+    return minor == b"0"
+
+
+def _unusual(name: bytes, colon: bytes) -> int:
+    """What a header in an unusual spelling is to us."""
+    if not colon or not _TOKEN.fullmatch(name):
+        # No colon, a blank before it, or a line folded onto the next.
+        raise RefusedError(400, "field")
+    return _READ.get(name.decode("ascii").lower(), _IGNORED)
+
+
+def _flag(request: Request, what: int, value: bytes) -> None:
+    request.plain = False
+    if what == _PURPOSE:
+        asked = value.lower()
+        request.prefetch = request.prefetch or b"prefetch" in asked or b"prerender" in asked
+    elif what == _GPC:
+        request.gpc = value == b"1"
+    elif what == _DNT:
+        request.dnt = value == b"1"
+    elif what == _FORWARDED_HOST:
+        request.forwarded_host = value
+    else:
+        request.forwarded_proto = value
+
+
+def answer(
+    status: int, body: bytes = b"", headers: Mapping[str, str] | None = None, *, close: bool = False, head: bool = False
+) -> bytes:
+    """Bytes of an answer. `head`: without its body, as to HEAD."""
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    lines.append(f"Content-Length: {len(body)}")
+    # Said in both cases, because a client of HTTP/1.0 needs to be told that it stays open.
+    lines.append(f"Connection: {'close' if close else 'keep-alive'}")
+    return "\r\n".join((*lines, "", "")).encode("latin-1") + (b"" if head else body)

@@ -1,0 +1,220 @@
+"""Journals: SQLite files that hits are committed to before they are answered.
+
+Of two kinds: the spool, where hits wait for InfluxDB, and the embedded store itself. What both have in common is here:
+a file of their own that one process writes, a write-ahead log whose checkpoints run beside the event loop, and what
+becomes of a file that is damaged.
+https://www.sqlite.org/wal.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+from pfa_flux.hits.epoch import Epoch
+from pfa_flux.hits.pixel import Busy, Page
+
+log = logging.getLogger("pfa_flux")
+
+CHECKPOINT_BYTES = 16 * 1024 * 1024
+"""Size of the write-ahead log at which it is written back."""
+RESERVE = 4 * 1024 * 1024
+"""Free bytes of the disk below which nothing is taken in: removing what was shipped needs a little."""
+_CHECKED_WHOLE = 256 * 1024 * 1024
+"""Size up to which a file is checked at the start."""
+
+
+class JournalFile(ABC):
+    """One journal. All methods but `checkpoint` are called by the event loop's thread."""
+
+    known_by_sess = False
+    """What the journal knows a page by holds for one `sess` alone."""
+
+    def __init__(self, path: Path, synchronous: str) -> None:
+        self.path = path
+        self._synchronous = synchronous
+        self._epoch = Epoch()
+        self._known: list[Page] = []
+        self._sess = ""
+        self._inode = 0
+        self.full = ""
+        """Why nothing is taken in just now, empty where it is."""
+        self.set_aside = 0
+        """Damaged files that were set aside since the start."""
+        self._connection = self._open_sound()
+
+    @abstractmethod
+    def _open(self) -> sqlite3.Connection:
+        """Connection to the file, made and brought up to date if need be."""
+
+    @abstractmethod
+    def _write(self, connection: sqlite3.Connection, pages: Sequence[Page], sess: str, first: int) -> None:
+        """Write hits within a transaction."""
+
+    def _committed(self) -> None:  # noqa: B027 - not every journal has to know
+        """What was written is on disk."""
+
+    def _checked(self, connection: sqlite3.Connection) -> None:  # noqa: B027
+        """Read what the journal has to know of a file that was just opened."""
+
+    def commit(self, pages: Sequence[Page], now: int) -> None:
+        """Keep a hit of each page, for good.
+
+        Raises:
+            Busy: another process is writing. OSError: the disk is full or fails.
+        """
+        if self.full:
+            raise OSError(self.full)
+        first = self._epoch.stamp(now, len(pages))
+        if self._sess != self._epoch.sess:
+            self._sess = self._epoch.sess
+            if self.known_by_sess:
+                self._forget()
+        try:
+            self._transaction(pages, first)
+        except sqlite3.DatabaseError as error:
+            if _kind(error) not in _DAMAGED:
+                raise _translated(error) from error
+            self._replace(error)
+            try:
+                self._transaction(pages, first)
+            except sqlite3.DatabaseError as again:
+                raise _translated(again) from again
+
+    def _transaction(self, pages: Sequence[Page], first: int) -> None:
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._write(connection, pages, self._sess, first)
+            connection.execute("COMMIT")
+        except BaseException:
+            # A transaction that a full disk has ended already cannot be rolled back again.
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            # What was rolled back may have taken new pages with it.
+            self._forget()
+            raise
+        self._committed()
+
+    def _forget(self) -> None:
+        for page in self._known:
+            page.id = 0
+        self._known.clear()
+
+    def tick(self) -> None:
+        """Called every second: whether there is room, and whether the file is still the one that was opened."""
+        try:
+            if os.stat(self.path).st_ino != self._inode:  # noqa: PTH116
+                raise FileNotFoundError
+        except OSError:
+            self._replace(OSError("it was removed or replaced by another"))
+        room = os.statvfs(self.path.parent)
+        free = room.f_bavail * room.f_frsize
+        self.full = f"the disk of {self.path.parent} has {free:,} bytes left" if free < RESERVE else ""
+
+    @property
+    def log_bytes(self) -> int:
+        """Size of the write-ahead log."""
+        try:
+            return self.path.with_name(f"{self.path.name}-wal").stat().st_size
+        except OSError:
+            return 0
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of the file that are in use."""
+        pages, free, size = (
+            self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
+    def checkpoint(self) -> None:
+        """Write the log back into the file, as far as readers let it. In any thread, and without holding up commits."""
+        try:
+            with contextlib.closing(sqlite3.connect(self.path, timeout=0)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error as error:
+            log.warning("the journal's log could not be written back: %s", error)
+
+    def close(self) -> None:
+        """Close the file; its log is written back."""
+        self._connection.close()
+
+    def _open_sound(self) -> sqlite3.Connection:
+        """The file, opened; a damaged one is set aside, and a new one made."""
+        try:
+            return self._opened()
+        except sqlite3.DatabaseError as error:
+            if _kind(error) not in _DAMAGED:
+                raise
+            self._put_away(error)
+            return self._opened()
+
+    def _opened(self) -> sqlite3.Connection:
+        connection = self._open()
+        try:
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            connection.execute("PRAGMA busy_timeout = 0")
+            connection.execute("PRAGMA secure_delete = ON")
+            # By a thread of its own (`checkpoint`), never in the middle of a commit.
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            if self.path.stat().st_size <= _CHECKED_WHOLE:
+                (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+                if found != "ok":
+                    raise _Damaged(found)
+            self._checked(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._inode = self.path.stat().st_ino
+        return connection
+
+    def _replace(self, error: BaseException) -> None:
+        """Go on with a new file."""
+        self._connection.close()
+        self._put_away(error)
+        self._forget()
+        self._connection = self._opened()
+
+    def _put_away(self, error: BaseException) -> None:
+        """Rename a damaged file and its log; nothing is ever deleted."""
+        mark = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        kept = ""
+        for end in ("", "-wal", "-shm"):
+            part = self.path.with_name(self.path.name + end)
+            if part.exists():
+                aside = self.path.with_name(f"{self.path.name}.damaged-{mark}-{self.set_aside}{end}")
+                part.rename(aside)
+                kept = kept or aside.name
+        self.set_aside += 1
+        log.error(
+            "%s is damaged (%s) and was set aside as %s; what can be saved of it, sqlite3's .recover shows",
+            self.path,
+            error,
+            kept or "nothing: it was gone",
+        )
+
+
+class _Damaged(sqlite3.DatabaseError):
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _kind(error: sqlite3.Error) -> int:
+    """SQLite's primary result code (https://www.sqlite.org/rescode.html)."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _translated(error: sqlite3.Error) -> Busy | OSError:
+    if _kind(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Busy()
+    return OSError(f"the journal cannot be written to: {error}")

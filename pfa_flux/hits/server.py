@@ -1,0 +1,273 @@
+"""`pfa-flux serve`: the event loop that answers hits, its journal, and the helper process beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+import stat
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from pfa_flux.errors import PfaFluxError, StoreError
+from pfa_flux.hits.admin import Admin, State
+from pfa_flux.hits.connection import App, Connection, Limits, Roster
+from pfa_flux.hits.hit import Rules
+from pfa_flux.hits.http import Parser
+from pfa_flux.hits.journal import CHECKPOINT_BYTES
+from pfa_flux.hits.pixel import Pixel
+from pfa_flux.hits.spool import SPOOL_NAME, Spool
+from pfa_flux.hits.store import StoreJournal
+from pfa_flux.hits.worker import Order, Worker
+from pfa_flux.pixel_settings import MIB
+from pfa_flux.settings import Settings
+
+log = logging.getLogger("pfa_flux")
+
+_BACKLOG = 4096
+_LOCK_PATIENCE = 5.0
+"""Seconds that a start waits for the helper of a process that was killed to notice, and to let go of the lock."""
+_DRAIN = 5.0
+_SPARE_FILES = 64
+
+
+def serve(settings: Settings, *, ready: Callable[[str], None] = lambda _: None) -> None:
+    """Serve the pixel until SIGTERM or SIGINT.
+
+    Args:
+        settings: where hits go, and `pixel`: where it listens and what counts.
+        ready: told of each address that is listened on.
+
+    Raises:
+        StoreError: the data directory is in use by another process, or cannot be used.
+        PfaFluxError: an address cannot be listened on.
+    """
+    asyncio.run(_Server(settings, ready).run())
+
+
+class _Server:
+    def __init__(self, settings: Settings, ready: Callable[[str], None]) -> None:
+        self._settings, self._ready = settings, ready
+        pixel = settings.pixel
+        self._journal = _journal(settings)
+        loop_limits = Limits(connections=min(pixel.max_connections, _files() - _SPARE_FILES))
+        self._pixel = Pixel(Rules(pixel), self._journal, self._later)
+        self._roster = Roster(Parser(self._pixel.paths), loop_limits)
+        self._admin_roster = Roster(Parser(("/healthz", "/metrics")), Limits(connections=64))
+        self._state = State(self._pixel, self._journal, self._roster, time.time(), {})
+        self._generation = 0
+        self._worker = Worker(self._order, self._told)
+        self._checkpointer = ThreadPoolExecutor(1, "checkpoint")
+        self._checkpointing: asyncio.Task[None] | None = None
+        self._shed_told = 0
+        self._stop = asyncio.Event()
+        self._sockets: list[Path] = []
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        servers: list[asyncio.Server] = []
+        worker = ticking = None
+        try:
+            self._warn()
+            for address, app, roster in self._addresses():
+                servers.append(await self._listen(address, app, roster))
+            worker = asyncio.create_task(self._worker.run())
+            ticking = asyncio.create_task(self._tick())
+            # What is there by now stays; the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 50, 100)
+            _notify("READY=1")
+            await self._stop.wait()
+            _notify("STOPPING=1")
+        finally:
+            await self._end(servers, worker, ticking)
+
+    async def _end(
+        self, servers: list[asyncio.Server], worker: asyncio.Task[None] | None, ticking: asyncio.Task[None] | None
+    ) -> None:
+        """Answer what has been asked, keep what has been counted, and close everything."""
+        for server in servers:
+            server.close()
+        for path in self._sockets:
+            path.unlink(missing_ok=True)
+        self._roster.drain()
+        self._admin_roster.drain()
+        deadline = time.monotonic() + _DRAIN
+        while self._roster.open and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        if ticking is not None:
+            ticking.cancel()
+        if worker is not None:
+            await self._worker.stop()
+            await worker
+        if self._checkpointing is not None:
+            await self._checkpointing
+        self._pixel.flush()
+        self._checkpointer.shutdown()
+        self._journal.close()
+
+    def _addresses(self) -> list[tuple[str, App, Roster]]:
+        pixel = self._settings.pixel
+        found: list[tuple[str, App, Roster]] = [(pixel.listen, self._pixel, self._roster)]
+        if pixel.admin:
+            found.append((pixel.admin, Admin(self._state), self._admin_roster))
+        return found
+
+    async def _listen(self, address: str, app: App, roster: Roster) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+
+        def connection() -> Connection:
+            return Connection(app, roster)
+
+        paths = " ".join(self._pixel.paths) if app is self._pixel else "/healthz /metrics"
+        try:
+            if address.startswith("unix:"):
+                path = Path(address.removeprefix("unix:"))
+                _remove_stale(path)
+                made = await loop.create_unix_server(connection, path, backlog=_BACKLOG)
+                # As open as a port of the loopback interface is: nginx runs as another user.
+                path.chmod(0o666)
+                self._sockets.append(path)
+                self._ready(f"listening on {address} ({paths})")
+                return made
+            host, _, port = address.rpartition(":")
+            made = await loop.create_server(connection, host.strip("[]"), int(port), backlog=_BACKLOG)
+        except OSError as error:
+            raise PfaFluxError(
+                f"cannot listen on {address}: {error.strerror or error}", "Name another with --listen or --admin."
+            ) from error
+        for each in made.sockets:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        number = made.sockets[0].getsockname()[1]
+        self._ready(f"listening on http://{host}:{number} ({paths})")
+        return made
+
+    def _later(self, seconds: float, call: Callable[[], None]) -> object:
+        loop = asyncio.get_running_loop()
+        return loop.call_later(seconds, call) if seconds else loop.call_soon(call)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self._roster.sweep()
+            self._admin_roster.sweep()
+            self._journal.tick()
+            self._state.restarts = self._worker.restarts
+            if self._journal.set_aside != self._generation:
+                self._worker.restart()
+            if self._journal.log_bytes > CHECKPOINT_BYTES and not self._checkpointing:
+                self._checkpointing = asyncio.create_task(self._checkpoint())
+            self._tell_shed()
+
+    async def _checkpoint(self) -> None:
+        """Write the log back beside the loop; then the little that came in meanwhile, while commits wait.
+
+        Only a log that is written back to its end is begun anew, and while commits go on it never is.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._checkpointer, self._journal.checkpoint)
+            self._pixel.on_hold = True
+            await loop.run_in_executor(self._checkpointer, self._journal.checkpoint)
+        finally:
+            self._pixel.on_hold = False
+            self._pixel.flush()
+            self._checkpointing = None
+
+    def _tell_shed(self) -> None:
+        """Say that hits are lost, once a minute while it lasts."""
+        shed = self._pixel.shed
+        if (shed != self._shed_told and int(time.monotonic()) % 60 == 0) or (shed and not self._shed_told):
+            log.error("%d hits were answered and not kept: %s", shed - self._shed_told, self._pixel.shed_why)
+            self._shed_told = shed
+
+    def _order(self) -> Order:
+        self._generation = self._journal.set_aside
+        self._state.shipped.clear()
+        if isinstance(self._journal, Spool):
+            return Order(self._settings)
+        return Order(self._settings, self._journal.lock, self._journal.newest_series)
+
+    def _told(self, shipped: dict[str, Any]) -> None:
+        """The shipper has done something. What it says of a file that was set aside since is not about this one."""
+        if self._journal.set_aside == self._generation and isinstance(self._journal, Spool):
+            self._journal.taken_over(shipped["upto"])
+            self._state.shipped.update(shipped)
+
+    def _warn(self) -> None:
+        settings = self._settings
+        if not settings.pixel.domains:
+            log.warning(
+                "every domain is counted, up to %d of them: name yours with domains = [...] under [pixel]",
+                settings.pixel.max_domains,
+            )
+        spool = settings.data_dir / SPOOL_NAME
+        if not settings.url and spool.exists():
+            log.warning("%s may hold hits that wait for InfluxDB; they are shipped when url is set again", spool)
+
+
+def _journal(settings: Settings) -> Spool | StoreJournal:
+    pixel = settings.pixel
+    try:
+        if settings.url:
+            return Spool(settings.data_dir, pixel.synchronous, pixel.spool_mib * MIB, patience=_LOCK_PATIENCE)
+        return StoreJournal(settings, patience=_LOCK_PATIENCE)
+    except PfaFluxError:
+        raise
+    except Exception as error:
+        raise StoreError(
+            f"the journal in {settings.data_dir} cannot be used: {error}",
+            "Check the directory's owner, rights and free space (PFA_FLUX_DATA_DIR).",
+        ) from error
+
+
+def _files() -> int:
+    """Files that this process may have open, as many as it is allowed to allow itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return soft
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket of a process that was killed.
+
+    Raises:
+        PfaFluxError: somebody listens on it, or it is no socket.
+    """
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise PfaFluxError(f"{path} exists and is no socket", "Name another path with --listen unix:PATH.")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    raise PfaFluxError(f"another process listens on {path}", "Stop it, or name another path with --listen unix:PATH.")
+
+
+def _notify(state: str) -> None:
+    """Tell systemd (https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html)."""
+    where = os.environ.get("NOTIFY_SOCKET")
+    if not where:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as each, contextlib.suppress(OSError):
+        each.connect("\0" + where[1:] if where.startswith("@") else where)
+        each.sendall(state.encode())

@@ -1,0 +1,67 @@
+"""The embedded store as a journal: hits are raw rows at once, and `blocked-ratio` reads them while they come in."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from pfa_flux.engines.base import Point
+from pfa_flux.engines.embedded import Embedded
+from pfa_flux.hits.hit import View
+from pfa_flux.hits.journal import JournalFile
+from pfa_flux.hits.pixel import Page
+from pfa_flux.schema import Schema
+from pfa_flux.settings import Settings
+
+
+def point_of(view: View, schema: Schema, sess: str, time: int, *, whole_loads: bool = False) -> Point:
+    """The point that a page view is stored as. `whole_loads`: the store's field of page loads is an integer."""
+    if view.kind == "hit":
+        tags = {"domain": view.domain, "page": view.page, "scheme": view.scheme, "sess": sess, "type": "pixel"}
+        return Point(schema.hits_measurement, tags, schema.hits_field, 1, time)
+    tags = {"action": "load", "domain": view.domain, "page": view.page, "sess": sess, "type": "pageview"}
+    return Point(schema.loads_measurement, tags, schema.loads_field, 0 if whole_loads else 0.0, time)
+
+
+class StoreJournal(JournalFile):
+    """The journal of a pixel without InfluxDB."""
+
+    known_by_sess = True
+
+    def __init__(self, settings: Settings, *, patience: float = 0.0) -> None:
+        self._store = Embedded(settings, patience=patience)
+        self._schema = settings.schema
+        self._table = self._store.table(settings.raw_bucket)
+        super().__init__(self._store.path, settings.pixel.synchronous)
+
+    @property
+    def lock(self) -> int:
+        """Handle of the store's lock, to be shared with a helper."""
+        return self._store.lock
+
+    @property
+    def newest_series(self) -> int:
+        """Id of the newest series in the store; those that this process makes come after it."""
+        return int(self._connection.execute("SELECT coalesce(max(id), 0) FROM series").fetchone()[0])
+
+    def _open(self) -> sqlite3.Connection:
+        self._store.release_connections()
+        return self._store.open_writer()
+
+    def _write(self, connection: sqlite3.Connection, pages: Sequence[Page], sess: str, first: int) -> None:
+        for page in pages:
+            if not page.id:
+                page.id = self._store.series_id(connection, point_of(page.view, self._schema, sess, 0))
+                self._known.append(page)
+        connection.executemany(
+            f"INSERT INTO {self._table} VALUES (?, ?, ?)",
+            [(first + i, page.id, 1 if page.view.kind == "hit" else 0.0) for i, page in enumerate(pages)],
+        )
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._store.forget_series()
+
+    def close(self) -> None:
+        """Close the file and let go of the lock."""
+        self._store.close()

@@ -1,0 +1,135 @@
+"""The settings of the pixel: `[pixel]` in pfa-flux.toml."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import Any
+
+from pfa_flux.errors import SettingsError
+from pfa_flux.values import boolean, choice, duration, positive_int, strings, table
+
+MIB = 1024 * 1024
+_DAY = 86400
+_ADDRESS = re.compile(r"unix:(/.+)|(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
+_PATH = re.compile(r"/[!-~]*")
+_PATTERN = re.compile(r"(\*\.)?[^\s*/@?#]+")
+CHOICES = {
+    "page": ("path", "off"),
+    "trailing_slash": ("keep", "strip", "add"),
+    "no_referer": ("count", "reject"),
+    "synchronous": ("normal", "full"),
+}
+OPT_OUTS = ("gpc", "dnt")
+
+
+@dataclass(frozen=True, slots=True)
+class PixelSettings:
+    """What the pixel counts, and how.
+
+    Attributes:
+        listen: where it listens: HOST:PORT, or unix:PATH.
+        admin: where /healthz and /metrics are, HOST:PORT; empty for nowhere.
+        path: the pixel's path.
+        load_path: path of its twin that a script asks for, so that JS loads are counted; empty: there is none.
+        domains: domains that are counted, `*.example.com` for all below one; empty: all, up to `max_domains`.
+        max_domains: distinct domains that are counted where `domains` is empty.
+        max_pages: distinct pages of a domain; further ones are counted as the page `(other)`.
+        page: path, or off: no page is kept.
+        trailing_slash: keep, strip or add it at the end of a page.
+        strip_index: a page that ends with `index.html` is that without it.
+        lower_case: pages in lower case.
+        masks: patterns of pages that are kept as the pattern, because the path holds a secret: `/reset/*`.
+        trust_proxy: X-Forwarded-Host and X-Forwarded-Proto are a proxy's word, and taken before Host.
+        no_referer: count a hit without Referer on page `(unknown)`, where its Host is a domain that counts; or reject.
+        opt_out: wishes of the visitor that are honoured: gpc, dnt.
+        synchronous: normal: an answered hit survives a crash and kill -9; full: a power loss, too, and costs more.
+        spool_mib: most that hits waiting for InfluxDB may take, MiB.
+        raw_retention: seconds that the embedded store keeps raw rows, at least a day.
+        max_connections: connections at a time.
+    """
+
+    listen: str = "127.0.0.1:8480"
+    admin: str = "127.0.0.1:8481"
+    path: str = "/count.gif"
+    load_path: str = ""
+    domains: tuple[str, ...] = ()
+    max_domains: int = 100
+    max_pages: int = 5000
+    page: str = "path"
+    trailing_slash: str = "keep"
+    strip_index: bool = False
+    lower_case: bool = False
+    masks: tuple[str, ...] = ()
+    trust_proxy: bool = False
+    no_referer: str = "count"
+    opt_out: tuple[str, ...] = ()
+    synchronous: str = "normal"
+    spool_mib: int = 1024
+    raw_retention: int = 30 * _DAY
+    max_connections: int = 10_000
+
+
+def parse(value: object, source: object) -> PixelSettings:
+    """The settings of a `[pixel]` table.
+
+    Raises:
+        SettingsError: a key is unknown or a value is wrong; names it.
+    """
+    given = table(value, "pixel", source, tuple(each.name for each in fields(PixelSettings)))
+    pixel = PixelSettings(**{key: _value(key, item, f"{source}: [pixel] {key}") for key, item in given.items()})
+    if pixel.load_path == pixel.path:
+        raise SettingsError(f"{source}: [pixel] path and load_path are the same", "Give each a path of its own.")
+    return pixel
+
+
+def _value(key: str, value: object, where: str) -> Any:
+    if key in CHOICES:
+        return choice(value, where, CHOICES[key])
+    if key in {"strip_index", "lower_case", "trust_proxy"}:
+        return boolean(value, where)
+    if key in {"max_domains", "max_pages", "spool_mib", "max_connections"}:
+        return positive_int(value, key, where.rpartition(":")[0])
+    if key == "raw_retention":
+        return _retention(value, where)
+    if key in {"domains", "masks", "opt_out"}:
+        return _listed(key, strings(value, where), where)
+    text = value if isinstance(value, str) else ""
+    if key in {"listen", "admin"}:
+        return address(text, where) if text or key == "listen" else ""
+    if (text or key == "path") and not _PATH.fullmatch(text):
+        raise SettingsError(f"{where} is {value!r}, not a path", 'Write for example "/count.gif".')
+    return text
+
+
+def _listed(key: str, values: tuple[str, ...], where: str) -> tuple[str, ...]:
+    for value in values:
+        if key == "opt_out":
+            choice(value, where, OPT_OUTS)
+        elif key == "masks" and not value.startswith("/"):
+            raise SettingsError(f"{where} has {value!r}, which is no path", 'Write for example ["/reset/*"].')
+        elif key == "domains" and not _PATTERN.fullmatch(value):
+            raise SettingsError(f"{where} has {value!r}", 'Write domains as "example.com" or "*.example.com".')
+    return tuple(value.lower() for value in values) if key == "domains" else values
+
+
+def _retention(value: object, where: str) -> int:
+    seconds = duration(value, where)
+    if seconds < _DAY:
+        raise SettingsError(f"{where} is less than a day", 'Write for example "30d".')
+    return seconds
+
+
+def address(text: str, where: str) -> str:
+    """An address to listen on, checked.
+
+    Raises:
+        SettingsError: it is neither HOST:PORT nor unix:/PATH.
+    """
+    found = _ADDRESS.fullmatch(text)
+    if found is None or (found[3] and int(found[3]) > 65535):
+        raise SettingsError(
+            f"{where} is {text!r}, not an address to listen on",
+            "Write 127.0.0.1:8480 or unix:/run/pfa-flux/pixel.sock.",
+        )
+    return text

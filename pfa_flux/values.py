@@ -1,0 +1,58 @@
+"""Values of a settings file: checked, and told in words where they are wrong."""
+
+from __future__ import annotations
+
+from pfa_flux.errors import InvalidValueError, SettingsError
+from pfa_flux.times import parse_duration
+
+
+def positive_int(value: object, key: str, source: str) -> int:
+    """A positive whole number, as such or as text."""
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise SettingsError(f"{source}: {key} is {value!r}, not a positive whole number", f"Write {key} = 30.")
+    return value
+
+
+def duration(value: object, where: str) -> int:
+    """Seconds of a duration such as `15m`."""
+    if not isinstance(value, str):
+        raise SettingsError(f"{where} is {value!r}, not a duration", 'Write for example "15m".')
+    try:
+        return parse_duration(value)
+    except InvalidValueError as error:
+        raise SettingsError(f"{where}: {error.message}", error.hint) from error
+
+
+def strings(value: object, where: str) -> tuple[str, ...]:
+    """Non-empty strings, each once."""
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise SettingsError(f"{where} is {value!r}, not a list of non-empty strings", 'Write ["a", "b"].')
+    return tuple(dict.fromkeys(value))
+
+
+def boolean(value: object, where: str) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise SettingsError(f"{where} is {value!r}, not a truth value", "Write true or false, without quotes.")
+    return value
+
+
+def choice(value: object, where: str, allowed: tuple[str, ...]) -> str:
+    """One of the words allowed."""
+    if value not in allowed:
+        raise SettingsError(f"{where} is {value!r}", f"Allowed are: {', '.join(allowed)}.")
+    return str(value)
+
+
+def table(value: object, name: str, source: object, allowed: tuple[str, ...]) -> dict[str, object]:
+    """A table whose keys are all known."""
+    if not isinstance(value, dict):
+        raise SettingsError(
+            f"{source}: {name} is not a table", f"Write [{name}] and under it any of: {', '.join(allowed)}."
+        )
+    for key in value:
+        if key not in allowed:
+            raise SettingsError(f"{source}: [{name}] has an unknown key {key!r}", f"Allowed are: {', '.join(allowed)}.")
+    return value
