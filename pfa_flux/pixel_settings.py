@@ -12,8 +12,9 @@ from pfa_flux.values import boolean, choice, duration, positive_int, strings, ta
 MIB = 1024 * 1024
 _DAY = 86400
 _ADDRESS = re.compile(r"unix:(/.+)|(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
-_PATH = re.compile(r"/[!-~]*")
-_PATTERN = re.compile(r"(\*\.)?[^\s*/@?#]+")
+_PATH = re.compile(r"/[!\"$->@-~]*")
+_LABEL = r"(?!-)[\w-]{1,63}(?<!-)"
+_PATTERN = re.compile(rf"(\*\.)?({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(:\d{{1,5}})?")
 CHOICES = {
     "page": ("path", "off"),
     "trailing_slash": ("keep", "strip", "add"),
@@ -33,7 +34,7 @@ class PixelSettings:
         path: the pixel's path.
         load_path: path of its twin that a script asks for, so that JS loads are counted; empty: there is none.
         domains: domains that are counted, `*.example.com` for all below one; empty: all, up to `max_domains`.
-        max_domains: distinct domains that are counted where `domains` is empty.
+        max_domains: distinct domains that are counted beside those that `domains` names one by one.
         max_pages: distinct pages of a domain; further ones are counted as the page `(other)`.
         page: path, or off: no page is kept.
         trailing_slash: keep, strip or add it at the end of a page.
@@ -94,7 +95,9 @@ def _value(key: str, value: object, where: str) -> Any:
         return _retention(value, where)
     if key in {"domains", "masks", "opt_out"}:
         return _listed(key, strings(value, where), where)
-    text = value if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        raise SettingsError(f"{where} is {value!r}, not a string", f'Write {key} = "…".')
+    text = value
     if key in {"listen", "admin"}:
         return address(text, where) if text or key == "listen" else ""
     if (text or key == "path") and not _PATH.fullmatch(text):
@@ -106,7 +109,7 @@ def _listed(key: str, values: tuple[str, ...], where: str) -> tuple[str, ...]:
     for value in values:
         if key == "opt_out":
             choice(value, where, OPT_OUTS)
-        elif key == "masks" and not value.startswith("/"):
+        elif key == "masks" and not (value.startswith("/") and value.isprintable() and not value.endswith("\\")):
             raise SettingsError(f"{where} has {value!r}, which is no path", 'Write for example ["/reset/*"].')
         elif key == "domains" and not _PATTERN.fullmatch(value):
             raise SettingsError(f"{where} has {value!r}", 'Write domains as "example.com" or "*.example.com".')

@@ -181,7 +181,8 @@ def test_what_has_expired_comes_downsampled_and_the_seam_counts_nothing_twice(
 ) -> None:
     workspace, at = workspace_of(target, make_workspace), time.time_ns() // NS * NS - HOUR
     first = at // DAY * DAY - 6 * DAY
-    points = views(first, at, 800)
+    # Both sides have rows from the first window on, so that downsampled data is known from there.
+    points = [hit(first + 1), load(first + 1), *views(first, at, 800)]
     fill(workspace, at, points)
     with analytics(workspace, at) as made:
         downsample(made, first, at)

@@ -13,6 +13,7 @@ from pfa_flux.hits.http import Request, answer
 from pfa_flux.hits.pixel import Pixel
 from pfa_flux.hits.spool import Spool
 from pfa_flux.hits.store import StoreJournal
+from pfa_flux.hits.worker import Worker
 from pfa_flux.times import NS
 
 
@@ -24,18 +25,18 @@ class State:
         pixel: the counter.
         journal: the spool or the store.
         roster: the connections.
+        worker: the helper process.
         started: Unix time of the start, seconds.
         shipped: what the shipper told last; empty without one.
-        restarts: how often the helper process was started again.
         clock: the present, nanoseconds.
     """
 
     pixel: Pixel
     journal: Spool | StoreJournal
     roster: Roster
+    worker: Worker
     started: float
     shipped: dict[str, Any]
-    restarts: int = 0
     clock: Callable[[], int] = time.time_ns
 
     @property
@@ -76,7 +77,7 @@ def health(state: State) -> tuple[int, dict[str, object]]:
     journal, shipped = state.journal, state.shipped
     found: dict[str, object] = {
         "ready": not state.roster.draining,
-        "journal": f"full: {journal.full}" if journal.full else "writable",
+        "journal": f"not writable: {journal.trouble}" if journal.trouble else "writable",
         "shed": state.pixel.shed,
     }
     if state.pixel.shed:
@@ -87,7 +88,7 @@ def health(state: State) -> tuple[int, dict[str, object]]:
             "lag_seconds": round(state.lag, 1),
             "shipper": shipped.get("error") or "ok",
         }
-    return (503 if journal.full or state.roster.draining else 200), found
+    return (503 if journal.trouble or state.roster.draining else 200), found
 
 
 def metrics(state: State) -> str:
@@ -113,11 +114,11 @@ def metrics(state: State) -> str:
     out.add("connections_turned_away_total", "counter", "Connections beyond max_connections.", roster.turned_away)
     out.add("domains", "gauge", "Distinct domains since the start.", pixel.domains)
     out.add("pages", "gauge", "Distinct pages since the start.", pixel.pages)
-    out.add("journal_full", "gauge", "1 while hits are shed.", int(bool(journal.full)))
+    out.add("journal_failing", "gauge", "1 while hits are shed.", int(bool(journal.trouble)))
     out.add("journal_bytes", "gauge", "Size of the journal that is in use.", journal.used_bytes)
     out.add("journal_log_bytes", "gauge", "Size of its write-ahead log.", journal.log_bytes)
     out.add("journal_set_aside_total", "counter", "Damaged journals that were set aside.", journal.set_aside)
-    out.add("helper_restarts_total", "counter", "Times the helper process had to be started again.", state.restarts)
+    out.add("helper_restarts_total", "counter", "Times the helper process was started again.", state.worker.restarts)
     out.add("start_time_seconds", "gauge", "Unix time of the start.", round(state.started, 3))
     if isinstance(journal, Spool):
         out.add("journal_rows", "gauge", "Hits that wait to be shipped.", journal.waiting)

@@ -70,7 +70,19 @@ class Roster:
 class Connection(asyncio.BufferedProtocol):
     """Framing, limits, pipelining and the order of answers. Knows nothing of pixels."""
 
-    __slots__ = ("_age", "_app", "_buffer", "_ending", "_held", "_paused", "_roster", "_skip", "_transport")
+    __slots__ = (
+        "_age",
+        "_app",
+        "_buffer",
+        "_choked",
+        "_ending",
+        "_finished",
+        "_held",
+        "_paused",
+        "_roster",
+        "_skip",
+        "_transport",
+    )
 
     def __init__(self, app: App, roster: Roster) -> None:
         self._app, self._roster = app, roster
@@ -81,6 +93,8 @@ class Connection(asyncio.BufferedProtocol):
         self._held: list[bytes | None] = []
         self._ending = False
         self._paused = False
+        self._choked = False
+        self._finished = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a client in, or turn it away where there are too many."""
@@ -157,15 +171,15 @@ class Connection(asyncio.BufferedProtocol):
         """Send an answer, after those that wait."""
         if self._held:
             self._held.append(data)
+            self._pause_if_full()
         elif not self._transport.is_closing():
             self._transport.write(data)
 
     def hold(self) -> bool:
         """Keep the place of an answer that `release` will give. Returns whether it is the first that waits."""
         self._held.append(None)
-        if len(self._held) >= _MOST_HELD and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
+        if len(self._held) >= _MOST_HELD:
+            self._pause_if_full()
         return len(self._held) == 1
 
     def release(self, data: bytes, last: bytes) -> None:
@@ -186,7 +200,14 @@ class Connection(asyncio.BufferedProtocol):
                 self._shut()
         if self._paused:
             self._paused = False
-            self._transport.resume_reading()
+            # Those answers may be more than the client takes: then it is not read until it has taken them.
+            if not self._choked:
+                self._transport.resume_reading()
+
+    def _pause_if_full(self) -> None:
+        if len(self._held) >= _MOST_HELD and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
 
     def grow_older(self) -> None:
         """A second has passed."""
@@ -207,17 +228,24 @@ class Connection(asyncio.BufferedProtocol):
         if not self._held and not self._buffer:
             self._transport.close()
 
-    def eof_received(self) -> None:
-        """The client sends no more: what it has asked for is answered, then the connection closes."""
+    def eof_received(self) -> bool:
+        """The client sends no more: what it has asked for is answered, then the connection closes.
+
+        Returns whether the transport stays open for that.
+        """
+        self._finished = True
         if self._held and not self._ending:
             self._end()
+        return bool(self._held)
 
     def pause_writing(self) -> None:
         """The client does not read its answers: it is not read either, and grows old."""
+        self._choked = True
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It reads again."""
+        self._choked = False
         if not self._paused and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -231,7 +259,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _shut(self) -> None:
         # Closed at once, with bytes unread, the kernel would reset the connection and the answer be lost.
-        if not self._transport.is_closing() and self._transport.can_write_eof():
+        if not self._finished and not self._transport.is_closing() and self._transport.can_write_eof():
             self._transport.write_eof()
         else:
             self._transport.close()
@@ -239,10 +267,11 @@ class Connection(asyncio.BufferedProtocol):
 
 def _check_unfinished(data: bytes, end: int) -> None:
     """Refuse what can no longer become a head."""
-    if b"\r\n" not in data[:MAX_LINE]:
-        if len(data) > MAX_LINE:
+    # A line or a head of just the length that is allowed may still lack its end.
+    if b"\r\n" not in data[: MAX_LINE + 2]:
+        if len(data) >= MAX_LINE + 2:
             raise RefusedError(414, "line")
-    elif len(data) > MAX_HEAD or end > MAX_HEAD:
+    elif len(data) >= MAX_HEAD + len(_END) or end > MAX_HEAD:
         raise RefusedError(431, "head")
     if data.count(b"\n") != data.count(b"\r\n") or b"\x00" in data:
         raise RefusedError(400, "control")

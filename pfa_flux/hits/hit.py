@@ -13,6 +13,7 @@ from fnmatch import translate
 from functools import cached_property
 from ipaddress import AddressValueError, IPv6Address
 from typing import Literal, NamedTuple, Protocol
+from urllib.parse import unquote
 
 from pfa_flux.pixel_settings import PixelSettings
 
@@ -30,7 +31,7 @@ _PORT = re.compile(r"(?::([0-9]{0,5}))?")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 # What line protocol cannot carry or a reader would not see. What is printable stays as it was sent.
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]|\\$")
-_LONGEST_DOMAIN = 253
+_LONGEST_DOMAIN, _LONGEST_LABEL = 253, 63
 
 
 class Reason(enum.StrEnum):
@@ -94,18 +95,22 @@ class Rules:
 
     @cached_property
     def exact(self) -> frozenset[str]:
-        """Domains that count, where there is a list."""
-        return frozenset(domain for domain in self.settings.domains if not domain.startswith("*."))
+        """Domains that count, where there is a list; in the form that `domain_of` gives, with either default port."""
+        named = [domain.encode() for domain in self.settings.domains if not domain.startswith("*.")]
+        found = (domain_of(domain, scheme) for domain in named for scheme in _PORTS)
+        return frozenset(domain for domain in found if domain)
 
     @cached_property
     def below(self) -> tuple[str, ...]:
         """Ends of the domains that count: of `*.example.com` all below, not itself."""
-        return tuple(domain[1:] for domain in self.settings.domains if domain.startswith("*."))
+        named = [domain[2:].encode() for domain in self.settings.domains if domain.startswith("*.")]
+        return tuple(f".{domain}" for domain in (domain_of(each, "http") for each in named) if domain)
 
     @cached_property
     def masks(self) -> Sequence[tuple[re.Pattern[str], str]]:
         """Patterns of pages that are kept as the pattern."""
-        return [(re.compile(translate(mask), re.DOTALL), mask) for mask in self.settings.masks]
+        flags = re.DOTALL | (re.IGNORECASE if self.settings.lower_case else 0)
+        return [(re.compile(translate(mask), flags), mask) for mask in self.settings.masks]
 
     def allows(self, domain: str) -> bool:
         """The domain counts. A port is no part of what the list names, unless it names it."""
@@ -174,6 +179,9 @@ def domain_of(authority: bytes, scheme: str) -> str | None:
     if port is None:
         return None
     if bracket:
+        if "%" in host:
+            # A zone, which may be any text; it means something on the visitor's machine alone.
+            return None
         try:
             name = f"[{IPv6Address(host[1:]).compressed}]"
         except (AddressValueError, ValueError):
@@ -191,13 +199,16 @@ def domain_of(authority: bytes, scheme: str) -> str | None:
 
 def _name(host: str) -> str | None:
     host = host.removesuffix(".")
+    # Before it is made an A-label, too, which takes the time of the square of a label's length.
+    if not 0 < len(host) <= _LONGEST_DOMAIN or max(map(len, host.split("."))) > _LONGEST_LABEL:
+        return None
     if not host.isascii():
         try:
             host = host.encode("idna").decode("ascii")
         except UnicodeError:
             return None
-    if not 0 < len(host) <= _LONGEST_DOMAIN:
-        return None
+        if len(host) > _LONGEST_DOMAIN:
+            return None
     return host if all(_LABEL.fullmatch(label) for label in host.split(".")) else None
 
 
@@ -218,13 +229,16 @@ def page_of(path: bytes, rules: Rules) -> str:
         text = "".join(char if char.isprintable() else _percent(char) for char in text)
     if settings.lower_case:
         text = text.lower()
-    for pattern, mask in rules.masks:
-        if pattern.fullmatch(text):
-            return mask
+    if rules.masks:
+        # Both as it was sent and as it is meant: /%72eset/… holds the same secret as /reset/….
+        forms = (text, unquote(text))
+        for pattern, mask in rules.masks:
+            if any(map(pattern.fullmatch, forms)):
+                return mask
     if settings.strip_index and text.endswith("/index.html"):
         text = text[: -len("index.html")]
     if settings.trailing_slash == "strip":
-        text = text.rstrip("/") or "/"
+        text = _UNSAFE.sub(_encoded, text.rstrip("/")) or "/"
     elif settings.trailing_slash == "add" and not text.endswith("/"):
         text += "/"
     return text if len(text) <= LONGEST_PAGE else OTHER

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from email.utils import formatdate
 from http import HTTPStatus
 
 MAX_HEAD = 16 * 1024
@@ -23,11 +24,11 @@ _LINE_ENDS = b"\r\n" * (MAX_FIELDS + 1)
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([!-~]+) HTTP/([0-9])\.([0-9])")
-_ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)(/[^?#]*)?")
+_ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)(/[^?#]*)?(?=[?#]|\Z)")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\[\]\\,]*)(?::[0-9]*)?")
 
 (_IGNORED, _HOST_IS, _REFERER, _CONNECTION, _LENGTH, _ENCODING, _PURPOSE, _GPC, _DNT, _FORWARDED_HOST,
- _FORWARDED_PROTO) = range(11)  # fmt: skip
+ _FORWARDED_PROTO, _EXPECT) = range(12)  # fmt: skip
 _READ = {
     "host": _HOST_IS,
     "referer": _REFERER,
@@ -41,6 +42,7 @@ _READ = {
     "dnt": _DNT,
     "x-forwarded-host": _FORWARDED_HOST,
     "x-forwarded-proto": _FORWARDED_PROTO,
+    "expect": _EXPECT,
 }
 _FIELDS: dict[bytes, int] = {
     form: what for name, what in _READ.items() for form in (name.encode(), name.title().encode(), name.upper().encode())
@@ -147,6 +149,7 @@ def by_lines(head: bytes) -> Request:
     http10 = _request_line(lines[0], request)
     authority, request.host = request.host, None
     connection = coding = length = None
+    expects = False
     del lines[0]
     for line in lines:
         name, colon, value = line.partition(b":")
@@ -172,6 +175,8 @@ def by_lines(head: bytes) -> Request:
             length = value
         elif what == _ENCODING:
             coding = value
+        elif what == _EXPECT:
+            expects = True
         else:
             _flag(request, what, value)
     if request.host is None and not http10:
@@ -188,6 +193,9 @@ def by_lines(head: bytes) -> Request:
     if http10 or (connection is not None and connection != b"keep-alive"):
         tokens = {token.strip(b" \t").lower() for token in (connection or b"").split(b",")}
         request.keep_alive = b"close" not in tokens and (not http10 or b"keep-alive" in tokens)
+    if expects and request.length:
+        # It may or may not send the body once it has its answer: what follows could be either.
+        request.keep_alive = False
     return request
 
 
@@ -238,7 +246,7 @@ def answer(
     status: int, body: bytes = b"", headers: Mapping[str, str] | None = None, *, close: bool = False, head: bool = False
 ) -> bytes:
     """Bytes of an answer. `head`: without its body, as to HEAD."""
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Date: {formatdate(usegmt=True)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     lines.append(f"Content-Length: {len(body)}")
     # Said in both cases, because a client of HTTP/1.0 needs to be told that it stays open.

@@ -45,6 +45,8 @@ class JournalFile(ABC):
         self._inode = 0
         self.full = ""
         """Why nothing is taken in just now, empty where it is."""
+        self.failing = ""
+        """What the last commit failed with, empty where it did not."""
         self.set_aside = 0
         """Damaged files that were set aside since the start."""
         self._connection = self._open_sound()
@@ -71,6 +73,14 @@ class JournalFile(ABC):
         """
         if self.full:
             raise OSError(self.full)
+        try:
+            self._commit(pages, now)
+        except OSError as error:
+            self.failing = str(error)
+            raise
+        self.failing = ""
+
+    def _commit(self, pages: Sequence[Page], now: int) -> None:
         first = self._epoch.stamp(now, len(pages))
         if self._sess != self._epoch.sess:
             self._sess = self._epoch.sess
@@ -117,6 +127,18 @@ class JournalFile(ABC):
         room = os.statvfs(self.path.parent)
         free = room.f_bavail * room.f_frsize
         self.full = f"the disk of {self.path.parent} has {free:,} bytes left" if free < RESERVE else ""
+        if self.failing and not self.full:
+            # Nobody may be asking for the pixel just now: a page that is written as it was says whether it is well.
+            connection = self._connection
+            with contextlib.suppress(sqlite3.Error):
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                connection.execute(f"PRAGMA user_version = {version}")
+                self.failing = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why hits are shed just now, empty where they are kept."""
+        return self.full or self.failing
 
     @property
     def log_bytes(self) -> int:

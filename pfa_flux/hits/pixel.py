@@ -10,6 +10,7 @@ from typing import Protocol
 from pfa_flux.hits.connection import Connection
 from pfa_flux.hits.hit import OTHER, Kind, Reason, Rules, View, page_view
 from pfa_flux.hits.http import Request, answer
+from pfa_flux.times import NS
 
 GIF = bytes.fromhex(
     "474946383961 01000100 800000 000000ffffff"  # GIF89a, one by one, two colours
@@ -27,6 +28,8 @@ _PATIENCE = 5.0
 """Seconds that hits wait for it before they are shed."""
 _MOST_KNOWN = 16_384
 """Referers that are remembered with their page view."""
+_LONGEST_KNOWN = 256
+"""Bytes of such a one: what all of them may take together is bounded."""
 
 
 class Page:
@@ -72,11 +75,15 @@ class Pixel:
         self._kinds: dict[bytes, Kind] = {path.encode(): kind for path, kind in kinds if path}
         self._pages: dict[View, Page] = {}
         self._pages_of: Counter[tuple[str, str]] = Counter()
+        self._made_up: Counter[Kind] = Counter()
+        """Of the domains those that are not named in the settings."""
         self._batch: list[Page] = []
         self._waiting: list[Connection] = []
         self._due = False
         self._seen = 0
         self._since = 0.0
+        self._gifs_of = (-1, "")
+        self._gifs = (b"", b"")
         self.on_hold = False
         self.counted: Counter[Kind] = Counter()
         self.rejected: Counter[str] = Counter()
@@ -115,7 +122,7 @@ class Pixel:
             found = self._look(request)
             if not isinstance(found, Page):
                 self.rejected[found] += 1
-                connection.answer(_answer_of(found, close=not request.keep_alive))
+                connection.answer(_gif(found.value, close=not request.keep_alive))
                 return
             page = found
         self._batch.append(page)
@@ -143,27 +150,31 @@ class Pixel:
         if not batch:
             self._due = False
             return
+        now, reason = self._clock(), ""
         try:
             if self.on_hold:
                 raise Busy
-            self._journal.commit(batch, self._clock())
+            self._journal.commit(batch, now)
         except Busy:
             if time.monotonic() - self._since < _PATIENCE:
                 self._later(_RETRY, self.flush)
                 return
             self._shed(len(batch), "the journal is being written to by another process")
-            data, last = _SHED_ANSWERS
+            reason = _SHED
         except OSError as error:
             self._shed(len(batch), str(error))
-            data, last = _SHED_ANSWERS
+            reason = _SHED
         else:
             loads = sum(page.view.kind == "load" for page in batch) if len(self._kinds) > 1 else 0
             self.counted["hit"] += len(batch) - loads
             self.counted["load"] += loads
-            data, last = _COUNTED_ANSWERS
+        if self._gifs_of != (now // NS, reason):
+            # Their Date is of this second; all of it share them.
+            self._gifs_of = now // NS, reason
+            self._gifs = _gif(reason, close=False), _gif(reason, close=True)
         self._batch, self._waiting, self._due = [], [], False
         for connection in waiting:
-            connection.release(data, last)
+            connection.release(*self._gifs)
 
     def _shed(self, count: int, why: str) -> None:
         self.shed += count
@@ -186,7 +197,7 @@ class Pixel:
         page = self._page(found)
         referer = request.referer
         # What is remembered says no more than the page view itself: no query, fragment or user.
-        if isinstance(page, Page) and referer and request.plain and referer[:1] != b"/" and _is_bare(referer):
+        if isinstance(page, Page) and referer and request.plain and _is_worth_knowing(referer):
             known = self._known[request.path]
             if len(known) >= _MOST_KNOWN:
                 known.clear()
@@ -199,9 +210,11 @@ class Pixel:
         if page is not None:
             return page
         settings, place = self._rules.settings, (view.kind, view.domain)
-        if not settings.domains and place not in self._pages_of:
-            if sum(kind == view.kind for kind, _ in self._pages_of) >= settings.max_domains:
+        # A domain that is not named itself, but allowed by a wildcard or with any port, is the client's to make up.
+        if view.domain not in self._rules.exact and place not in self._pages_of:
+            if self._made_up[view.kind] >= settings.max_domains:
                 return Reason.TOO_MANY_DOMAINS
+            self._made_up[view.kind] += 1
         elif self._pages_of[place] >= settings.max_pages and view.page != OTHER:
             self.folded += 1
             return self._page(view._replace(page=OTHER))
@@ -210,8 +223,12 @@ class Pixel:
         return page
 
 
-def _is_bare(referer: bytes) -> bool:
-    return not (b"?" in referer or b"#" in referer or b"@" in referer)
+def _is_worth_knowing(referer: bytes) -> bool:
+    return (
+        len(referer) <= _LONGEST_KNOWN
+        and referer[:1] != b"/"
+        and not (b"?" in referer or b"#" in referer or b"@" in referer)
+    )
 
 
 _GIF_HEADERS = {
@@ -220,14 +237,8 @@ _GIF_HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
-_COUNTED_ANSWERS = tuple(answer(200, GIF, _GIF_HEADERS, close=close) for close in (False, True))
-_SHED_ANSWERS = tuple(answer(200, GIF, {**_GIF_HEADERS, "X-Pfa-Flux": _SHED}, close=close) for close in (False, True))
-_REJECTED = {
-    (reason, close): answer(200, GIF, {**_GIF_HEADERS, "X-Pfa-Flux": reason.value}, close=close)
-    for reason in Reason
-    for close in (False, True)
-}
 
 
-def _answer_of(reason: Reason, *, close: bool) -> bytes:
-    return _REJECTED[reason, close]
+def _gif(reason: str, *, close: bool) -> bytes:
+    """The pixel as an answer, with the reason why it was not counted, empty where it was."""
+    return answer(200, GIF, {**_GIF_HEADERS, "X-Pfa-Flux": reason} if reason else _GIF_HEADERS, close=close)

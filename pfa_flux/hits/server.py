@@ -10,8 +10,10 @@ import os
 import resource
 import signal
 import socket
+import sqlite3
 import stat
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -50,6 +52,8 @@ def serve(settings: Settings, *, ready: Callable[[str], None] = lambda _: None) 
         StoreError: the data directory is in use by another process, or cannot be used.
         PfaFluxError: an address cannot be listened on.
     """
+    # A core dump would hold requests of the moment.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     asyncio.run(_Server(settings, ready).run())
 
 
@@ -62,9 +66,9 @@ class _Server:
         self._pixel = Pixel(Rules(pixel), self._journal, self._later)
         self._roster = Roster(Parser(self._pixel.paths), loop_limits)
         self._admin_roster = Roster(Parser(("/healthz", "/metrics")), Limits(connections=64))
-        self._state = State(self._pixel, self._journal, self._roster, time.time(), {})
         self._generation = 0
         self._worker = Worker(self._order, self._told)
+        self._state = State(self._pixel, self._journal, self._roster, self._worker, time.time(), {})
         self._checkpointer = ThreadPoolExecutor(1, "checkpoint")
         self._checkpointing: asyncio.Task[None] | None = None
         self._shed_told = 0
@@ -75,6 +79,7 @@ class _Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        loop.set_exception_handler(_tell_place)
         servers: list[asyncio.Server] = []
         worker = ticking = None
         try:
@@ -89,6 +94,7 @@ class _Server:
             gc.set_threshold(50_000, 50, 100)
             _notify("READY=1")
             await self._stop.wait()
+            self._worker.expect_end()
             _notify("STOPPING=1")
         finally:
             await self._end(servers, worker, ticking)
@@ -162,8 +168,11 @@ class _Server:
             await asyncio.sleep(1)
             self._roster.sweep()
             self._admin_roster.sweep()
-            self._journal.tick()
-            self._state.restarts = self._worker.restarts
+            try:
+                self._journal.tick()
+            except (OSError, sqlite3.Error) as error:
+                log.error("the journal cannot be looked after: %s", error)
+                continue
             if self._journal.set_aside != self._generation:
                 self._worker.restart()
             if self._journal.log_bytes > CHECKPOINT_BYTES and not self._checkpointing:
@@ -261,6 +270,14 @@ def _remove_stale(path: Path) -> None:
             path.unlink(missing_ok=True)
             return
     raise PfaFluxError(f"another process listens on {path}", "Stop it, or name another path with --listen unix:PATH.")
+
+
+def _tell_place(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an error of the loop by its kind and place alone: its words could quote what a client has sent."""
+    error = context.get("exception")
+    places = traceback.extract_tb(error.__traceback__)[-3:] if error is not None else []
+    where = " < ".join(f"{Path(place.filename).name}:{place.lineno}" for place in reversed(places))
+    log.error("an error within: %s at %s", type(error).__name__ if error is not None else "unknown", where or "?")
 
 
 def _notify(state: str) -> None:

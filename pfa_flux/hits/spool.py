@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pfa_flux.engines.embedded import locked_directory
+from pfa_flux.errors import StoreError
 from pfa_flux.hits.hit import View
 from pfa_flux.hits.journal import JournalFile
 from pfa_flux.hits.pixel import Page
@@ -75,7 +76,10 @@ class Spool(JournalFile):
             connection.executescript(f"BEGIN; {_CREATE} COMMIT")
         elif found != _FORMAT:
             connection.close()
-            raise _UnknownFormat(f"file is not a spool of format {_FORMAT}, but of {found}")
+            raise StoreError(
+                f"{self.path} has format {found}, this version of pfa-flux reads format {_FORMAT}",
+                "Use the version of pfa-flux that wrote it until it is empty, or another data directory.",
+            )
         return connection
 
     def _checked(self, connection: sqlite3.Connection) -> None:
@@ -161,10 +165,6 @@ class Spool(JournalFile):
                 break
         super().close()
         os.close(self._lock)
-
-
-class _UnknownFormat(sqlite3.DatabaseError):
-    sqlite_errorcode = sqlite3.SQLITE_NOTADB
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,9 +55,14 @@ class Worker:
         """Keep it running until `stop`."""
         while not self._stopping:
             process = await self._start()
+            if self._stopping:
+                # It was told to stop before there was anything to stop.
+                await self._finish(process)
             assert process.stdout is not None
             while text := await process.stdout.readline():
-                self._told(json.loads(text))
+                # A line that its end has cut off says nothing.
+                if text.endswith(b"\n"):
+                    self._told(json.loads(text))
             status = await process.wait()
             if not self._stopping:
                 self.restarts += 1
@@ -87,11 +92,18 @@ class Worker:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
 
+    def expect_end(self) -> None:
+        """It is not started again when it ends: a signal to all processes of a service reaches it, too."""
+        self._stopping = True
+
     async def stop(self) -> None:
         """Let it finish what it is doing, and end."""
         self._stopping = True
-        process = self._process
-        if process is None or process.returncode is not None:
+        if self._process is not None:
+            await self._finish(self._process)
+
+    async def _finish(self, process: asyncio.subprocess.Process) -> None:
+        if process.returncode is not None:
             return
         assert process.stdin is not None
         process.stdin.close()

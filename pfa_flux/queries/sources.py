@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from pfa_flux.engines.base import Engine
+from pfa_flux.engines.embedded import Embedded
 from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, InvalidValueError
 from pfa_flux.queries.result import Caveat, Source
 from pfa_flux.queries.selection import Selection, WhichSides
@@ -164,11 +165,15 @@ class _Chooser:
         """What is before `kept`, as far as both sides are known."""
         low, high = self._low, min(self._high, kept)
         begins = low
-        for spec in (self._hits, self._loads):
+        for spec in () if self._was_proved() else (self._hits, self._loads):
             oldest = oldest_rollup(self._engine, spec, kept + 1)
             begins = max(begins, kept if oldest is None else spec.ceiling(oldest) - spec.width)
         begins = min(begins, kept)
         return Sources((Part("rollup", begins, high),), begins, high)
+
+    def _was_proved(self) -> bool:
+        """The embedded store lets raw rows go only once the windows of both sides are proved: none means none."""
+        return isinstance(self._engine, Embedded) and bool(self._engine.kept_since(self._hits.raw_bucket, self._now))
 
     def _recent_parts(self, start: int) -> Sources:
         """What is kept raw, from there unless it would be slow."""

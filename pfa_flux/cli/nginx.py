@@ -1,0 +1,39 @@
+"""`pfa-flux nginx`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from pfa_flux.cli.options import with_settings
+from pfa_flux.hits.nginx import Part
+from pfa_flux.settings import Settings
+
+
+@with_settings
+def nginx(
+    *,
+    listen: Annotated[
+        str | None, typer.Option(help="Where the pixel listens.", show_default="[pixel] listen of the settings")
+    ] = None,
+    direct: Annotated[
+        str | None,
+        typer.Option(help="Host that the pixel has to itself, for direct links.", show_default="the sites' own hosts"),
+    ] = None,
+    part: Annotated[
+        Part | None, typer.Option(help="Only what belongs in that block of nginx.", show_default="both")
+    ] = None,
+    settings: Settings,
+    quiet: bool,
+) -> None:
+    """Print nginx's configuration for the pixel, and the <img> of the pages, for the settings at hand."""
+    from pfa_flux.hits.nginx import configuration
+    from pfa_flux.pixel_settings import address
+
+    del quiet
+    pixel = settings.pixel
+    if listen is not None:
+        pixel = replace(pixel, listen=address(listen, "--listen"))
+    typer.echo(configuration(pixel, part=part, direct=direct or ""), nl=False)

@@ -1,0 +1,131 @@
+"""A proxy on loopback in front of a real server, which fails in the ways that servers and networks fail."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+import urllib3
+
+MODES = ("pass", "429", "503", "503-date", "500", "cut", "silent", "deaf", "reset", "401", "404")
+"""pass: as if it were not there. 429, 503, 503-date: too busy, with Retry-After in seconds or as a date. 500, 401, 404:
+these answers. cut: the server does its work, and its answer breaks off. silent: it does its work, and no answer comes.
+deaf: what is sent is taken, and nothing comes of it. reset: the connection is reset at once."""
+
+_HOP = {"connection", "transfer-encoding", "content-length", "host"}
+
+
+class Faulty:
+    """The proxy. Set `mode` at any time."""
+
+    def __init__(self, target: str, mode: str = "pass") -> None:
+        self.mode = mode
+        self.seen: Counter[str] = Counter()
+        self.times: list[float] = []
+        self.closing = threading.Event()
+        self._pool = urllib3.PoolManager(retries=False)
+        self._target = target
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _any(self) -> None:
+                proxy.handle(self)
+
+            do_GET = do_POST = do_HEAD = _any  # noqa: N815 - the names are the library's
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing is logged."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def handle(self, request: BaseHTTPRequestHandler) -> None:
+        """Do with a request what the mode says."""
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        mode = self.mode
+        self.seen[mode] += 1
+        self.times.append(time.monotonic())
+        if mode in {"429", "503", "503-date", "500", "401", "404"}:
+            self._refuse(request, mode)
+        elif mode == "deaf":
+            self._hold(request)
+        elif mode == "reset":
+            linger = struct.pack("ii", 1, 0)
+            request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            request.close_connection = True
+        else:
+            answer = self._pool.request(
+                request.command,
+                f"{self._target}{request.path}",
+                body=body,
+                headers={name: value for name, value in request.headers.items() if name.lower() not in _HOP},
+                decode_content=False,
+                preload_content=False,
+            )
+            self._answer(request, mode, answer)
+
+    def _answer(self, request: BaseHTTPRequestHandler, mode: str, answer: urllib3.BaseHTTPResponse) -> None:
+        data = answer.read()
+        if mode == "silent":
+            self._hold(request)
+            return
+        request.send_response(answer.status)
+        for name, value in answer.headers.items():
+            if name.lower() not in _HOP:
+                request.send_header(name, value)
+        # An answer without a body is cut within its head.
+        request.send_header("Content-Length", str(len(data)))
+        if mode == "cut":
+            request._headers_buffer.clear()  # type: ignore[attr-defined]
+            request.wfile.write(b"HTTP/1.1 2")
+            request.close_connection = True
+            return
+        request.end_headers()
+        request.wfile.write(data)
+
+    def _refuse(self, request: BaseHTTPRequestHandler, mode: str) -> None:
+        words = b'{"code":"refused","message":"as the test wants it"}'
+        request.send_response(int(mode[:3]))
+        if mode in {"429", "503"}:
+            request.send_header("Retry-After", "1")
+        elif mode == "503-date":
+            stamp = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 2))
+            request.send_header("Retry-After", stamp)
+        request.send_header("Content-Type", "application/json")
+        request.send_header("Content-Length", str(len(words)))
+        request.end_headers()
+        request.wfile.write(words)
+
+    def _hold(self, request: BaseHTTPRequestHandler) -> None:
+        """Give no answer until the client has had enough."""
+        while not self.closing.wait(0.05):
+            if request.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"":
+                break
+        request.close_connection = True
+
+    def close(self) -> None:
+        """Stop."""
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._pool.clear()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

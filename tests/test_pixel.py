@@ -1,0 +1,394 @@
+"""The pixel: what is answered, what is counted, and what becomes of hits that cannot be kept."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+
+from pfa_flux.hits import pixel as module
+from pfa_flux.hits.hit import View
+from pfa_flux.hits.pixel import GIF, Busy
+from pfa_flux.pixel_settings import PixelSettings
+from tests.conftest import DATE
+from tests.smuggling import HIT, SECOND, VIEW, Site, request
+
+GET, HEAD, POST = b"GET", b"HEAD", b"POST"
+
+
+def site(**settings: Any) -> Site:
+    return Site(PixelSettings(**settings))
+
+
+def ask(
+    path: str = "/count.gif", referer: str | None = "https://a.example/x", *fields: bytes, method: bytes = GET
+) -> bytes:
+    said = () if referer is None else (b"Referer: " + referer.encode(),)
+    return b"\r\n".join((method + b" " + path.encode() + b" HTTP/1.1", b"Host: here.example", *said, *fields, b"", b""))
+
+
+def why(site: Site, data: bytes) -> tuple[int, str | None]:
+    """Status of the answer to one request, and the reason in its header."""
+    (answer,) = site.client().send(data)
+    return answer.status, answer.headers.get("X-Pfa-Flux")
+
+
+def test_the_gif_is_a_transparent_dot() -> None:
+    assert len(GIF) == 43
+    assert (GIF[:6], GIF[-1:]) == (b"GIF89a", b";")
+    # Logical screen, then the colours; a graphic control extension that names the transparent one; the image.
+    assert struct.unpack("<HHBBB", GIF[6:13]) == (1, 1, 0x80, 0, 0)
+    assert GIF[19:27] == b"\x21\xf9\x04\x01\x00\x00\x00\x00"
+    assert struct.unpack("<cHHHHB", GIF[27:37]) == (b",", 0, 0, 1, 1, 0)
+    # Clear, colour 0, end: three codes of three bits.
+    assert GIF[37:] == b"\x02\x02\x44\x01\x00;"
+
+
+def test_a_hit_is_answered_with_the_gif_and_nothing_but_what_it_needs() -> None:
+    (answer,) = Site().client().send(HIT)
+    assert answer == (
+        200,
+        {
+            "Date": DATE,
+            "Content-Type": "image/gif",
+            "Cache-Control": "no-store",
+            "Cross-Origin-Resource-Policy": "cross-origin",
+            "Content-Length": "43",
+            "Connection": "keep-alive",
+        },
+        GIF,
+    )
+
+
+def test_a_hit_is_committed_before_it_is_answered() -> None:
+    site = Site()
+    client = site.client()
+    client.feed(HIT)
+    assert (client.transport.written, site.counted) == (b"", 0)
+    site.loop.run()
+    assert (client.statuses, site.journal.views, site.journal.times) == ([200], [VIEW], [7 * SECOND])
+    assert site.pixel.counted == {"hit": 1, "load": 0}
+
+
+def test_hits_of_several_connections_are_committed_together() -> None:
+    site = Site()
+    clients = [site.client() for _ in range(10)]
+    for client in clients:
+        client.feed(HIT * 2)
+    site.loop.run()
+    assert (site.counted, site.journal.commits) == (20, 1)
+    assert all(client.statuses == [200, 200] for client in clients)
+
+
+def test_a_commit_waits_while_more_come_in() -> None:
+    site = Site()
+    client = site.client()
+    client.feed(HIT)
+    site.loop.turn()
+    client.feed(HIT)
+    site.loop.turn()
+    assert site.journal.commits == 0
+    site.loop.run()
+    assert (site.journal.commits, site.counted) == (1, 2)
+
+
+def test_a_commit_waits_no_longer_than_a_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 5.0
+    monkeypatch.setattr("pfa_flux.hits.pixel.time.monotonic", lambda: now)
+    site = Site()
+    client = site.client()
+    client.feed(HIT)
+    now += 0.001
+    site.loop.turn()
+    assert site.counted == 1
+
+
+def test_nothing_is_put_off_when_there_is_nothing_to_do() -> None:
+    site = Site()
+    site.client().send(HIT)
+    assert site.loop.calls == []
+    site.pixel.flush()
+    assert (site.loop.calls, site.journal.commits) == ([], 1)
+
+
+def test_the_query_of_the_pixel_is_of_no_matter() -> None:
+    site = Site()
+    site.client().send(ask("/count.gif?r=1"))
+    assert site.journal.views == [VIEW]
+
+
+def test_head_is_answered_as_get_without_the_gif_and_not_counted() -> None:
+    site = Site()
+    (head,) = site.client().send(ask(method=HEAD))
+    (get,) = site.client().send(ask())
+    assert (head.status, head.headers, head.body) == (get.status, get.headers, b"")
+    assert (site.counted, site.pixel.heads) == (1, 1)
+
+
+@pytest.mark.parametrize("method", [POST, b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"get", b"PROPFIND"])
+def test_other_methods_are_told_which_there_are(method: bytes) -> None:
+    site = Site()
+    (answer,) = site.client().send(ask(method=method))
+    assert (answer.status, answer.headers["Allow"], answer.body) == (405, "GET, HEAD", b"")
+    assert (site.counted, site.pixel.bad_methods) == (0, 1)
+
+
+@pytest.mark.parametrize("path", ["/", "/count.gi", "/count.gif/", "/Count.gif", "/x/count.gif", "/load.gif"])
+@pytest.mark.parametrize("method", [GET, HEAD, POST])
+def test_other_paths_are_not_there(path: str, method: bytes) -> None:
+    site = Site()
+    assert why(site, ask(path, method=method)) == (404, None)
+    assert (site.counted, site.pixel.not_found) == (0, 1)
+
+
+@pytest.mark.parametrize("path", ["/", "/p.gif", "/a.b/c+d/(e)*"])
+def test_the_path_can_be_set(path: str) -> None:
+    own = site(path=path)
+    assert why(own, ask(path)) == (200, None)
+    assert why(own, ask("/count.gif")) == (404, None)
+    assert own.counted == 1
+
+
+def test_the_twin_counts_loads_and_each_keeps_its_kind() -> None:
+    both = site(load_path="/load.gif")
+    both.client().send(ask() + ask("/load.gif") + ask("/load.gif") + ask())
+    assert [view.kind for view in both.journal.views] == ["hit", "load", "load", "hit"]
+    assert {view[1:] for view in both.journal.views} == {VIEW[1:]}
+    assert both.pixel.counted == {"hit": 2, "load": 2}
+    assert both.pixel.paths == ("/count.gif", "/load.gif")
+
+
+@pytest.mark.parametrize(
+    ("data", "settings", "reason"),
+    [
+        (ask("/count.gif", None), {"no_referer": "reject"}, "no_referer"),
+        (ask(referer="about:blank"), {}, "malformed_referer"),
+        (ask(referer="https://[::1%x]/"), {}, "malformed_referer"),
+        (ask(referer="ftp://a.example/"), {}, "scheme"),
+        (ask(), {"domains": ("b.example",)}, "domain_not_allowed"),
+        (request(b"Sec-Purpose: prefetch;prerender"), {}, "prefetch"),
+        (request(b"Purpose: prefetch"), {}, "prefetch"),
+        (request(b"X-Moz: prefetch"), {}, "prefetch"),
+        (request(b"Sec-GPC: 1"), {"opt_out": ("gpc",)}, "opt_out"),
+        (request(b"DNT: 1"), {"opt_out": ("dnt",)}, "opt_out"),
+    ],
+)
+def test_a_hit_that_does_not_count_gets_its_gif_and_the_reason(
+    data: bytes, settings: dict[str, Any], reason: str
+) -> None:
+    own = site(**settings)
+    (answer,) = own.client().send(data)
+    assert (answer.status, answer.body, answer.headers["X-Pfa-Flux"]) == (200, GIF, reason)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert (own.counted, dict(own.pixel.rejected)) == (0, {reason: 1})
+
+
+def test_a_hit_that_does_not_count_may_end_its_connection() -> None:
+    client = Site().client()
+    (answer,) = client.send(request(b"Purpose: prefetch", b"Connection: close"))
+    assert (answer.headers["Connection"], client.ended) == ("close", True)
+
+
+class TestWhatIsRemembered:
+    """A Referer that was seen gives its page view at once: only where nothing else can matter."""
+
+    def test_a_hit_that_was_seen_before_counts_the_same(self) -> None:
+        site = Site()
+        client = site.client()
+        for _ in range(3):
+            client.send(HIT)
+        assert site.journal.views == [VIEW] * 3
+        assert site.pixel.pages == 1
+
+    @pytest.mark.parametrize(
+        "field", [b"Purpose: prefetch", b"Sec-GPC: 1", b"DNT: 1", b"SEC-PURPOSE: x prefetch", b"x-moz: prefetch"]
+    )
+    def test_a_header_that_matters_matters_after_it_too(self, field: bytes) -> None:
+        own = site(opt_out=("gpc", "dnt"))
+        assert why(own, HIT) == (200, None)
+        assert why(own, request(field))[1] in ("prefetch", "opt_out")
+        assert own.counted == 1
+
+    def test_hosts_of_relative_referers_are_kept_apart(self) -> None:
+        site = Site()
+        for host in (b"a.i2p", b"b.i2p", b"a.i2p"):
+            site.client().send(b"GET /count.gif HTTP/1.1\r\nHost: " + host + b"\r\nReferer: /x\r\n\r\n")
+        assert [view.domain for view in site.journal.views] == ["a.i2p", "b.i2p", "a.i2p"]
+
+    def test_nothing_is_kept_of_query_fragment_or_user(self) -> None:
+        site = Site()
+        for secret in ("https://a.example/x?secret", "https://a.example/x#secret", "https://secret@a.example/x"):
+            site.client().send(ask(referer=secret))
+        assert site.journal.views == [VIEW] * 3
+        assert b"secret" not in b"".join(known for each in site.pixel._known.values() for known in each)
+
+    def test_long_referers_are_not_kept(self) -> None:
+        site = Site()
+        client = site.client()
+        for number in range(50):
+            client.send(ask(referer=f"https://a.example/{number}{'x' * 8000}"))
+        assert site.journal.views == [View("hit", "https", "a.example", "(other)")] * 50
+        assert sum(len(known) for each in site.pixel._known.values() for known in each) < 1000
+
+    def test_their_number_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "_MOST_KNOWN", 10)
+        own = site(max_pages=3)
+        client = own.client()
+        for number in range(95):
+            client.send(ask(referer=f"https://a.example/{number}"))
+        assert max(len(each) for each in own.pixel._known.values()) <= 10
+        assert own.counted == 95
+
+
+class TestBounds:
+    def test_domains_beyond_the_bound_are_rejected_and_the_others_go_on(self) -> None:
+        own = site(max_domains=2)
+        got = [why(own, ask(referer=f"https://{name}.example/"))[1] for name in "abcab"]
+        assert got == [None, None, "too_many_domains", None, None]
+        assert (own.counted, own.pixel.domains) == (4, 2)
+
+    def test_schemes_of_a_domain_are_one_domain(self) -> None:
+        own = site(max_domains=1)
+        assert [why(own, ask(referer=f"{scheme}://a.example/"))[1] for scheme in ("http", "https")] == [None, None]
+
+    def test_loads_have_a_bound_of_their_own(self) -> None:
+        own = site(max_domains=1, load_path="/load")
+        got = [why(own, ask(path, f"https://{name}/"))[1] for path in ("/count.gif", "/load") for name in "ab"]
+        assert got == [None, "too_many_domains"] * 2
+
+    def test_domains_that_are_named_are_not_bounded(self) -> None:
+        own = site(domains=tuple(f"{name}.example" for name in "abc"), max_domains=1)
+        assert [why(own, ask(referer=f"https://{name}.example/"))[1] for name in "abc"] == [None] * 3
+
+    def test_domains_of_a_wildcard_are(self) -> None:
+        own = site(domains=("a.example", "*.a.example"), max_domains=2)
+        names = ("a.example", "1.a.example", "2.a.example", "3.a.example", "1.a.example", "a.example")
+        got = [why(own, ask(referer=f"https://{name}/"))[1] for name in names]
+        assert got == [None, None, None, "too_many_domains", None, None]
+
+    def test_ports_of_a_domain_that_is_named_without_one_are(self) -> None:
+        own = site(domains=("a.example",), max_domains=2)
+        got = [why(own, ask(referer=f"https://a.example:{port}/"))[1] for port in (1, 443, 2, 3)]
+        assert got == [None, None, None, "too_many_domains"]
+
+    def test_pages_beyond_the_bound_are_one_and_count(self) -> None:
+        own = site(max_pages=2)
+        for path in ("/1", "/2", "/3", "/4", "/1", "/3"):
+            assert why(own, ask(referer=f"https://a.example{path}")) == (200, None)
+        assert [view.page for view in own.journal.views] == ["/1", "/2", "(other)", "(other)", "/1", "(other)"]
+        assert (own.pixel.pages, own.pixel.folded) == (3, 2)
+
+    def test_each_domain_has_its_own_bound_of_pages(self) -> None:
+        own = site(max_pages=1)
+        for name in "ab":
+            for path in ("/1", "/2"):
+                own.client().send(ask(referer=f"https://{name}.example{path}"))
+        assert [view.page for view in own.journal.views] == ["/1", "(other)"] * 2
+
+    def test_made_up_pages_do_not_pile_up(self) -> None:
+        own = site(max_pages=10, max_domains=3)
+        client = own.client()
+        for number in range(500):
+            client.send(ask(referer=f"https://{number % 7}.example/{number}"))
+        assert (own.pixel.domains, own.pixel.pages) == (3, 33)
+
+
+class TestTheJournalFails:
+    def test_a_hit_that_cannot_be_kept_gets_its_gif_and_the_reason(self) -> None:
+        site = Site()
+        site.journal.failure = OSError("the disk is full")
+        (answer,) = site.client().send(HIT)
+        assert (answer.status, answer.body, answer.headers["X-Pfa-Flux"]) == (200, GIF, "shed")
+        assert (site.counted, site.pixel.shed, site.pixel.shed_why) == (0, 1, "the disk is full")
+
+    def test_the_last_one_of_a_connection_too(self) -> None:
+        site = Site()
+        site.journal.failure = OSError("x")
+        client = site.client()
+        client.send(HIT + request(b"Connection: close"))
+        assert [(each.headers["X-Pfa-Flux"], each.headers["Connection"]) for each in client.answers] == [
+            ("shed", "keep-alive"),
+            ("shed", "close"),
+        ]
+        assert client.ended
+
+    def test_hits_are_counted_again_when_it_works_again(self) -> None:
+        site = Site()
+        client = site.client()
+        site.journal.failure = OSError("x")
+        client.send(HIT)
+        site.journal.failure = None
+        client.send(HIT)
+        assert [each.headers.get("X-Pfa-Flux") for each in client.answers] == ["shed", None]
+        assert (site.counted, site.pixel.shed) == (1, 1)
+
+    def test_hits_wait_while_another_process_writes(self) -> None:
+        site = Site()
+        client = site.client()
+        site.journal.failure = Busy()
+        client.feed(HIT)
+        for _ in range(20):
+            site.loop.turn()
+        assert client.transport.written == b""
+        assert len(site.loop.calls) == 1
+        client.feed(HIT)
+        site.journal.failure = None
+        site.loop.run()
+        assert (client.statuses, site.counted, site.pixel.shed) == ([200, 200], 2, 0)
+
+    def test_they_are_shed_when_it_takes_too_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = 5.0
+        monkeypatch.setattr("pfa_flux.hits.pixel.time.monotonic", lambda: now)
+        site = Site()
+        client = site.client()
+        site.journal.failure = Busy()
+        client.feed(HIT)
+        now += 4.9
+        site.loop.turn()
+        assert client.transport.written == b""
+        now += 0.1
+        site.loop.run()
+        assert client.answers[0].headers["X-Pfa-Flux"] == "shed"
+        assert (site.counted, site.pixel.shed) == (0, 1)
+
+    def test_nothing_is_committed_while_it_is_on_hold(self) -> None:
+        site = Site()
+        client = site.client()
+        site.pixel.on_hold = True
+        client.feed(HIT)
+        for _ in range(3):
+            site.loop.turn()
+        assert site.journal.commits == 0
+        site.pixel.on_hold = False
+        site.loop.run()
+        assert (client.statuses, site.counted) == ([200], 1)
+
+    def test_answers_keep_their_order_while_hits_wait(self) -> None:
+        site = Site()
+        client = site.client()
+        site.journal.failure = Busy()
+        client.feed(HIT + ask("/other") + HIT + request(b"Purpose: prefetch") + request(b"Connection: close"))
+        site.loop.turn()
+        assert client.transport.written == b""
+        site.journal.failure = None
+        site.loop.run()
+        assert [(each.status, each.headers.get("X-Pfa-Flux")) for each in client.answers] == [
+            (200, None), (404, None), (200, None), (200, "prefetch"), (200, None),
+        ]  # fmt: skip
+        assert (site.counted, client.ended) == (3, True)
+
+
+def test_refused_requests_are_counted_by_status() -> None:
+    site = Site()
+    for data in (b"x\n", b"x\n", b"x" * 10_000):
+        site.client().send(data)
+    assert site.pixel.refused_requests == {400: 2, 414: 1}
+
+
+def test_no_answer_sets_a_cookie() -> None:
+    site = Site()
+    client = site.client()
+    client.send(HIT + ask("/other") + ask(method=POST) + ask(method=HEAD) + request(b"Purpose: prefetch"))
+    assert len(client.answers) == 5
+    assert b"cookie" not in client.transport.written.lower()

@@ -1,0 +1,256 @@
+"""From the spool to InfluxDB: every hit arrives once, whatever the server and the network do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pfa_flux import settings
+from pfa_flux.hits.hit import View
+from pfa_flux.hits.pixel import Page
+from pfa_flux.hits.spool import Spool, SpoolReader
+from tests.contract import analytics
+from tests.engines import Workspace
+from tests.engines.plugin import MakeWorkspace
+from tests.faulty import Faulty
+from tests.load import get, send
+from tests.original import delta_query
+from tests.pixel_server import PixelServer
+from tests.stored import HITS, LOADS, hits_by_page, points, total, until
+
+SERVERS = {
+    "influxdb-1.8": {},
+    "influxdb-1.8 auth": {"auth": True},
+    "influxdb-2.7": {},
+    "influxdb-2.9": {},
+}
+both = pytest.mark.parametrize("name", ["influxdb-1.8", "influxdb-2.7"])
+every_server = pytest.mark.parametrize("name", SERVERS)
+SECOND = 10**9
+
+
+def workspace_of(name: str, make_workspace: MakeWorkspace) -> Workspace:
+    return make_workspace(name.partition(" ")[0], **SERVERS[name])
+
+
+def pixel(
+    folder: Path, workspace: Workspace, *, url: str = "", environment: Mapping[str, str] | None = None, **table: Any
+) -> PixelServer:
+    """The pixel on a workspace, or on a proxy before it."""
+    given: dict[str, Any] = {
+        key: value for key, value in workspace.settings().items() if key not in {"data_dir", "kapacitor_url"}
+    }
+    return PixelServer(
+        folder, pixel={"max_pages": 100_000, **table}, **{**given, "timeout": 2, "url": url or given["url"]}
+    )
+
+
+def pages(count: int) -> list[bytes]:
+    return [get(f"/{number}") for number in range(count)]
+
+
+@every_server
+def test_hits_arrive_as_points_of_the_original_shape(name: str, make_workspace: MakeWorkspace, tmp_path: Path) -> None:
+    workspace = workspace_of(name, make_workspace)
+    before = time.time_ns() // SECOND * SECOND
+    with pixel(tmp_path, workspace) as server:
+        assert send(server.listen, [get("/a b,c=d?q=1#f")] * 3 + [get("/", "xyz.onion")]).counted == 4
+        until(lambda: total(workspace) == 4, "four hits in the store")
+    found = points(workspace)
+    assert {frozenset(row) for row in found} == {
+        frozenset({"time", "count", "domain", "page", "scheme", "sess", "type"})
+    }
+    assert sorted((row["domain"], row["page"], row["scheme"], row["type"], row["count"]) for row in found) == [
+        ("example.com", "/a%20b,c=d", "https", "pixel", 1),
+        ("example.com", "/a%20b,c=d", "https", "pixel", 1),
+        ("example.com", "/a%20b,c=d", "https", "pixel", 1),
+        ("xyz.onion", "/", "https", "pixel", 1),
+    ]
+    assert len({row["sess"] for row in found}) == 1
+    # To the second: what is left is the place among the hits of that second.
+    assert all(row["time"] % SECOND < 10 for row in found)
+    assert all(before <= row["time"] <= time.time_ns() for row in found)
+
+
+@both
+def test_the_originals_own_query_is_right_on_what_is_written(
+    name: str, make_workspace: MakeWorkspace, tmp_path: Path
+) -> None:
+    workspace = workspace_of(name, make_workspace)
+    now = time.time_ns()
+    with pixel(tmp_path, workspace, load_path="/load.gif") as server:
+        assert send(server.listen, [get()] * 30 + [get(path="/load.gif")] * 12).counted == 42
+        until(lambda: total(workspace) == 30 and len(points(workspace, LOADS)) == 12, "hits and loads in the store")
+    (row,) = workspace.client.flux(delta_query(workspace.raw, "example.com", now - 60 * SECOND, now + 60 * SECOND))
+    assert row["_value"] == 18
+    with analytics(workspace, time.time_ns() + SECOND) as made:
+        (answer,) = made.blocked_ratio(["example.com"], start="1h")
+        assert (answer.hits, answer.js) == (30, 12)
+
+
+FAULTS = ("429", "503", "503-date", "500", "401", "404", "cut", "silent", "deaf", "reset")
+
+
+def through_all_faults(workspace: Workspace, folder: Path) -> None:
+    """Hits during one fault after the other, each until it was met twice; then all of them are there, once."""
+    sent = 0
+    with Faulty(workspace.server.url) as proxy, pixel(folder, workspace, url=proxy.url) as server:
+        for fault in FAULTS:
+            proxy.mode = fault
+            assert send(server.listen, pages(100)).counted == 100, fault
+            sent += 100
+            until(lambda fault=fault: proxy.seen[fault] >= 2, f"a second attempt at {fault}")  # type: ignore[misc]
+            assert '"shipper": "ok"' not in server.get("/healthz"), fault
+            proxy.mode = "pass"
+            until(lambda sent=sent: server.metrics()["shipped_total"] == sent, f"all shipped after {fault}")  # type: ignore[misc]
+            assert hits_by_page(workspace) == {f"/{n}": sent // 100 for n in range(100)}, fault
+        until(lambda: server.metrics()["journal_rows"] == 0, "an empty spool")
+        assert server.metrics()["ship_retries_total"] >= len(FAULTS)
+        assert server.metrics()["quarantined"] == 0
+    assert "Traceback" not in server.log
+
+
+def test_every_hit_is_counted_once_whatever_fails(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
+    through_all_faults(make_workspace("influxdb-2.7"), tmp_path)
+
+
+@pytest.mark.slow
+def test_every_hit_is_counted_once_on_1_8_too(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
+    through_all_faults(make_workspace("influxdb-1.8", auth=True), tmp_path)
+
+
+def test_a_server_that_was_down_for_a_while_gets_every_hit(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
+    workspace = make_workspace("influxdb-2.7")
+    with pixel(tmp_path, workspace, url="http://127.0.0.1:9") as server:
+        assert send(server.listen, pages(50)).counted == 50
+        until(lambda: server.metrics()["shipper_failing"] == 1, "a failure seen")
+        until(lambda: server.metrics()["lag_seconds"] > 0, "a lag")
+        assert server.metrics()["journal_rows"] == 50
+    assert "hits wait in the spool" in server.log
+    # What one process left is shipped by the next.
+    with pixel(tmp_path, workspace) as server:
+        until(lambda: server.metrics()["shipped_total"] == 50, "what was left shipped")
+    assert hits_by_page(workspace) == {f"/{n}": 1 for n in range(50)}
+
+
+def test_retry_after_is_obeyed(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
+    workspace = make_workspace("influxdb-2.7")
+    with Faulty(workspace.server.url, "429") as proxy, pixel(tmp_path, workspace, url=proxy.url) as server:
+        send(server.listen, [get()])
+        until(lambda: proxy.seen["429"] >= 3, "three attempts")
+    gaps = [after - before for before, after in zip(proxy.times, proxy.times[1:], strict=False)]
+    # A second is asked for, and the first pauses would be half a second and less.
+    assert min(gaps) >= 1.0
+
+
+@both
+def test_what_the_server_refuses_is_put_by_with_its_words_and_the_rest_arrives(
+    name: str, make_workspace: MakeWorkspace, tmp_path: Path
+) -> None:
+    workspace = workspace_of(name, make_workspace)
+    # The field of hits is a float in the shard of today: every hit of today is refused, and loads are not.
+    workspace.client.write(workspace.raw, [f"{HITS},domain=x count=1.5 {time.time_ns()}"])
+    with pixel(tmp_path, workspace, load_path="/load.gif") as server:
+        assert send(server.listen, pages(5) + [get(path="/load.gif")] * 4).counted == 9
+        until(lambda: server.metrics()["quarantined"] == 5, "refused hits in quarantine")
+        until(lambda: server.metrics()["journal_rows"] == 0, "an empty spool")
+        assert server.metrics()["refused_points_total"] == 5
+    assert len(points(workspace, LOADS)) == 4
+    assert "field type conflict" in server.log
+    reader = SpoolReader(server.data_dir)
+    kept = reader._connection.execute("SELECT reason, count, lines FROM quarantine").fetchall()
+    assert sum(count for _, count, _ in kept) == 5
+    assert all("field type conflict" in reason for reason, _, _ in kept)
+    lines = sorted(line for _, _, text in kept for line in text.splitlines())
+    assert [line.split(",")[2].split(" ")[0] for line in lines] == [f"page=/{n}" for n in range(5)]
+    now = time.time_ns()
+    assert reader.quarantined(now + 6 * 86400 * SECOND) == 5
+    assert reader.quarantined(now + 8 * 86400 * SECOND) == 0
+    reader.close()
+
+
+@both
+def test_one_refused_hit_among_many_is_found(name: str, make_workspace: MakeWorkspace, tmp_path: Path) -> None:
+    workspace = workspace_of(name, make_workspace)
+    now = time.time_ns()
+    own = settings.load(workspace.settings(), environ={})
+    made = Spool(own.data_dir, "normal", 1 << 30)
+    some = [Page(View("hit", "https", "example.com", f"/{n}")) for n in range(400)]
+    # A hit of another week's shard, in which the field is a float.
+    other = now - 21 * 86400 * SECOND
+    workspace.client.write(workspace.raw, [f"{HITS},domain=x count=1.5 {other}"])
+    made.commit(some[:200], now)
+    made.commit([Page(View("hit", "https", "example.com", "/odd"))], other)
+    made.commit(some[200:], now)
+    made.close()
+    ship_all(own)
+    reader = SpoolReader(own.data_dir)
+    assert [row[0] for row in reader._connection.execute("SELECT count FROM quarantine")] == [1]
+    reader.close()
+    # The float of before, which has no page, and all hits but the refused one.
+    assert hits_by_page(workspace) == {"": 1, **{f"/{n}": 1 for n in range(400)}}
+
+
+def ship_all(own: settings.Settings) -> None:
+    """Ship what is in a spool, in this process."""
+    from pfa_flux.hits.shipper import Shipped, Shipper
+
+    told: list[int] = []
+
+    def tell(done: Shipped) -> None:
+        told.append(done.upto)
+
+    shipper = Shipper(own, SpoolReader(own.data_dir), tell, lambda _: len(told) >= 2)
+    shipper.run()
+    shipper.close()
+
+
+@both
+def test_loads_take_the_type_that_the_field_has_in_the_store(
+    name: str, make_workspace: MakeWorkspace, tmp_path: Path
+) -> None:
+    workspace = workspace_of(name, make_workspace)
+    workspace.client.write(workspace.raw, [f"{LOADS},domain=x,action=load response_time=12i {time.time_ns()}"])
+    with pixel(tmp_path, workspace, load_path="/load.gif") as server:
+        assert send(server.listen, [get(path="/load.gif")] * 7 + [get()] * 3).counted == 10
+        until(lambda: server.metrics()["shipped_total"] == 10, "all shipped")
+        assert server.metrics()["quarantined"] == 0
+    found = [row for row in points(workspace, LOADS) if row["domain"] == "example.com"]
+    assert [(row["response_time"], row["action"], row["type"], row["page"]) for row in found] == [
+        (0, "load", "pageview", "/")
+    ] * 7
+    assert total(workspace) == 3
+
+
+@both
+def test_windows_that_hits_come_into_late_are_repaired(
+    name: str, make_workspace: MakeWorkspace, tmp_path: Path
+) -> None:
+    workspace = workspace_of(name, make_workspace)
+    now = time.time_ns()
+    late = now - 5 * 3600 * SECOND
+    own = settings.load(workspace.settings(), environ={})
+    with analytics(workspace, now) as made:
+        made.task().install()
+    spool = Spool(own.data_dir, "normal", 1 << 30)
+    spool.commit([Page(View("hit", "https", "example.com", "/late"))] * 3, late)
+    spool.commit([Page(View("hit", "https", "example.com", "/now"))], now)
+    spool.close()
+    ship_all(own)
+    with analytics(workspace, now) as made:
+        task = made.task()
+        width = task.spec.width
+        assert task.touched() == [late // width * width + width]
+        task.repair_touched()
+        assert task.touched() == []
+        assert task.verify(now - 86400 * SECOND).clean
+    assert sum(row["hitcount"] for row in rollup(workspace)) == 3
+
+
+def rollup(workspace: Workspace) -> list[dict[str, Any]]:
+    database, _, policy = workspace.rollup.partition("/")
+    return workspace.client.influxql("SELECT * FROM pf_analytics_pixel", db=database, rp=policy)
