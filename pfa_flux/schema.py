@@ -41,12 +41,19 @@ class Schema:
 
 
 def network_of(domain: str) -> str:
-    """Network a domain belongs to: `tor` for .onion, `i2p` for .i2p, else `clearnet`."""
+    """Network a domain belongs to: `tor` for .onion, `i2p` for .i2p, else `clearnet`; a port is no part of it."""
+    domain = without_port(domain)
     if domain.endswith(".onion"):
         return "tor"
     if domain.endswith(".i2p"):
         return "i2p"
     return "clearnet"
+
+
+def without_port(domain: str) -> str:
+    """A domain without its port; an IPv6 address keeps its brackets."""
+    name, colon, port = domain.rpartition(":")
+    return name if colon and port.isdecimal() else domain
 
 
 NETWORKS = ("clearnet", "tor", "i2p")

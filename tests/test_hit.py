@@ -16,6 +16,7 @@ from pfa_flux.engines.base import Point
 from pfa_flux.engines.lineprotocol import line
 from pfa_flux.hits.hit import LONGEST_PAGE, Reason, Rules, View, domain_of, page_of, page_view, without_port
 from pfa_flux.pixel_settings import PixelSettings
+from pfa_flux.schema import network_of
 
 
 @dataclass
@@ -473,3 +474,18 @@ def test_query_and_fragment_make_no_difference(path: bytes, rest: bytes, setting
 def test_a_page_is_the_same_when_it_is_read_again(path: bytes) -> None:
     once = page(b"/" + path)
     assert page(once) == once
+
+
+@pytest.mark.parametrize(
+    ("domain", "network"),
+    [
+        ("a.onion", "tor"),
+        ("a.onion:8080", "tor"),
+        ("a.i2p:81", "i2p"),
+        ("onion.example:8080", "clearnet"),
+        ("[::1]:8080", "clearnet"),
+        ("", "clearnet"),
+    ],
+)
+def test_a_port_hides_no_network(domain: str, network: str) -> None:
+    assert network_of(domain) == network

@@ -386,7 +386,8 @@ def take_lock(path: Path, patience: float = 0.0) -> int:
             os.close(handle)
             raise StoreError(
                 f"{path.parent} is being written to by process {holder}",
-                "Wait for it or stop it, or use another data directory; reading goes on beside it.",
+                "Wait for it or stop it, or use another data directory; reading goes on beside it. If it is pfa-flux "
+                "serve: that runs what is due by itself.",
             ) from error
     os.truncate(handle, 0)
     os.write(handle, f"{os.getpid()}\n".encode())

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 from urllib.parse import unquote
 
 from pfa_flux.pixel_settings import PixelSettings
+from pfa_flux.schema import without_port
 
 Kind = Literal["hit", "load"]
 
@@ -210,12 +211,6 @@ def _name(host: str) -> str | None:
         if len(host) > _LONGEST_DOMAIN:
             return None
     return host if all(_LABEL.fullmatch(label) for label in host.split(".")) else None
-
-
-def without_port(domain: str) -> str:
-    """A domain without its port; an IPv6 address keeps its brackets."""
-    name, colon, port = domain.rpartition(":")
-    return name if colon and port.isdecimal() else domain
 
 
 def page_of(path: bytes, rules: Rules) -> str:
