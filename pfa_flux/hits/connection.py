@@ -130,9 +130,15 @@ class Connection(asyncio.BufferedProtocol):
         """Take bytes, and answer every request that is whole."""
         if self._ending:
             return
+        parser, handle = self._roster.parser, self._app.handle
         if self._buffer:
             data = self._buffer + data
-        parser, handle = self._roster.parser, self._app.handle
+        elif not self._skip and not self._roster.draining:
+            usual = parser.whole(data)
+            if usual is not None:
+                self._age = 0
+                handle(usual, self)
+                return
         try:
             while data:
                 if self._skip:

@@ -49,6 +49,7 @@ class Housekeeper:
         self._newest_series = newest_series
         self._spec = TaskSpec.from_settings(settings)
         self._done = 0
+        self._said = ""
 
     def run(self) -> None:
         """Do what is due, wait, and so on."""
@@ -58,8 +59,12 @@ class Housekeeper:
                 try:
                     self.once()
                     self._done = due
+                    self._said = ""
                 except PfaFluxError as error:
-                    log.error("what is due could not be downsampled: %s", error)
+                    # Once, and not again with every attempt.
+                    if error.message != self._said:
+                        log.error("what is due could not be downsampled: %s", error)
+                    self._said = error.message
             if self._wait(EVERY):
                 return
 

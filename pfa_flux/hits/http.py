@@ -21,6 +21,7 @@ MAX_BODY = 64 * 1024
 # Everything that may stand in a head: visible characters, blank, tab, and bytes beyond ASCII.
 _TEXT = bytes([9, *range(32, 127), *range(128, 256)])
 _LINE_ENDS = b"\r\n" * (MAX_FIELDS + 1)
+_BLANK = b"\r\n\r\n"
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([!-~]+) HTTP/([0-9])\.([0-9])")
@@ -115,7 +116,16 @@ class Parser:
     def __init__(self, paths: tuple[str, ...] = ()) -> None:
         lines = rb"|".join(re.escape(path.encode("latin-1")) for path in paths) or rb"(?!)"
         usual = _USUAL.replace(b"{ignored}", _IGNORED_LINE).replace(b"(?x)", b"", 1)
-        self._usual = re.compile(rb"(?x)GET\x20(" + lines + rb")\x20HTTP/1\.1\r\n" + usual)
+        self._usual = re.compile(rb"(?x)GET\x20(" + lines + rb")\x20HTTP/1\.1\r\n" + usual + rb"(?:\r\n)?")
+
+    def whole(self, data: bytes) -> Request | None:
+        """The request that `data` is, with its blank line and nothing after it, if it is of the usual form.
+
+        Most reads from a connection are just that, and need not be searched for their end and cut.
+        """
+        if not data.endswith(_BLANK) or len(data) > MAX_HEAD or not _is_text(data):
+            return None
+        return self._read_usual(data)
 
     def head(self, head: bytes) -> Request:
         """The request of a head: its lines, each with its end, without the blank line.
@@ -123,16 +133,24 @@ class Parser:
         Raises:
             RefusedError: it is malformed, ambiguous, too long or of another protocol.
         """
-        # What is left when all that may stand in a line is taken away has to be line ends, whole ones.
-        ends = head.translate(None, _TEXT)
-        if not _LINE_ENDS.startswith(ends) or len(ends) % 2:
-            raise RefusedError(431, "fields") if len(ends) > len(_LINE_ENDS) else RefusedError(400, "control")
-        usual = self._usual.fullmatch(head)
+        if not _is_text(head):
+            raise RefusedError(431, "fields") if head.count(b"\n") > MAX_FIELDS + 1 else RefusedError(400, "control")
+        return self._read_usual(head) or by_lines(head)
+
+    def _read_usual(self, data: bytes) -> Request | None:
+        usual = self._usual.fullmatch(data)
         if usual is None:
-            return by_lines(head)
+            return None
         request = Request()
         request.path, request.host, request.referer = usual.groups()
         return request
+
+
+def _is_text(data: bytes) -> bool:
+    """It holds lines of visible characters, each with a whole line end, and not too many of them."""
+    # What is left when all that may stand in a line is taken away has to be line ends.
+    ends = data.translate(None, _TEXT)
+    return _LINE_ENDS.startswith(ends) and len(ends) % 2 == 0
 
 
 def by_lines(head: bytes) -> Request:

@@ -187,6 +187,8 @@ class JournalFile(ABC):
             connection.execute("PRAGMA secure_delete = ON")
             # By a thread of its own (`checkpoint`), never in the middle of a commit.
             connection.execute("PRAGMA wal_autocheckpoint = 0")
+            # A log that is begun anew is cut, so that its size says how much of it is to be written back.
+            connection.execute("PRAGMA journal_size_limit = 0")
             if self.path.stat().st_size <= _CHECKED_WHOLE:
                 (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
                 if found != "ok":

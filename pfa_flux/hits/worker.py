@@ -25,6 +25,7 @@ log = logging.getLogger("pfa_flux")
 _START = "from pfa_flux.hits.worker import main; main()"
 _RESTART_SECONDS = 5.0
 _GRACE = 10.0
+_NICE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,9 @@ class Worker:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=() if order.lock is None else (order.lock,),
-            # A Ctrl-C at the terminal is for the process that serves.
-            start_new_session=True,
+            # A Ctrl-C at the terminal is for the process that serves. No session of its own: Linux shares the processor
+            # out by sessions, and only within one does it matter that the helper is the nicer of the two.
+            process_group=0,
         )
         assert process.stdin is not None
         data = pickle.dumps(order)
@@ -117,6 +119,8 @@ class Worker:
 def main() -> None:
     """The helper process."""
     logging.basicConfig(format="pfa-flux: %(message)s", level=logging.INFO, stream=sys.stderr)
+    # Whoever waits for a GIF comes first.
+    os.nice(_NICE)
     source = sys.stdin.buffer
     order: Order = pickle.loads(source.read(int.from_bytes(source.read(4), "big")))
     ended = threading.Event()

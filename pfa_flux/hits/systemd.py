@@ -1,0 +1,101 @@
+"""The systemd unit of `pfa-flux serve`: the one of docs/systemd, for the installation at hand.
+
+https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pfa_flux.settings import Settings
+
+NAME = "pfa-flux.service"
+STATE = Path("/var/lib/pfa-flux")
+"""Data directory of a service that has a user of its own: %S/pfa-flux in the unit."""
+
+_COMMAND = "/usr/local/bin/pfa-flux serve --listen unix:%t/pfa-flux/pixel.sock"
+_OWN_USER = ("DynamicUser=", "StateDirectory=", "StateDirectoryMode=")
+_PLAIN = re.compile(r"[A-Za-z0-9/._:@+,=-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the unit has to know of the installation.
+
+    Attributes:
+        command: the installed `pfa-flux`.
+        config: its settings file.
+        token_file: its token file, None without one.
+        user: who runs `serve` where its data is not in `STATE`.
+    """
+
+    command: Path
+    config: Path
+    token_file: Path | None
+    user: str
+
+
+def unit(settings: Settings, place: Place) -> str:
+    """The unit: with a user of its own where the data is in `STATE`, else run by the user who owns the data."""
+    serve = f"{_word(place.command)} serve --config {_word(place.config)}"
+    lines = _template().read_text(encoding="utf-8").replace(_COMMAND, serve).splitlines()
+    lines = _after(lines, "IPAddressAllow=", _allowed(settings.url))
+    if settings.data_dir == STATE:
+        if place.token_file is not None:
+            credential = f"LoadCredential=token:{_escaped(place.token_file)}"
+            shown = [credential if line.startswith("#LoadCredential=") else line for line in lines]
+            lines = [
+                line.removeprefix("#") if line.startswith("#Environment=PFA_FLUX_TOKEN") else line for line in shown
+            ]
+        return "\n".join((*lines, ""))
+    lines = [
+        line for line in lines if not line.startswith((*_OWN_USER, "#LoadCredential=", "#Environment=PFA_FLUX_TOKEN"))
+    ]
+    lines = [line for line in lines if line != "# With InfluxDB; root alone needs to be able to read the file."]
+    own = {
+        "User=pfa-flux": f"User={place.user}\nReadWritePaths={_word(settings.data_dir)}",
+        "Environment=PFA_FLUX_DATA_DIR=%S/pfa-flux": f"Environment={_word(f'PFA_FLUX_DATA_DIR={settings.data_dir}')}",
+        "ProtectHome=yes": "ProtectHome=read-only",
+    }
+    return "\n".join((*(own.get(line, line) for line in lines), ""))
+
+
+def _template() -> Traversable:
+    installed = files("pfa_flux") / "_systemd"
+    root: Traversable = installed if installed.is_dir() else Path(__file__).parents[2] / "docs" / "systemd"
+    return root / NAME
+
+
+def _after(lines: Sequence[str], start: str, more: Sequence[str]) -> list[str]:
+    at = next(i for i, line in enumerate(lines) if line.startswith(start))
+    return [*lines[: at + 1], *more, *lines[at + 1 :]]
+
+
+def _allowed(url: str) -> list[str]:
+    """Lines that allow the addresses of an InfluxDB on another machine."""
+    host = urlsplit(url).hostname
+    if not host:
+        return []
+    try:
+        found = {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(host, None)}
+    except OSError:
+        return [f"# The address of {host}:", "#IPAddressAllow="]
+    return [f"IPAddressAllow={address}" for address in sorted(found) if not ipaddress.ip_address(address).is_loopback]
+
+
+def _escaped(word: object) -> str:
+    """A word without what systemd would expand in it."""
+    return str(word).replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
+
+
+def _word(word: object) -> str:
+    text = _escaped(word)
+    return text if _PLAIN.fullmatch(text) else '"' + text.replace('"', '\\"') + '"'
