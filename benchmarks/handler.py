@@ -1,0 +1,104 @@
+"""Where a hit's time goes: the handler without sockets, part by part."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from benchmarks.loading import REQUESTS
+from pfa_flux.hits.connection import Connection
+from pfa_flux.hits.hit import Rules
+from pfa_flux.hits.http import Parser
+from pfa_flux.hits.pixel import Page, Pixel
+from pfa_flux.hits.spool import Spool
+from pfa_flux.hits.store import StoreJournal
+from pfa_flux.pixel_settings import MIB
+from pfa_flux.settings import Settings
+
+
+class _Noting:
+    """A journal that notes what it is given last, and keeps nothing."""
+
+    def __init__(self) -> None:
+        self.pages: list[Page] = []
+
+    def commit(self, pages: list[Page], now: int) -> None:
+        self.pages = pages
+
+
+class _Mute(Connection):
+    """A connection that notes what it is given last, and sends nothing."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+
+    def hold(self) -> bool:
+        return True
+
+    def release(self, data: bytes, last: bytes) -> None:
+        self.sent = data
+
+
+class Handler:
+    """What there is between a request's bytes and the journal, in this process and without a socket."""
+
+    def __init__(self) -> None:
+        self._journal, self._connection = _Noting(), _Mute()
+        self._pixel = Pixel(Rules(Settings().pixel), self._journal, lambda _seconds, _call: None)
+        self._parser = Parser(self._pixel.paths)
+        self._heads = [each.encode()[:-2] for each in REQUESTS]
+        self._requests = [self._parser.head(head) for head in self._heads]
+
+    def read(self) -> None:
+        """Read the heads of all requests."""
+        for head in self._heads:
+            self._parser.head(head)
+
+    def take(self, size: int) -> None:
+        """Take in the first of them as one batch, and let go of it."""
+        for request in self._requests[:size]:
+            self._pixel.handle(request, self._connection)
+        # The first waits for a turn of the loop that brings no more.
+        self._pixel.flush()
+        self._pixel.flush()
+
+    def pages(self) -> list[Page]:
+        """A page for each request, new to any journal."""
+        self.take(len(REQUESTS))
+        return [Page(page.view) for page in self._journal.pages]
+
+    def answer(self) -> bytes:
+        """Bytes of the answer to a hit."""
+        self.take(1)
+        return self._connection.sent
+
+
+def best_us(call: Callable[[], object], each: int, times: int) -> float:
+    """CPU time of a call in µs, divided by `each`: the best of seven times `times` calls."""
+    found = []
+    for _ in range(7):
+        began = time.process_time_ns()
+        for _ in range(times):
+            call()
+        found.append((time.process_time_ns() - began) / 1000 / each / times)
+    return min(found)
+
+
+def commits(name: str, sizes: Sequence[int]) -> list[float]:
+    """CPU time of commits to a journal, µs for each hit, by the number of hits in a commit."""
+    pages, found = Handler().pages(), []
+    with tempfile.TemporaryDirectory(prefix="pfa-flux-pixel-") as folder:
+        settings = Settings(data_dir=Path(folder))
+        spool = name == "spool"
+        journal = Spool(Path(folder), "normal", 1024 * MIB) if spool else StoreJournal(settings)
+        journal.commit(pages, time.time_ns())
+        for size in sizes:
+            part = pages[:size]
+            commit = partial(journal.commit, part, time.time_ns())
+            found.append(best_us(commit, len(part), max(20, 4000 // size)))
+            journal.checkpoint()
+        journal.close()
+    return found
