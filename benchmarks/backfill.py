@@ -130,12 +130,16 @@ def tell(report: Report, title: str, waited: float, queue: float | None, quarter
         ratio = f"{waited / found.seconds:,.0f}" if found is year else ""
         rows.append((f"pfa-flux task backfill, {words}", f"{found.seconds:,.1f}", ratio, f"{found.mebibytes:,.0f}"))
     report.rows(title, ("A year of 35,040 windows", "s", "× one by one", "client's memory, MiB"), rows)
+    sides = f"{waited:,.0f} s / {year.seconds:,.1f} s"
     if queue:
-        report.require("beside the queued way", queue / year.seconds, 30)
-        report.require("beside one by one", waited / year.seconds, 1000)
+        queued_too = f"{queue:,.0f} s / {year.seconds:,.1f} s"
+        report.require("beside the queued way", queue / year.seconds, 30, queued_too)
+        report.require("beside one by one", waited / year.seconds, 1000, sides)
     else:
-        report.require("beside one by one", waited / year.seconds, 30)
-    report.require("memory of a quarter / of the year, flat if near 1", quarter.mebibytes / year.mebibytes, 0.8)
+        report.require("beside one by one", waited / year.seconds, 30, sides)
+    sides = f"{quarter.mebibytes:,.1f} MiB / {year.mebibytes:,.1f} MiB"
+    flat = quarter.mebibytes / year.mebibytes
+    report.require("memory of a quarter / of the year, flat if near 1", flat, 0.8, sides)
     report.say()
 
 

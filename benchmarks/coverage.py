@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks.timing import Report, arguments
 from pfa_flux.queries.interval import block_hours, interval, wilson
 from pfa_flux.queries.selection import Sides
 from pfa_flux.times import NS
@@ -75,32 +76,37 @@ def exact(hits: int, ratios: Sequence[float]) -> list[float]:
     ]
 
 
-def main() -> None:
-    """Write both tables as Markdown."""
-    rng = np.random.default_rng(1)
-    print("| | range | lowest | at (an hour, ratio) | highest | mean | plain Wilson's, lowest to highest |")
-    print("|---|---|--:|---|--:|--:|--:|")
+def main() -> int:
+    """Both tables."""
+    parser = arguments(__doc__, 1)
+    parser.add_argument("--draws", type=int, default=DRAWS, help="for each combination")
+    options = parser.parse_args()
+    rng, report, rows = np.random.default_rng(1), Report(), []
     for name, pages in MOST_PAGES.items():
         for length in RANGES:
+            print(f"{name}, {length}", file=sys.stderr, flush=True)
             cells = [
-                (*coverage(*draw(rng, length, rate, ratio, pages, DRAWS), ratio), rate, ratio)
+                (*coverage(*draw(rng, length, rate, ratio, pages, options.draws), ratio), rate, ratio)
                 for rate in RATES
                 for ratio in RATIOS
             ]
             ours, plain = [cell[0] for cell in cells], [cell[1] for cell in cells]
             _, _, rate, ratio = min(cells)
-            print(
-                f"| {name} | {length} | {min(ours):.1%} | {rate} visits, {ratio} | {max(ours):.1%} | "
-                f"{sum(ours) / len(ours):.1%} | {min(plain):.1%} – {max(plain):.1%} |",
-                flush=True,
-            )
+            where = f"{rate} visit{'s' * (rate > 1)}, {ratio}"
+            figures = min(ours), max(ours), sum(ours) / len(ours)
+            low, high, mean = (f"{each:.1%}" for each in figures)
+            rows.append((name, length, low, where, high, mean, f"{min(plain):.1%} – {max(plain):.1%}"))
+    names = ("", "range", "lowest", "at (an hour, ratio)", "highest", "mean", "plain Wilson's, lowest to highest")
+    report.rows("How often the 95 % interval holds the truth", names, rows)
     ratios = [n / 1000 for n in range(10, 991)]
-    print("\n| page views | lowest coverage | highest | mean |\n|--:|--:|--:|--:|")
-    for hits in (5, 10, 20, 50, 100, 200):
-        found = exact(hits, ratios)
-        print(f"| {hits} | {min(found):.1%} | {max(found):.1%} | {sum(found) / len(found):.1%} |")
-    sys.stdout.flush()
+    found = {hits: exact(hits, ratios) for hits in (5, 10, 20, 50, 100, 200)}
+    report.rows(
+        "Wilson's interval for independent page views, exactly",
+        ("page views", "lowest coverage", "highest", "mean"),
+        [(f"{n}", *(f"{x:.1%}" for x in (min(f), max(f), sum(f) / len(f)))) for n, f in found.items()],
+    )
+    return report.end(options.markdown)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

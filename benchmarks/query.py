@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from benchmarks.timing import Report, Timing, arguments, side_by_side
+from benchmarks.timing import Report, Timing, arguments, in_ms, side_by_side
 from pfa_flux import Analytics, connect
 from pfa_flux.engines import server as engines
 from pfa_flux.queries.dialects.flux import counts
@@ -165,11 +165,11 @@ def run(name: str, hits: int, rounds: int, report: Report) -> None:
 
 def verdict(title: str, ours: str, timings: dict[str, Timing], report: Report, name: str) -> None:
     """The table, and what is asked of it."""
-    base = timings["original's on (a)"].best
+    base, same, own = timings["original's on (a)"], timings[f"{ours} on (a)"], timings[f"{ours} on (b)"]
     report.table(title, timings, "original's on (a)")
-    report.require(f"{title}, same data", base / timings[f"{ours} on (a)"].best, 1)
+    report.require(f"{title}, same data", base.best / same.best, 1, in_ms(base, same))
     if name == "influxdb-2.7":
-        report.require(f"{title}, on our data", base / timings[f"{ours} on (b)"].best, 50)
+        report.require(f"{title}, on our data", base.best / own.best, 50, in_ms(base, own))
     report.say()
 
 

@@ -174,8 +174,11 @@ def load(
         (_from_environment(environ), "the environment"),
         ({key: value for key, value in (flags or {}).items() if value is not None}, "the arguments"),
     )
-    for level, source in levels:
-        _apply(merged, level, source, warnings)
+    for number, (level, source) in enumerate(levels):
+        # A token file that another level overrides need not be readable: a service may have a credential of its own.
+        overridden = any({"token", "token_file"} & higher.keys() for higher, _ in levels[number + 1 :])
+        own = {key: value for key, value in level.items() if not (overridden and key == "token_file")}
+        _apply(merged, own, source, warnings)
     if path and "token" in document:
         _warn_if_exposed(path, warnings)
     settings = replace(

@@ -32,11 +32,22 @@ def commands() -> list[list[str]]:
     found = []
     for page in PAGES:
         for line in code(page).splitlines():
-            for part in re.split(r"&&|\||;", line.partition(" #")[0]):
-                words = shlex.split(part)
-                names = [i for i, word in enumerate(words) if word.rpartition("/")[2] == "pfa-flux"]
-                if names and "install" not in words[: names[0]]:
-                    found.append(words[names[0] + 1 :])
+            for words in split(line):
+                if words and words[0].rpartition("/")[2] == "pfa-flux":
+                    found.append(words[1:])
+    return found
+
+
+def split(line: str) -> list[list[str]]:
+    """Words of each command of a line of shell, up to where its output goes."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    found: list[list[str]] = [[]]
+    for word in lexer:
+        if word in {"&&", "||", "|", ";", ">"}:
+            found.append([])
+        else:
+            found[-1].append(word)
     return found
 
 
@@ -91,6 +102,18 @@ def test_links_and_pictures_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    """What a page's headings are called in links."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_into_a_page_lead_to_a_heading() -> None:
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+            assert anchor in anchors(page.parent / target if target else page), f"{page.name}: {target}#{anchor}"
 
 
 def test_pictures_ask_nothing_of_other_hosts() -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from pfa_flux import settings
 from pfa_flux.doctor import Check, examine
+from pfa_flux.hits.spool import SPOOL_NAME, SpoolReader
 from pfa_flux.settings import Secret, Settings
 from pfa_flux.times import NS
 from tests.cli import pfa_flux
 from tests.contract import analytics, fill
-from tests.data import HOUR, hit
+from tests.data import DAY, HOUR, MINUTE, hit
 from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace
+from tests.pixel_server import PixelServer
 
 ALL = ("engine", "access", "flux", "raw bucket", "rollup bucket", "influxql (DBRP)", "read raw", "newest hit")
 ALL_WITH_TASK = (*ALL, "write rollup", "task", "last run")
@@ -162,3 +168,118 @@ def test_the_command_ends_with_1_for_a_failed_check_and_4_for_a_server_out_of_re
     assert "PFA_FLUX_URL" in out_of_reach.out
     denied = pfa_flux("doctor", env={**make_workspace("influxdb-2.7").env(), "PFA_FLUX_TOKEN": "no"})
     assert (denied.code, "access" in denied.out) == (4, True)
+
+
+@pytest.mark.parametrize("engine", ["influxdb-2.7", "influxdb-2.9", "kapacitor", "influxdb-1.8", "embedded"])
+def test_a_fresh_installation_waits_for_its_first_hit(engine: str, make_workspace: MakeWorkspace) -> None:
+    workspace, now = make_workspace(engine), time.time_ns()
+    own = of(workspace)
+    with analytics(workspace, now) as made:
+        assert look(own)["newest hit"].status == "warning"
+        made.task().install()
+        checks = look(own)
+        assert {check.status for check in checks.values()} == {"ok"}
+        found = checks["newest hit"].found
+        assert found.startswith("waiting for the first hit, for less than a minute; to send one: curl ")
+        domains = ("*.a.example", "a.onion", "b.example")
+        named = look(replace(own, pixel=replace(own.pixel, domains=domains)))["newest hit"].found
+        assert named.endswith(": curl -so /dev/null -D - -e https://b.example/ https://b.example/count.gif")
+        # A day later it has waited for too long.
+        (check,) = [check for check in examine(own, now + DAY + MINUTE)[0] if check.name == "newest hit"]
+        assert (check.status, check.found) == ("warning", "none in the last 30 days")
+        assert "curl -so /dev/null -D - -e https://example.com/ https://example.com/count.gif" in check.advice
+        backend = made.task().backend
+        backend.remove(backend.find()[0])
+
+
+def test_hits_that_have_stopped_are_no_fresh_installation(make_workspace: MakeWorkspace) -> None:
+    workspace, now = make_workspace("embedded"), time.time_ns()
+    fill(workspace, now, [hit(now - 40 * DAY)])
+    with analytics(workspace, now) as made:
+        made.task().install()
+    check = look(of(workspace))["newest hit"]
+    assert (check.status, check.found) == ("warning", "none in the last 30 days")
+
+
+@pytest.mark.parametrize("engine", ["embedded", "influxdb-1.8"])
+def test_a_task_that_nobody_runs_any_more(engine: str, make_workspace: MakeWorkspace) -> None:
+    workspace, now = make_workspace(engine), time.time_ns()
+    fill(workspace, now, [hit(now - HOUR)])
+    with analytics(workspace, now) as made:
+        made.task().install()
+    assert look(of(workspace))["last run"].status == "ok"
+    (check,) = [check for check in examine(of(workspace), now + HOUR)[0] if check.name == "last run"]
+    assert (check.status, check.found.rpartition(", ")[2]) == ("warning", "59m ago")
+    assert check.advice.startswith(
+        "Nobody runs it: let pfa-flux serve run, which does. Or: Have `pfa-flux task run --due`"
+    )
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> Settings:
+    """Settings of a pixel whose InfluxDB is away, with two hits in its spool; it runs no more."""
+    with PixelServer(tmp_path, url="http://127.0.0.1:9", pixel={"domains": ["example.com"]}) as pixel:
+        with pixel.connect() as connection:
+            ask = b"GET /count.gif HTTP/1.1\r\nHost: example.com\r\nReferer: http://example.com/\r\n\r\n"
+            for _ in range(2):
+                connection.sendall(ask)
+                assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+        return settings.load({}, environ={}, config=pixel.config)
+
+
+def beside_the_engine(own: Settings, now: int) -> dict[str, Check]:
+    """The checks but for the engine's, which is away."""
+    checks, error = examine(own, now)
+    assert error is not None
+    assert checks[0].status == "failed"
+    return {check.name: check for check in checks[1:]}
+
+
+def test_hits_that_wait_are_told_though_the_engine_is_away(waiting: Settings) -> None:
+    found = beside_the_engine(waiting, time.time_ns())
+    assert found == {"pixel": Check("pixel", "ok", "hits that wait for InfluxDB: 2, the oldest for less than a minute")}
+    check = beside_the_engine(waiting, time.time_ns() + 20 * MINUTE)["pixel"]
+    assert (check.status, check.found) == ("warning", "hits that wait for InfluxDB: 2, the oldest for 20m")
+    assert "Does pfa-flux serve run?" in check.advice
+
+
+def test_lines_that_were_refused_and_damaged_files(waiting: Settings) -> None:
+    reader = SpoolReader(waiting.data_dir)
+    reader.quarantine(time.time_ns(), "field type conflict", ["a b=1i 1", "a b=1i 2"])
+    reader.close()
+    for end in ("", "-wal"):
+        (waiting.data_dir / f"{SPOOL_NAME}.damaged-20260101T000000Z-0{end}").write_text("x")
+    found = beside_the_engine(waiting, time.time_ns())
+    assert [(check.name, check.status, check.found) for check in found.values()] == [
+        ("pixel", "ok", "hits that wait for InfluxDB: 2, the oldest for less than a minute"),
+        ("quarantine", "warning", "lines that InfluxDB refused: 2 (field type conflict)"),
+        ("damaged files", "warning", f"set aside: {SPOOL_NAME}.damaged-20260101T000000Z-0"),
+    ]
+    path = waiting.data_dir / SPOOL_NAME
+    assert f"sqlite3 {path} 'SELECT lines FROM quarantine'" in found["quarantine"].advice
+    with closing(sqlite3.connect(path)) as spool:
+        assert spool.execute("SELECT lines FROM quarantine").fetchall() == [("a b=1i 1\na b=1i 2",)]
+
+
+def test_a_spool_that_is_no_spool(waiting: Settings) -> None:
+    for file in waiting.data_dir.glob(f"{SPOOL_NAME}*"):
+        file.unlink()
+    (waiting.data_dir / SPOOL_NAME).write_text("no database at all" * 100)
+    check = beside_the_engine(waiting, time.time_ns())["pixel"]
+    assert (check.status, "cannot be read: file is not a database" in check.found) == ("failed", True)
+
+
+def test_a_data_directory_that_is_not_ours(waiting: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = PermissionError(13, "Permission denied", "spool")
+    real: Callable[..., bool] = Path.exists
+
+    def exists(path: Path) -> bool:
+        if path.name == SPOOL_NAME:
+            raise refused
+        return real(path)
+
+    # The tests may run as root, who may read everything.
+    monkeypatch.setattr(Path, "exists", exists)
+    check = beside_the_engine(waiting, time.time_ns())["pixel"]
+    assert (check.status, check.found) == ("skipped", "spool is not ours to read")
+    assert "as root" in check.advice

@@ -131,3 +131,13 @@ def test_an_unknown_site_is_told_with_those_there_are(tmp_path: Path) -> None:
     assert got.domains_of("blog") == ("example.com", "x.onion")
     with pytest.raises(SettingsError, match="no site 'shop' in the settings \\(there is: blog\\)"):
         got.domains_of("shop")
+
+
+def test_a_token_file_that_is_overridden_need_not_be_readable(tmp_path: Path) -> None:
+    credential = tmp_path / "credential"
+    credential.write_text("right")
+    credential.chmod(0o600)
+    toml = f'token_file = "{tmp_path / "absent"}"\n'
+    assert read(tmp_path, toml, {"PFA_FLUX_TOKEN_FILE": str(credential)}).token == Secret("right")
+    with pytest.raises(SettingsError, match="absent cannot be read"):
+        read(tmp_path, toml)

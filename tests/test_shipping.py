@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pfa_flux import settings
 from pfa_flux.hits.hit import View
 from pfa_flux.hits.pixel import Page
 from pfa_flux.hits.spool import Spool, SpoolReader
+from pfa_flux.tasks.spec import TaskSpec
+from pfa_flux.tasks.touched import late_before
 from tests.contract import analytics
 from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace
@@ -95,11 +100,11 @@ def test_the_originals_own_query_is_right_on_what_is_written(
 FAULTS = ("429", "503", "503-date", "500", "401", "404", "cut", "silent", "deaf", "reset")
 
 
-def through_all_faults(workspace: Workspace, folder: Path) -> None:
+def through(faults: Sequence[str], workspace: Workspace, folder: Path) -> None:
     """Hits during one fault after the other, each until it was met twice; then all of them are there, once."""
     sent = 0
     with Faulty(workspace.server.url) as proxy, pixel(folder, workspace, url=proxy.url) as server:
-        for fault in FAULTS:
+        for fault in faults:
             proxy.mode = fault
             assert send(server.listen, pages(100)).counted == 100, fault
             sent += 100
@@ -109,18 +114,19 @@ def through_all_faults(workspace: Workspace, folder: Path) -> None:
             until(lambda sent=sent: server.metrics()["shipped_total"] == sent, f"all shipped after {fault}")  # type: ignore[misc]
             assert hits_by_page(workspace) == {f"/{n}": sent // 100 for n in range(100)}, fault
         until(lambda: server.metrics()["journal_rows"] == 0, "an empty spool")
-        assert server.metrics()["ship_retries_total"] >= len(FAULTS)
+        assert server.metrics()["ship_retries_total"] >= len(faults)
         assert server.metrics()["quarantined"] == 0
     assert "Traceback" not in server.log
 
 
 def test_every_hit_is_counted_once_whatever_fails(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
-    through_all_faults(make_workspace("influxdb-2.7"), tmp_path)
+    through(("503", "cut", "deaf"), make_workspace("influxdb-2.7"), tmp_path)
 
 
 @pytest.mark.slow
-def test_every_hit_is_counted_once_on_1_8_too(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
-    through_all_faults(make_workspace("influxdb-1.8", auth=True), tmp_path)
+@pytest.mark.parametrize("name", ["influxdb-1.8 auth", "influxdb-2.7"])
+def test_every_hit_is_counted_once_through_all_faults(name: str, make_workspace: MakeWorkspace, tmp_path: Path) -> None:
+    through(FAULTS, workspace_of(name, make_workspace), tmp_path)
 
 
 def test_a_server_that_was_down_for_a_while_gets_every_hit(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
@@ -249,6 +255,16 @@ def test_windows_that_hits_come_into_late_are_repaired(
         assert task.touched() == []
         assert task.verify(now - 86400 * SECOND).clean
     assert sum(row["hitcount"] for row in rollup(workspace)) == 3
+
+
+@given(st.integers(0, 10**6), st.integers(-5 * 900 * SECOND, 0), st.integers(1, 4))
+def test_a_hit_is_noted_as_late_or_the_next_run_reaches_it(seconds: int, before: int, lookback: int) -> None:
+    spec = replace(TaskSpec.from_settings(settings.Settings()), lookback=lookback)
+    now = 1_800_000_000 * SECOND + seconds * SECOND
+    hit = now + before
+    # The next run puts together what ends with the next window's end.
+    next_run = spec.due(now) + spec.width
+    assert (hit < late_before(spec, now)) == (hit < next_run - spec.reach)
 
 
 def rollup(workspace: Workspace) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pfa_flux.cli import demo, doctor, nginx, ratio, report, serve, task
+from pfa_flux.cli import demo, doctor, init, nginx, ratio, report, serve, task
 from pfa_flux.errors import AccessDeniedError, InvalidValueError, PfaFluxError, UnreachableError
 
 DONE, FAILED, USAGE, NO_DATA, UNREACHABLE, TO_DO = 0, 1, 2, 3, 4, 5
@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("init")(init.init)
 app.command("blocked-ratio")(ratio.blocked_ratio)
 app.command("install-task")(task.install_task)
 app.command("report")(report.report)

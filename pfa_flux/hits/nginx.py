@@ -68,6 +68,8 @@ location = {path} {{
 {forwarded}
     proxy_http_version 1.1;
     proxy_cache off;
+    # A request is sent once: a pixel that was killed before its answer may have counted it.
+    proxy_next_upstream off;
     proxy_connect_timeout 2s;
     proxy_read_timeout 10s;
     proxy_pass http://pfa_flux_pixel{path};

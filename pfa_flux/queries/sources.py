@@ -141,7 +141,7 @@ class _Chooser:
                 f"no window of {format_duration(self._hits.every)} of this range is whole and closed",
                 "Use --source auto, or a longer range.",
             )
-        loads = oldest_rollup(self._engine, self._loads, high)
+        loads = oldest_rollup(self._engine, self._loads, high + 1)
         kept = self._kept_from()
         start = low
         if loads is None:

@@ -13,8 +13,8 @@ _MINUTE = 60 * NS
 
 
 def late_before(spec: TaskSpec, now: int) -> int:
-    """Rows of times before this come in late at `now`: no run of the task reaches back to them; nanoseconds."""
-    return spec.due(now) - spec.reach
+    """Rows of times before this come in late at `now`: the next run of the task does not reach back to them."""
+    return spec.due(now) + spec.width - spec.reach
 
 
 def note_touched(store: Embedded, bucket: str, measurement: str, times: Iterable[int]) -> None:

@@ -21,6 +21,10 @@ def text(value: str) -> str:
 
 
 _NETWORKS = {"clearnet": "clearnet", "tor": "Tor", "i2p": "I2P"}
+_LONE = 14
+"""Width of an interval of time that has no neighbour, in thousandths of the plot."""
+_RIGHT_EDGE = 88
+"""Per cent of the plot's width from which on a label is put before its place."""
 _MOST_ROWS = 25
 _TICKS = 6
 _SPARE_ON_A_PHONE = 4
@@ -173,9 +177,11 @@ def _chart(content: Content, lines: Sequence[tuple[str, str, Sequence[RatioRow]]
     starts = [parse_instant(row.key["time"], 0) for row in content.times]
     first, last = starts[0], max(starts[-1], starts[0] + 1)
     ends = [row.ratio_high for _, _, rows in lines for row in rows if row.ratio_high is not None]
-    top = min(1.0, (int(max(ends, default=1.0) * 10) + 1) / 10)
+    # Tenths, or above a half fifths, so that every line of the grid stands for a round number.
+    tenths = min(10, int(max(ends, default=1.0) * 10) + 1)
+    steps = tenths if tenths <= 5 else -(-tenths // 2)
+    top = (tenths if tenths <= 5 else 2 * steps) / 10
     shapes = "".join(_line(colour, rows, first, last, top) for _, colour, rows in lines)
-    steps = 5 if top > 0.5 else max(1, round(top * 10))
     grid = "".join(
         f'<div class="grid" style="top:{100 - 100 * step / steps:.2f}%">'
         f"<span>{100 * top * step / steps:.0f} %</span></div>"
@@ -185,13 +191,18 @@ def _chart(content: Content, lines: Sequence[tuple[str, str, Sequence[RatioRow]]
     every = max(1, -(-len(starts) // _TICKS))
     hours = starts[-1] - starts[0] < 4 * 86400 * 10**9
     axis = "".join(
-        f'<span style="left:{100 * (start - first) / (last - first):.2f}%">{_tick(start, zone, hours=hours)}</span>'
-        for start in starts[::every]
+        _label(100 * (start - first) / (last - first), _tick(start, zone, hours=hours)) for start in starts[::every]
     )
     drawing = f'<svg viewBox="0 0 1000 1000" preserveAspectRatio="none">{shapes}</svg>'
     return (
         f'<div class="chart" aria-hidden="true">{grid}{drawing}</div><div class="axis" aria-hidden="true">{axis}</div>'
     )
+
+
+def _label(left: float, words: str) -> str:
+    # At the right edge it stands before its place, so as not to stick out.
+    aligned = "" if left < _RIGHT_EDGE else ";transform:translateX(-100%)"
+    return f'<span style="left:{left:.2f}%{aligned}">{words}</span>'
 
 
 def _line(colour: str, rows: Sequence[RatioRow], first: int, last: int, top: float) -> str:
@@ -207,11 +218,14 @@ def _line(colour: str, rows: Sequence[RatioRow], first: int, last: int, top: flo
             )
             for row in run
         ]
+        if len(at) == 1:
+            # One interval alone would have neither length nor width.
+            half = _LONE / 2
+            x = min(max(at[0][0], half), 1000 - half)
+            at = [(x + side, *at[0][1:]) for side in (-half, half)]
         high = [f"{x:.1f},{_y(end, top):.1f}" for x, _, _, end in at]
         low = [f"{x:.1f},{_y(end, top):.1f}" for x, _, end, _ in reversed(at)]
         middle = " ".join(f"{x:.1f},{_y(ratio, top):.1f}" for x, ratio, _, _ in at)
-        if len(run) == 1:
-            middle = f"{at[0][0] - 3:.1f},{_y(at[0][1], top):.1f} {at[0][0] + 3:.1f},{_y(at[0][1], top):.1f}"
         shapes.append(
             f'<polygon points="{" ".join((*high, *low))}" fill="{colour}" fill-opacity=".16"/>'
             f'<polyline points="{middle}" fill="none" stroke="{colour}" stroke-width="2.2" stroke-linejoin="round" '

@@ -1,0 +1,489 @@
+"""What a hit, a row, a series, a page and a connection cost, and what that makes of 10⁴ to 10⁹ hits a day.
+
+The hits are of a domain in each of the three networks, with 200 pages each, and lie within a day. InfluxDB is told to
+write its caches out and to compact soon after the last write, so that its files are what they come to in the end.
+Memory is resident memory as the kernel counts it. Linux only.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import random
+import re
+import resource
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.timing import Report, arguments
+from pfa_flux import Analytics, Point
+from pfa_flux import settings as pfa_settings
+from pfa_flux.engines.embedded import STORE_NAME, Embedded
+from pfa_flux.engines.lineprotocol import line
+from pfa_flux.hits.hit import View
+from pfa_flux.hits.pixel import Page
+from pfa_flux.hits.shipper import MOST_POINTS
+from pfa_flux.hits.spool import SPOOL_NAME, Spool
+from pfa_flux.hits.store import StoreJournal, point_of
+from pfa_flux.tasks.recompute import recompute
+from pfa_flux.tasks.spec import TaskSpec
+from pfa_flux.times import NS, format_instant
+from tests.engines import Server, start
+from tests.engines.process import Process
+from tests.load import connect, get, read_answers, send
+from tests.pixel_server import PixelServer
+
+DAY = 86400 * NS
+DOMAINS = ("example.com", f"{'a' * 55}d.onion", "example.i2p")
+PAGES = 200
+SERVING = 14.0
+"""CPU µs for a hit in the process that serves; `python -m benchmarks.pixel` measures it."""
+GATHER = 0.001
+"""Seconds that a commit waits for further hits, which makes many of them one commit where they come in fast."""
+PEAK = 5
+"""Times the mean rate that a busy hour comes to."""
+KEPT_DAYS = 30
+COLD = {
+    # Of InfluxDB 1.8 and of 2.7: when a cache without writes is written to a file, and when a shard is compacted whole.
+    "INFLUXDB_DATA_CACHE_SNAPSHOT_WRITE_COLD_DURATION": "2s",
+    "INFLUXDB_DATA_COMPACT_FULL_WRITE_COLD_DURATION": "2s",
+    "INFLUXD_STORAGE_CACHE_SNAPSHOT_WRITE_COLD_DURATION": "2s",
+    "INFLUXD_STORAGE_COMPACT_FULL_WRITE_COLD_DURATION": "2s",
+}
+
+
+@dataclass
+class Costs:
+    """What was measured. Bytes, KiB of memory, CPU time in µs; `us` and `kib` say which.
+
+    Attributes:
+        spool_1: bytes of the spool for a hit that waits, where each had a commit of its own.
+        spool_32: the same at 32 hits in a commit.
+        raw_row: bytes of the embedded store for a raw row.
+        rollup_row: for a downsampled row.
+        point_27: bytes on InfluxDB 2.7's disk for a point.
+        point_18: on 1.8's.
+        series_27: KiB of InfluxDB 2.7's memory for a series.
+        series_18: of 1.8's.
+        wire: bytes of a write for a point, compressed.
+        plain: the same before that.
+        shipping_us: CPU time of the helper for a point.
+        influxdb_us: CPU time of InfluxDB 2.7 for a point.
+        catching_up: points a second from a spool into InfluxDB 2.7.
+        window_27_us: time for a raw row of a window that is downsampled by InfluxDB 2.7.
+        window_embedded_us: by the embedded store.
+        serving_kib: memory of the process that serves, idle.
+        helper_kib: of its helper.
+        connection_kib: of the process that serves for a connection.
+        page_kib: of the process that serves for a page.
+        page_helper_kib: of its helper.
+    """
+
+    spool_1: float = 0.0
+    spool_32: float = 0.0
+    raw_row: float = 0.0
+    rollup_row: float = 0.0
+    point_27: float = 0.0
+    point_18: float = 0.0
+    series_27: float = 0.0
+    series_18: float = 0.0
+    wire: float = 0.0
+    plain: float = 0.0
+    shipping_us: float = 0.0
+    influxdb_us: float = 0.0
+    catching_up: float = 0.0
+    window_27_us: float = 0.0
+    window_embedded_us: float = 0.0
+    serving_kib: float = 0.0
+    helper_kib: float = 0.0
+    connection_kib: float = 0.0
+    page_kib: float = 0.0
+    page_helper_kib: float = 0.0
+
+
+DOCUMENTED = Costs(
+    spool_1=47, spool_32=5.6, raw_row=19.8, rollup_row=22.4, point_27=8.14, point_18=8.14, series_27=1.84,
+    series_18=2.46, wire=7.9, plain=155, shipping_us=3.1, influxdb_us=7.0, catching_up=89_710, window_27_us=2.46,
+    window_embedded_us=8.11, serving_kib=38 * 1024, helper_kib=56 * 1024, connection_kib=1.84, page_kib=0.55,
+    page_helper_kib=0.71,
+)  # fmt: skip
+"""What docs/capacity.md has, so that its second table can be made anew for other pages and another price of serving."""
+
+
+def views() -> list[View]:
+    """Page views of all domains and pages, shuffled."""
+    found = [View("hit", "https", domain, f"/blog/page-{page}") for domain in DOMAINS for page in range(PAGES)]
+    random.Random(5).shuffle(found)
+    return found
+
+
+def day_of_hits(journal: Spool | StoreJournal, hits: int, size: int, stop: int) -> None:
+    """Commit hits that are spread over the day before `stop`, `size` at a time."""
+    pages, draw = [Page(view) for view in views()], random.Random(6)
+    for done in range(0, hits, size):
+        journal.commit(draw.choices(pages, k=min(size, hits - done)), stop - DAY + done * DAY // hits)
+
+
+# Files of our own
+
+
+def file_costs(costs: Costs, hits: int) -> None:
+    """The spool and the embedded store, by the size of their files once the log is written back."""
+    now = time.time_ns()
+    with tempfile.TemporaryDirectory() as folder:
+        for size, count in ((1, hits // 10), (32, hits)):
+            place = Path(folder) / str(size)
+            spool = Spool(place, "normal", 1 << 40)
+            day_of_hits(spool, count, size, now)
+            spool.close()
+            setattr(costs, f"spool_{size}", (place / SPOOL_NAME).stat().st_size / count)
+        own = pfa_settings.load({"data_dir": str(Path(folder) / "store")}, environ={})
+        journal = StoreJournal(own)
+        day_of_hits(journal, hits, 32, now)
+        journal.close()
+        costs.raw_row = (own.data_dir / STORE_NAME).stat().st_size / hits
+        costs.window_embedded_us = embedded_window(own, hits, now)
+        costs.rollup_row = rollup_bytes(replace(own, data_dir=Path(folder) / "rollup"), now)
+
+
+def embedded_window(own: pfa_settings.Settings, hits: int, now: int) -> float:
+    """Time for a raw row of windows that are put together, µs."""
+    spec, store = TaskSpec.from_settings(own), Embedded(own)
+    stop = spec.floor(now) - spec.width
+    began = time.perf_counter()
+    recompute(store, spec, [(stop - 40 * spec.width, stop)])
+    took = time.perf_counter() - began
+    store.close()
+    return took * 1e6 / (hits * 40 / 96)
+
+
+def rollup_bytes(own: pfa_settings.Settings, now: int) -> float:
+    """Bytes of a downsampled row: all pages in each window of two days."""
+    spec, store = TaskSpec.from_settings(own), Embedded(own)
+    tags = [{"domain": view.domain, "page": view.page, "scheme": view.scheme} for view in views()]
+    ends = range(spec.floor(now) - 2 * DAY, spec.floor(now), spec.width)
+    written = store.write(
+        spec.rollup_bucket, (Point(spec.measurement, t, spec.field, 7, end) for end in ends for t in tags)
+    )
+    store.close()
+    return (own.data_dir / STORE_NAME).stat().st_size / written
+
+
+def write_costs(costs: Costs) -> None:
+    """A full write, compressed as the shipper does it."""
+    found, draw, own = views(), random.Random(6), pfa_settings.load({}, environ={})
+    second = time.time_ns() // NS * NS
+    lines = [
+        line(point_of(draw.choice(found), own.schema, "5eed5eed5eed5eed", second + number // 500 * NS + number % 500))
+        for number in range(MOST_POINTS)
+    ]
+    body = "\n".join(lines).encode()
+    costs.plain, costs.wire = len(body) / MOST_POINTS, len(gzip.compress(body, compresslevel=1)) / MOST_POINTS
+
+
+# InfluxDB
+
+
+@contextmanager
+def influxdb(name: str) -> Iterator[Server]:
+    """A fresh server that soon writes out and compacts."""
+    before = dict(os.environ)
+    os.environ.update(COLD)
+    try:
+        with start(name) as server:
+            yield server
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def pid_of(server: Server) -> int:
+    """Its process."""
+    (runner,) = server.runners
+    if not isinstance(runner, Process) or runner.pid is None:
+        raise SystemExit(f"{server.name} is no process of ours")
+    return runner.pid
+
+
+def memory_of(pid: int) -> int:
+    """Resident memory, KiB."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1])
+
+
+def cpu_of(pid: int) -> float:
+    """CPU time since its start, µs."""
+    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(stat[11]) + int(stat[12])) * 1e6 / os.sysconf("SC_CLK_TCK")
+
+
+def children(pid: int) -> list[int]:
+    """Processes that it has started."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def data_bytes(server: Server) -> int:
+    """Size of its compacted files, once nothing waits in its logs any more and they no longer change."""
+    assert server.folder is not None
+    root, seen = server.folder, -1
+    deadline = time.monotonic() + 120
+    while True:
+        logs = sum(path.stat().st_size for path in root.rglob("*.wal"))
+        size = sum(path.stat().st_size for path in root.rglob("*.tsm"))
+        if (not logs and size == seen and size) or time.monotonic() > deadline:
+            return size
+        seen = size
+        time.sleep(4)
+
+
+def catch_up(server: Server, folder: Path, hits: int) -> dict[str, float]:
+    """Ship a spool of hits. Returns points a second, and CPU time of the helper and of the server for each, µs."""
+    now = time.time_ns()
+    data = folder / "data"
+    spool = Spool(data, "normal", 1 << 40)
+    day_of_hits(spool, hits, 32, now)
+    spool.close()
+    given: dict[str, Any] = {
+        name: value for name, value in server.settings().items() if name in {"url", "token", "org"}
+    }
+    before = cpu_of(pid_of(server))
+    pixel = PixelServer(folder, data_dir=str(data), **given)
+    began = time.perf_counter()
+    with pixel:
+        while (shipped := pixel.metrics()["shipped_total"]) < hits:
+            assert time.perf_counter() - began < 600, pixel.log
+            time.sleep(0.1)
+        took = time.perf_counter() - began
+        (helper,) = children(pixel.pid)
+        assert shipped == hits
+        return {
+            "rate": hits / took,
+            "shipping": cpu_of(helper) / hits,
+            "server": (cpu_of(pid_of(server)) - before) / hits,
+        }
+
+
+def window(server: Server, hits: int) -> float:
+    """Time for a raw row of windows that the task puts together, µs: its own text, for ten windows and written."""
+    own = pfa_settings.load(server.settings(), environ={})
+    with Analytics(own) as analytics:
+        spec = replace(analytics.task().spec, lookback=10)
+    stop = spec.floor(time.time_ns()) - spec.width
+    text = "\n".join(each for each in spec.flux().splitlines() if not each.startswith("option task"))
+    assert text.count("now()") == 1
+    text = text.replace("now()", f"time(v: {format_instant(stop)})") + "\n  |> group()\n  |> count()"
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        server.client.flux(text)
+        times.append(time.perf_counter() - began)
+    return min(times) * 1e6 / (hits * 10 / 96)
+
+
+def series_kib(server: Server, count: int) -> float:
+    """Memory for a series: as many points are written into new series as into one before."""
+    second = time.time_ns() // NS * NS
+    tags = "scheme=https,sess=5eed5eed5eed5eed,type=pixel"
+
+    def lines(page: Callable[[int], str]) -> Iterable[str]:
+        for number in range(count):
+            where = f"domain=example.com,page={page(number)}"
+            yield f"pf_analytics_test_pixel,{where},{tags} count=1i {second + number}"
+
+    server.client.write("telegraf/autogen", lines(lambda _: "/one"))
+    time.sleep(3)
+    before = memory_of(pid_of(server))
+    server.client.write("telegraf/autogen", lines(lambda number: f"/many/page-{number}"))
+    time.sleep(3)
+    return (memory_of(pid_of(server)) - before) / count
+
+
+def influxdb_costs(costs: Costs, hits: int, series: int) -> None:
+    """Both generations of InfluxDB."""
+    for name, mark in (("influxdb-2.7", "27"), ("influxdb-1.8", "18")):
+        print(name, file=sys.stderr, flush=True)
+        with influxdb(name) as server, tempfile.TemporaryDirectory() as folder:
+            found = catch_up(server, Path(folder), hits)
+            setattr(costs, f"point_{mark}", data_bytes(server) / hits)
+            if mark == "27":
+                costs.catching_up, costs.shipping_us, costs.influxdb_us = (
+                    found["rate"],
+                    found["shipping"],
+                    found["server"],
+                )
+                costs.window_27_us = window(server, hits)
+        with influxdb(name) as server:
+            setattr(costs, f"series_{mark}", series_kib(server, series))
+
+
+# The pixel's memory
+
+
+def pixel_costs(costs: Costs, connections: int, pages: int) -> None:
+    """Memory of the process that serves and of its helper: idle, with connections, with pages."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, connections + 500), hard))
+    with influxdb("influxdb-2.7") as server, tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        given: dict[str, Any] = {
+            name: value for name, value in server.settings().items() if name in {"url", "token", "org"}
+        }
+        pixel = stack.enter_context(PixelServer(Path(folder), pixel={"max_pages": 1_000_000}, **given))
+        send(pixel.listen, [get()] * 1000)
+        settle(pixel)
+        (helper,) = children(pixel.pid)
+        costs.serving_kib, costs.helper_kib = memory_of(pixel.pid), memory_of(helper)
+        crowd: list[socket.socket] = []
+        for _ in range(connections):
+            each = stack.enter_context(closing(connect(pixel.listen)))
+            each.sendall(get())
+            assert read_answers(each, 1).counted == 1
+            crowd.append(each)
+        settle(pixel)
+        costs.connection_kib = (memory_of(pixel.pid) - costs.serving_kib) / len(crowd)
+        before = memory_of(pixel.pid), memory_of(helper)
+        send(pixel.listen, (get(f"/blog/a-page-of-this-site-{number}") for number in range(pages)))
+        settle(pixel)
+        costs.page_kib = (memory_of(pixel.pid) - before[0]) / pages
+        costs.page_helper_kib = (memory_of(helper) - before[1]) / pages
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def settle(pixel: PixelServer) -> None:
+    """Wait until all hits are shipped."""
+    while pixel.metrics()["journal_rows"]:
+        time.sleep(0.1)
+    time.sleep(2)
+
+
+# What it makes of a number of hits
+
+
+def costs_table(costs: Costs) -> list[tuple[str, str]]:
+    """What was measured, in words."""
+    kib = 1024
+    return [
+        ("a hit that waits in the spool, by commits of 1 and of 32 hits",
+         f"{costs.spool_1:.0f} and {costs.spool_32:.1f} bytes"),
+        ("a raw row in the embedded store", f"{costs.raw_row:.1f} bytes"),
+        ("a downsampled row in the embedded store", f"{costs.rollup_row:.1f} bytes"),
+        ("a point in InfluxDB 2.7 and 1.8, on disk", f"{costs.point_27:.2f} and {costs.point_18:.2f} bytes"),
+        ("10,000 series in InfluxDB 2.7 and 1.8, memory",
+         f"{costs.series_27 * 10_000 / kib:.0f} and {costs.series_18 * 10_000 / kib:.0f} MiB"),
+        ("a point in a full write, plain and compressed", f"{costs.plain:.0f} and {costs.wire:.1f} bytes"),
+        ("shipping a point, CPU of the helper", f"{costs.shipping_us:.1f} µs"),
+        ("taking a point in, CPU of InfluxDB 2.7", f"{costs.influxdb_us:.1f} µs"),
+        ("catching up, into InfluxDB 2.7 on the same machine",
+         f"{costs.catching_up:,.0f} points/s, 1,000,000 hits in {1e6 / max(costs.catching_up, 1):.0f} s"),
+        ("downsampling a raw row, InfluxDB 2.7 and embedded store",
+         f"{costs.window_27_us:.2f} and {costs.window_embedded_us:.2f} µs"),
+        ("memory of the process that serves and of its helper, idle",
+         f"{costs.serving_kib / kib:.0f} and {costs.helper_kib / kib:.0f} MiB"),
+        ("1,000 connections, memory of the process that serves", f"{costs.connection_kib * 1000 / kib:.1f} MiB"),
+        ("10,000 pages, memory of the process that serves and of its helper",
+         f"{costs.page_kib * 10_000 / kib:.1f} and {costs.page_helper_kib * 10_000 / kib:.1f} MiB"),
+    ]  # fmt: skip
+
+
+HEADINGS = (
+    "hits a day", "mean and peak, hits/s", "cores at the peak: pixel, helper", "spool, an hour at the peak",
+    f"points of {KEPT_DAYS} days", "their disk, InfluxDB 2.7", "embedded store instead",
+    "downsampled rows a day, at most",
+)  # fmt: skip
+
+
+def capacity(costs: Costs, hits: int, *, serving_us: float = SERVING, pages: int = PAGES) -> tuple[str, ...]:
+    """A row of the table: what so many hits a day come to."""
+    mean = hits / 86400
+    peak = mean * PEAK
+    # Bytes for a commit, and for each hit in it.
+    commit = (costs.spool_1 - costs.spool_32) / (1 - 1 / 32)
+    waiting = costs.spool_1 - commit + commit / max(1.0, peak * GATHER)
+    rows = min(hits, len(DOMAINS) * pages * 96)
+    kept = hits * KEPT_DAYS
+    return (
+        power(hits),
+        f"{rounded(mean)} and {rounded(peak)}",
+        f"{cores(peak * serving_us)} and {cores(peak * costs.shipping_us)}",
+        size(peak * 3600 * waiting),
+        f"{kept:,}",
+        size(kept * costs.point_27),
+        size(kept * costs.raw_row),
+        f"{rows:,}",
+    )
+
+
+def capacity_table(costs: Costs, *, serving_us: float = SERVING, pages: int = PAGES) -> list[tuple[str, ...]]:
+    """10⁴ to 10⁹ hits a day."""
+    return [capacity(costs, 10**digits, serving_us=serving_us, pages=pages) for digits in range(4, 10)]
+
+
+def power(number: int) -> str:
+    """A power of ten."""
+    return "10" + str(round(math.log10(number))).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def rounded(number: float) -> str:
+    """A number to two places that count."""
+    places = max(0, 1 - math.floor(math.log10(number)))
+    return f"{round(number, places if number < 100 else -(math.floor(math.log10(number)) - 1)):,.{places}f}"
+
+
+def cores(micros: float) -> str:
+    """Part of a core that so many µs a second are."""
+    return "< 0.001" if micros < 1000 else f"{rounded(micros / 1e6)}"
+
+
+def size(count: float) -> str:
+    """Bytes, in words."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{rounded(count)} {unit}"
+        count /= 1024
+    return f"{rounded(count)} TiB"
+
+
+def main() -> int:
+    """Run it."""
+    parser = arguments(__doc__, 1)
+    parser.add_argument("--hits", type=int, default=1_000_000, help="hits that are shipped and stored")
+    parser.add_argument("--series", type=int, default=100_000, help="series whose memory is measured")
+    parser.add_argument("--pages", type=int, default=PAGES, help="pages in each network, for the table")
+    parser.add_argument("--serving-us", type=float, default=SERVING, help="CPU µs of a hit in the process that serves")
+    parser.add_argument("--table", action="store_true", help="measure nothing: the table of what docs/capacity.md has")
+    options = parser.parse_args()
+    report, found = Report(), [DOCUMENTED] if options.table else []
+    for _ in range(0 if options.table else options.rounds):
+        costs = Costs()
+        steps: Sequence[tuple[Callable[..., None], Sequence[Any]]] = (
+            (write_costs, ()),
+            (file_costs, (min(options.hits, 500_000),)),
+            (pixel_costs, (2_000, 20_000)),
+            (influxdb_costs, (options.hits, options.series)),
+        )
+        for step, given in steps:
+            print(step.__name__, file=sys.stderr, flush=True)
+            step(costs, *given)
+        found.append(costs)
+    costs = Costs(*(sorted(getattr(each, f.name) for each in found)[len(found) // 2] for f in fields(Costs)))
+    if not options.table:
+        report.rows("What it costs", ("", "measured"), costs_table(costs))
+        print(costs, file=sys.stderr)
+    report.rows(
+        f"What that makes, with {options.serving_us:g} µs for a hit served and {options.pages} pages in each network",
+        HEADINGS,
+        capacity_table(costs, serving_us=options.serving_us, pages=options.pages),
+    )
+    return report.end(options.markdown)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""`python -m benchmarks`: every ratio asked for is collected, and what was not measured is not forgotten."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as umbrella
+from benchmarks.__main__ import ALL, NOT_MEASURED, Benchmark
+from benchmarks.timing import Report, Timing, figure, in_ms, machine, without_paths
+
+HEAD = """
+import sys
+from benchmarks.timing import Report, Timing, arguments, in_ms
+
+def main():
+    options = arguments("A fake.", 7).parse_args()
+"""
+FAKES = {
+    "fake_good": """
+    report, one, other = Report(), Timing(30.0, 31.0), Timing(20.0, 21.0)
+    report.table(f"{options.rounds} rounds", {"theirs": one, "ours": other}, "theirs")
+    report.require("theirs | ours", one.best / other.best, 1.5, in_ms(one, other))
+    return report.end(options.markdown)
+""",
+    "fake_slow": """
+    report = Report()
+    report.require("theirs / ours", 0.99, 1)
+    return report.end(options.markdown)
+""",
+    "fake_broken": """
+    Report().require("before it broke", 50.0, 30)
+    raise OSError("no /opt/servers/bin/influxd here\\nat all")
+""",
+    "fake_missing": "    raise SystemExit('wrk is not installed')\n",
+    "fake_killed": "    import os\n    os._exit(9)\n",
+    "fake_silent": "    return 0\n",
+}
+
+
+@pytest.fixture
+def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Benchmarks that end in every way, in place of the real ones."""
+    for name, text in FAKES.items():
+        (tmp_path / f"{name}.py").write_text(HEAD + text)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[1]}")
+    every = [Benchmark(name) for name in FAKES if name != "fake_silent"]
+    every += [Benchmark("fake_silent", asks=False), Benchmark("fake_silent", quick=())]
+    monkeypatch.setattr(umbrella, "ALL", tuple(every))
+
+
+@pytest.mark.usefixtures("fakes")
+def test_every_ratio_is_listed_with_its_verdict_and_what_broke_off_as_not_measured(tmp_path: Path) -> None:
+    page, data = tmp_path / "found.md", tmp_path / "found.json"
+    assert umbrella.main(["--markdown", str(page), "--json", str(data)]) == 1
+    document = json.loads(data.read_text())
+    found = [tuple(ratio[key] for key in ("benchmark", "what", "verdict")) for ratio in document["ratios"]]
+    assert found == [
+        ("fake_good", "theirs | ours", "PASS"),
+        ("fake_slow", "theirs / ours", "FAIL"),
+        ("fake_broken", "before it broke", "PASS"),
+        ("fake_broken", "OSError: no influxd here", NOT_MEASURED),
+        ("fake_missing", "wrk is not installed", NOT_MEASURED),
+        ("fake_killed", "it ended with code 9", NOT_MEASURED),
+        ("fake_silent", "it gave no ratio", NOT_MEASURED),
+    ]
+    assert document["ratios"][0] == {
+        "benchmark": "fake_good",
+        "what": "theirs | ours",
+        "measured": 1.5,
+        "at_least": 1.5,
+        "sides": "30.0 ms / 20.0 ms",
+        "verdict": "PASS",
+    }
+    (report,) = document["benchmarks"][0]["reports"]
+    assert report["tables"] == [
+        {
+            "title": "7 rounds",
+            "columns": ["", "best, ms", "median, ms", "× theirs"],
+            "rows": [["theirs", "30.0", "31.0", "1.0"], ["ours", "20.0", "21.0", "1.5"]],
+        }
+    ]
+    lines = page.read_text().splitlines()
+    assert "| fake_good | theirs \\| ours | 30.0 ms / 20.0 ms | 1.50 | 1.50 | PASS |" in lines
+    assert "| fake_missing | wrk is not installed |  |  |  | not measured |" in lines
+    assert "2 of 7 reached." in lines
+    assert "| ours | 20.0 | 21.0 | 1.5 |" in lines
+    assert "Not measured: it ended with code 9" in lines
+
+
+@pytest.mark.usefixtures("fakes")
+def test_the_named_ones_run_and_all_reached_is_a_success(tmp_path: Path) -> None:
+    data = tmp_path / "found.json"
+    assert umbrella.main(["--quick", "--json", str(data), "fake_good"]) == 0
+    document = json.loads(data.read_text())
+    assert [each["command"] for each in document["benchmarks"]] == ["python -m fake_good --rounds 1"]
+    assert document["quick"] is True
+
+
+def test_an_unknown_name_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        umbrella.main(["startup", "fastest"])
+    assert end.value.code == 2
+    assert "no benchmark is called fastest" in capsys.readouterr().err
+
+
+def test_every_benchmark_of_the_folder_is_run() -> None:
+    folder = Path(umbrella.__file__).parent
+    commands = {path.stem for path in folder.glob("*.py") if re.search("^def main", path.read_text(), re.M)}
+    assert {benchmark.name for benchmark in ALL} == commands - {"__main__"}
+
+
+def test_the_machine_is_described_without_paths() -> None:
+    described = machine()
+    assert {"processor", "cores", "memory", "kernel", "Python", "SQLite", "Go", "nginx", "wrk"} <= set(described)
+    assert {"influxdb-1.8", "influxdb-2.7", "influxdb-2.9", "kapacitor"} <= set(described)
+    assert all(described.values())
+    assert "/" not in "".join(described.values())
+
+
+def test_a_verdict_is_kept_with_both_sides() -> None:
+    report = Report()
+    report.require("a / b", 10.0, 10, in_ms(Timing(10.0, 11.0), Timing(1.0, 1.5)))
+    assert not report.failed
+    report.require("a / c", 0.996, 1)
+    assert report.failed
+    assert report.lines == [
+        "- PASS: a / b: 10.0, asked for at least 10.0",
+        "- FAIL: a / c: 0.99, asked for at least 1.00",
+    ]
+    assert report.verdicts[0].sides == "10.0 ms / 1.0 ms"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no such file: '/usr/local/bin/wrk'\nand more", "no such file: 'wrk'"),
+        ("on PATH (/usr/bin/influxd)", "on PATH (influxd)"),
+        ("http://127.0.0.1:8086/health said no", "http://127.0.0.1:8086/health said no"),
+        ("hits/s, and/or", "hits/s, and/or"),
+    ],
+)
+def test_a_path_is_cut_down_to_its_name(text: str, shown: str) -> None:
+    assert without_paths(text) == shown
+
+
+def test_a_ratio_near_one_is_shown_to_the_second_decimal_and_never_rounded_up() -> None:
+    assert [figure(ratio) for ratio in (0.999, 2.3, 9.996, 10.0, 2491.66)] == [
+        "0.99",
+        "2.30",
+        "9.99",
+        "10.0",
+        "2,491.6",
+    ]

@@ -1,0 +1,578 @@
+"""`pfa-flux init`: from nothing to an installation that doctor finds nothing wrong with, and again without harm."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+import tomllib
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from pfa_flux.errors import PfaFluxError
+from pfa_flux.hits.systemd import STATE, Place, unit
+from pfa_flux.settings import Settings
+from pfa_flux.toml_edit import Change, edited
+from tests.cli import Result, clean_environment
+from tests.cli import pfa_flux as plain
+from tests.engines import Workspace
+from tests.engines.plugin import MakeWorkspace
+from tests.webserver import program
+
+ROOT = Path(__file__).parents[1]
+COMMAND = Path(sys.executable).with_name("pfa-flux")
+ENGINES: dict[str, tuple[str, dict[str, bool]]] = {
+    "influxdb-2.7": ("influxdb-2.7", {}),
+    "influxdb-2.9": ("influxdb-2.9", {}),
+    "kapacitor": ("kapacitor", {}),
+    "influxdb-1.8": ("influxdb-1.8", {}),
+    "influxdb-1.8 auth": ("influxdb-1.8", {"auth": True}),
+    "embedded": ("embedded", {}),
+}
+every_engine = pytest.mark.parametrize(
+    "engine",
+    [
+        engine if engine in ("influxdb-2.7", "embedded") else pytest.param(engine, marks=pytest.mark.slow)
+        for engine in ENGINES
+    ],
+)
+
+
+def run(folder: Path, *arguments: str, given: str = "", env: Mapping[str, str] | None = None) -> Result:
+    """`pfa-flux` in a folder, with something on its standard input, which is no terminal."""
+    done = subprocess.run(
+        [str(COMMAND), *arguments],
+        cwd=folder,
+        env=clean_environment(HOME=str(folder), **(env or {})),
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+class Folder:
+    """A folder with settings that another hand has begun, and the flags for a workspace."""
+
+    def __init__(self, workspace: Workspace, folder: Path) -> None:
+        self.workspace, self.folder = workspace, folder
+        self.file, self.token_file = folder / "pfa-flux.toml", folder / "pfa-flux.token"
+        self.token = workspace.server.token
+        self.begun = (
+            "# Ours.\n"
+            f'raw_bucket = "{workspace.raw}" # of the old server\n'
+            f'rollup_bucket = "{workspace.rollup}"\n\n'
+            "# Several of us share the server.\n[schema]\n"
+            f'task_name = "{workspace.task_name}"\n\n[pixel]\nmax_pages = 7 # few\n'
+        )
+        self.file.write_text(self.begun)
+
+    @property
+    def flags(self) -> list[str]:
+        server = self.workspace.server
+        flags = ["--url", server.url, "--data-dir", str(self.folder / "data")]
+        flags += ["--kapacitor-url", server.kapacitor_url] if server.kapacitor_url else []
+        return flags + (["--token-file", "-"] if self.token else [])
+
+    def init(self, *more: str, env: Mapping[str, str] | None = None) -> Result:
+        done = run(self.folder, "init", *self.flags, *more, given=f"{self.token}\n", env=env)
+        if self.token:
+            assert self.token not in done.out + done.err
+        return done
+
+    def untouched(self) -> bool:
+        """Nothing was written: the settings are as they were, and no other file is there."""
+        names = {path.name for path in self.folder.iterdir()}
+        return self.file.read_text() == self.begun and names == {"pfa-flux.toml"}
+
+    def remove_task(self) -> None:
+        run(self.folder, "task", "remove")
+
+
+MakePlace = Callable[[str], Folder]
+
+
+@pytest.fixture
+def make_place(make_workspace: MakeWorkspace, tmp_path: Path) -> MakePlace:
+    def make(engine: str) -> Folder:
+        name, how = ENGINES[engine]
+        return Folder(make_workspace(name, **how), tmp_path)
+
+    return make
+
+
+@every_engine
+def test_afterwards_doctor_finds_nothing_wrong(engine: str, make_place: MakePlace) -> None:
+    place = make_place(engine)
+    done = place.init("--site", "blog=example.com,abc.onion", "--domain", "other.example")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    expected = [f"{place.token_file}: written"] * bool(place.token) + [f"{place.file}: changed"]
+    assert lines[: len(expected)] == expected
+    assert re.fullmatch(rf"{place.workspace.task_name} \([0-9a-f-]+\): created", lines[len(expected)])
+    looked = run(place.folder, "doctor")
+    assert (looked.code, looked.err) == (0, ""), looked.out
+    assert "waiting for the first hit, for less than a minute" in re.sub(r"\s+", " ", looked.out)
+    assert {line.split("  ")[0] for line in looked.out.splitlines()} >= {"engine", "newest hit", "task", "last run"}
+    assert "warning" not in looked.out
+    assert "failed" not in looked.out
+    place.remove_task()
+
+
+@every_engine
+def test_what_is_written(engine: str, make_place: MakePlace) -> None:
+    place = make_place(engine)
+    assert place.init("--site", "blog=Example.com,abc.onion").code == 0
+    server = place.workspace.server
+    written = tomllib.loads(place.file.read_text())
+    assert written == {
+        **tomllib.loads(place.begun),
+        **({"url": server.url} if server.url else {}),
+        **({"kapacitor_url": server.kapacitor_url} if server.kapacitor_url else {}),
+        **({"token_file": str(place.token_file)} if place.token else {}),
+        "data_dir": str(place.folder / "data"),
+        "sites": {"blog": {"domains": ["example.com", "abc.onion"]}},
+        "pixel": {"max_pages": 7, "domains": ["example.com", "abc.onion"]},
+    }
+    assert [line for line in place.begun.splitlines() if line not in place.file.read_text().splitlines()] == []
+    if place.token:
+        assert place.token_file.read_text() == f"{place.token}\n"
+        assert place.token_file.stat().st_mode & 0o777 == 0o600
+    assert {path.name for path in place.folder.iterdir()} <= {"pfa-flux.toml", "pfa-flux.token", "data"}
+    place.remove_task()
+
+
+@every_engine
+def test_a_second_run_changes_nothing_and_another_domain_only_that(engine: str, make_place: MakePlace) -> None:
+    place = make_place(engine)
+    assert place.init("--domain", "example.com").code == 0
+    files = {path: (path.read_text(), path.stat().st_mtime_ns) for path in place.folder.glob("pfa-flux.*")}
+    again = place.init("--domain", "example.com")
+    assert again.code == 0, again.err
+    lines = again.out.splitlines()
+    assert [line.rpartition(": ")[2] for line in lines[: len(files)]] == ["unchanged"] * len(files)
+    assert lines[len(files)].endswith(": up to date")
+    # From the file alone, too.
+    assert run(place.folder, "init").out == again.out
+    assert {path: (path.read_text(), path.stat().st_mtime_ns) for path in files} == files
+    before = place.file.read_text()
+    assert run(place.folder, "init", "--domain", "example.i2p").code == 0
+    assert place.file.read_text() == before.replace('["example.com"]', '["example.com", "example.i2p"]')
+    place.remove_task()
+
+
+def test_without_a_file_it_makes_one_with_its_folder_for_all_to_read(tmp_path: Path) -> None:
+    done = run(tmp_path, "init", "--config", "etc/mine.toml", "--data-dir", "data", "--domain", "example.com")
+    assert done.code == 0, done.err
+    file = tmp_path / "etc" / "mine.toml"
+    assert file.read_text() == (
+        "# Settings of pfa-flux. `pfa-flux init` writes them, and changes its own keys alone when it is run again.\n"
+        f'data_dir = "{tmp_path}/data"\n\n[pixel]\ndomains = ["example.com"]\n'
+    )
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert done.out.startswith(f"{file}: written\ndownsample_hitcounter (")
+    looked = run(tmp_path, "doctor", "--config", str(file))
+    assert (looked.code, "warning" in looked.out) == (0, False)
+
+
+def test_the_pieces_are_printed(tmp_path: Path) -> None:
+    done = run(tmp_path, "init", "--quiet", "--data-dir", "data", "--domain", "a.example", "--listen", "127.0.0.1:9999")
+    assert (done.code, done.err) == (0, "")
+    nginx = {
+        part: plain("nginx", "--config", str(tmp_path / "pfa-flux.toml"), "--part", part).out
+        for part in ("http", "server")
+    }
+    assert "server 127.0.0.1:9999;" in nginx["http"]
+    assert f"\n### /etc/nginx/conf.d/pfa-flux.conf\n{nginx['http']}\n" in done.out
+    assert f"\n### /etc/nginx/snippets/pfa-flux.conf\n{nginx['server']}\n" in done.out
+    assert f"ExecStart={COMMAND} serve --config {tmp_path}/pfa-flux.toml\n" in done.out
+    assert '\n### In each page, at its end\n<img src="/count.gif" ' in done.out
+    assert done.out.endswith(f"5. pfa-flux doctor --config {tmp_path}/pfa-flux.toml\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--url", "http://127.0.0.1:9"), 4, "cannot be reached"),
+        (("--url", "localhost:8086"), 2, "url is not an http or https address"),
+        (("--token-file", "absent"), 2, "the token file"),
+        (("--raw-bucket", "absent/autogen"), 1, "--raw-bucket, or have it made with --yes"),
+        (("--org", "absent"), 1, "the organisation 'absent' is refused"),
+        (("--domain", "two words"), 2, "--domain: 'two words' is not a domain"),
+        (("--site", "blog"), 2, "the site 'blog' is not NAME=domain,domain"),
+        (("--site", "blog=/x"), 2, "the site blog: '/x' is not a domain"),
+        (("--site", "a=example.com", "--site", "b=example.com"), 2, "example.com is in two sites, a and b"),
+        (("--rollup-bucket", "a/b", "--raw-bucket", "a/b"), 2, "raw_bucket and rollup_bucket are the same"),
+        (("--listen", "nowhere"), 2, "--listen is 'nowhere'"),
+        (("--unknown",), 2, "No such option"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)  # fmt: skip
+def test_nothing_is_written_where_a_check_fails(
+    arguments: tuple[str, ...], code: int, words: str, make_place: MakePlace
+) -> None:
+    place = make_place("influxdb-2.7")
+    done = place.init(*arguments)
+    assert (done.code, done.out) == (code, ""), done.err
+    assert words in re.sub(r"\s+", " ", re.sub(r"[│╭╮╰╯─]", " ", done.err))
+    assert place.untouched()
+    assert (
+        f"'{place.workspace.task_name}' is not installed"
+        in plain("task", "remove", "--config", str(place.file), env=place.workspace.env()).err
+    )
+
+
+@pytest.mark.parametrize("engine", ["influxdb-2.7", "influxdb-1.8 auth"])
+def test_a_wrong_or_missing_token(engine: str, make_place: MakePlace) -> None:
+    place = make_place(engine)
+    place.token = "wrong:token"
+    wrong = place.init()
+    assert (wrong.code, wrong.out, place.untouched()) == (4, "", True)
+    assert "PFA_FLUX_TOKEN" in wrong.err
+    none = run(place.folder, "init", "--url", place.workspace.server.url)
+    assert (none.code, none.out, place.untouched()) == (4, "", True)
+    assert "--token-file - on standard input" in none.err
+    empty = run(place.folder, "init", *place.flags)
+    assert (empty.code, "no token on standard input" in empty.err, place.untouched()) == (2, True, True)
+
+
+def test_kapacitor_that_does_not_answer(make_place: MakePlace) -> None:
+    place = make_place("influxdb-1.8")
+    done = place.init("--kapacitor-url", "http://127.0.0.1:9")
+    assert (done.code, done.out, place.untouched()) == (4, "", True)
+    assert "Kapacitor: http://127.0.0.1:9/kapacitor/v1 cannot be reached" in done.err
+
+
+def test_of_several_organisations_the_token_names_all(make_place: MakePlace) -> None:
+    place = make_place("influxdb-2.7")
+    client = place.workspace.client
+    other = client.json("POST", "/api/v2/orgs", {"name": "another"})["id"]
+    try:
+        done = place.init()
+        assert (done.code, done.out, place.untouched()) == (2, "", True)
+        assert (
+            done.err
+            == "pfa-flux: the token sees several organisations: another, pfa-flux\nName the right one with --org.\n"
+        )
+        assert place.init("--org", "pfa-flux").code == 0
+        assert tomllib.loads(place.file.read_text())["org"] == "pfa-flux"
+        place.remove_task()
+    finally:
+        client.request("DELETE", f"/api/v2/orgs/{other}")
+
+
+@pytest.mark.parametrize("engine", ["influxdb-2.7", "influxdb-1.8"])
+def test_a_missing_raw_bucket_is_made_with_yes(engine: str, make_place: MakePlace) -> None:
+    place = make_place(engine)
+    place.workspace.client.drop_bucket(place.workspace.raw)
+    refused = place.init()
+    assert (refused.code, place.untouched()) == (1, True)
+    done = place.init("--yes")
+    assert done.code == 0, done.err
+    assert f"made the bucket {place.workspace.raw}, kept for ever" in done.err
+    assert place.workspace.raw in place.workspace.client.buckets()
+    place.remove_task()
+
+
+def test_a_task_of_another_hand_is_adopted_only_if_asked_to(make_place: MakePlace) -> None:
+    place = make_place("influxdb-2.7")
+    flux = (
+        f'option task = {{name: "{place.workspace.task_name}", every: 15m}}\n'
+        f'from(bucket: "{place.workspace.raw}") |> range(start: -1h)'
+    )
+    place.workspace.client.json("POST", "/api/v2/tasks", {"flux": flux, "org": place.workspace.server.org})
+    refused = place.init()
+    assert (refused.code, refused.out, place.untouched()) == (1, "", True)
+    assert "pfa-flux init --adopt" in refused.err
+    assert ": adopted\n" in place.init("--adopt").out
+    place.remove_task()
+
+
+def test_a_place_that_cannot_be_written_leaves_no_task_behind(make_place: MakePlace) -> None:
+    place = make_place("influxdb-2.7")
+    done = place.init("--config", str(place.file / "below.toml"))
+    assert (done.code, done.out, place.untouched()) == (1, "", True)
+    assert "Name another place with --config." in done.err
+
+
+def test_the_token_of_the_environment_is_written_and_a_file_that_is_named_is_taken(make_place: MakePlace) -> None:
+    place = make_place("influxdb-2.7")
+    flags = ["init", "--url", place.workspace.server.url, "--data-dir", "data"]
+    done = run(place.folder, *flags, env={"PFA_FLUX_TOKEN": place.token})
+    assert done.code == 0, done.err
+    assert place.token_file.read_text() == f"{place.token}\n"
+    other = place.folder / "token"
+    other.write_text(place.token)
+    other.chmod(0o600)
+    done = run(place.folder, *flags, "--token-file", "token")
+    assert done.out.startswith(f"{place.file}: changed\n{place.workspace.task_name} (")
+    assert tomllib.loads(place.file.read_text())["token_file"] == str(other)
+    # Ours, if others can read it, is ours to close; one that was named gets a warning.
+    other.chmod(0o644)
+    assert "chmod 600" in run(place.folder, *flags, "--token-file", "token").err
+    assert other.stat().st_mode & 0o777 == 0o644
+    place.remove_task()
+
+
+def test_a_token_in_the_settings_moves_to_a_file_of_its_own(make_place: MakePlace) -> None:
+    place = make_place("influxdb-2.7")
+    place.file.write_text(f'token = "{place.token}"\n{place.begun}')
+    done = run(place.folder, "init", "--url", place.workspace.server.url, "--data-dir", "data")
+    assert done.code == 0, done.err
+    assert place.token not in place.file.read_text() + done.out + done.err
+    assert place.token_file.read_text() == f"{place.token}\n"
+    assert run(place.folder, "doctor").code == 0
+    place.remove_task()
+
+
+def test_a_server_is_left_for_the_embedded_store(make_place: MakePlace) -> None:
+    place = make_place("kapacitor")
+    assert place.init().code == 0
+    place.remove_task()
+    done = run(place.folder, "init", "--url", "", "--site", "blog=example.com")
+    assert done.code == 0, done.err
+    written = tomllib.loads(place.file.read_text())
+    assert {"url", "kapacitor_url"} & set(written) == set()
+    assert "embedded" in run(place.folder, "doctor").out
+
+
+class Terminal:
+    """`pfa-flux init` on a terminal, answered line by line."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self._leader, follower = pty.openpty()
+        self._process = subprocess.Popen(
+            [str(COMMAND), "init", *arguments],
+            cwd=folder,
+            env=clean_environment(HOME=str(folder), TERM="dumb", COLUMNS="200"),
+            stdin=follower, stdout=follower, stderr=follower, start_new_session=True,
+        )  # fmt: skip
+        os.close(follower)
+        self.shown = ""
+        self._seen = 0
+
+    def answer(self, question: str, text: str) -> None:
+        """Wait for a question, and answer it."""
+        deadline = time.monotonic() + 60
+        while question not in self.shown[self._seen :]:
+            assert time.monotonic() < deadline, self.shown
+            assert self._read(), self.shown
+        self._seen = len(self.shown)
+        os.write(self._leader, f"{text}\n".encode())
+
+    def _read(self) -> bool:
+        if select.select([self._leader], [], [], 1)[0]:
+            try:
+                chunk = os.read(self._leader, 65536).decode(errors="replace")
+            except OSError:  # the other end is closed
+                return False
+            self.shown += chunk.replace("\r\n", "\n")
+            return bool(chunk)
+        return True
+
+    def end(self) -> int:
+        while self._read():
+            pass
+        os.close(self._leader)
+        return self._process.wait(60)
+
+
+def test_on_a_terminal_it_asks_and_asks_again_where_an_answer_is_wrong(make_place: MakePlace) -> None:
+    place = make_place("influxdb-2.7")
+    place.workspace.client.drop_bucket(place.workspace.raw)
+    terminal = Terminal(place.folder, "--data-dir", "data")
+    terminal.answer("InfluxDB's address, nothing for none: all data in one file here: ", "localhost:8086")
+    terminal.answer("url is not an http or https address", "http://127.0.0.1:9")
+    terminal.answer("cannot be reached", place.workspace.server.url)
+    terminal.answer("Token (user:password on 1.x; it is not shown): ", "wrong")
+    terminal.answer("it is not shown): ", place.token)
+    terminal.answer("Domains that count, with commas between: ", "example.com, a b")
+    terminal.answer("'a b' is not a domain", "example.com, abc.onion")
+    terminal.answer("nothing for no more: ", "blog")
+    terminal.answer("the site 'blog' is not NAME=domain,domain", "blog=example.com,abc.onion")
+    terminal.answer("nothing for no more: ", "")
+    terminal.answer("Make it? [Y/n]: ", "y")
+    assert terminal.end() == 0, terminal.shown
+    assert place.token not in terminal.shown
+    written = tomllib.loads(place.file.read_text())
+    assert written["url"] == place.workspace.server.url
+    assert written["pixel"]["domains"] == written["sites"]["blog"]["domains"] == ["example.com", "abc.onion"]
+    assert place.token_file.read_text() == f"{place.token}\n"
+    looked = run(place.folder, "doctor")
+    assert (looked.code, "warning" in looked.out) == (0, False), looked.out
+    before = place.file.read_text()
+    again = Terminal(place.folder)
+    again.answer(f"InfluxDB's address, - for none: all data in one file here [{place.workspace.server.url}]: ", "")
+    again.answer("Domains that count, with commas between [example.com, abc.onion]: ", "")
+    again.answer("site blog: example.com, abc.onion", "")
+    assert again.end() == 0, again.shown
+    assert f"{place.file}: unchanged" in again.shown
+    assert place.file.read_text() == before
+    place.remove_task()
+
+
+def test_on_a_terminal_of_a_1_8_it_asks_for_kapacitor_and_no_token(make_place: MakePlace) -> None:
+    place = make_place("kapacitor")
+    server = place.workspace.server
+    terminal = Terminal(place.folder, "--url", server.url, "--data-dir", "data", "--site", "blog=example.com")
+    terminal.answer("Kapacitor's address, nothing for none: pfa-flux downsamples by itself: ", server.url)
+    terminal.answer("is no Kapacitor", server.kapacitor_url)
+    assert terminal.end() == 0, terminal.shown
+    assert tomllib.loads(place.file.read_text())["kapacitor_url"] == server.kapacitor_url
+    place.remove_task()
+
+
+def test_on_a_terminal_nothing_is_an_answer_too(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    terminal.answer("all data in one file here: ", "")
+    terminal.answer(f"Directory of the data [{tmp_path}/.local/share/pfa-flux]: ", str(tmp_path / "data"))
+    terminal.answer("Domains that count, with commas between: ", "")
+    terminal.answer("nothing for no more: ", "")
+    assert terminal.end() == 0, terminal.shown
+    assert "warning: no domain is named" in terminal.shown
+    assert tomllib.loads((tmp_path / "pfa-flux.toml").read_text()) == {"data_dir": str(tmp_path / "data")}
+
+
+TEXT = """\
+# Head.
+url = "http://a.example" # the old one
+org   =  "x"
+
+# The sites.
+[sites.blog]
+domains = [
+    "example.com", # main
+    "abc.onion",
+]
+
+[pixel] # counts
+max_pages = 5
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "old", "new"),
+    [
+        (Change((), "url", "http://b.example"), '"http://a.example" # the', '"http://b.example" # the'),
+        (Change((), "url", None), 'url = "http://a.example" # the old one\n', ""),
+        (Change((), "absent", None), "", ""),
+        (Change((), "org", "x"), "", ""),
+        (Change((), "data_dir", 'a"\\b'), 'org   =  "x"\n', 'org   =  "x"\ndata_dir = "a\\"\\\\b"\n'),
+        (
+            Change(("sites", "blog"), "domains", ("example.com", "abc.onion", "c.i2p")),
+            '    "abc.onion",\n',
+            '    "abc.onion",\n    "c.i2p",\n',
+        ),
+        (Change(("pixel",), "domains", ("a", "b")), "max_pages = 5\n", 'max_pages = 5\ndomains = ["a", "b"]\n'),
+        (
+            Change(("sites", "my blog"), "domains", ("a",)),
+            "max_pages = 5\n",
+            'max_pages = 5\n\n[sites."my blog"]\ndomains = ["a"]\n',
+        ),
+    ],
+    ids=str,
+)
+def test_an_edit_changes_its_key_and_leaves_all_else(change: Change, old: str, new: str) -> None:
+    assert edited(TEXT, [change]) == TEXT.replace(old, new) if old else TEXT
+    windows = TEXT.replace("\n", "\r\n")
+    assert tomllib.loads(edited(windows, [change])) == tomllib.loads(edited(TEXT, [change]))
+    assert edited(edited(TEXT, [change]), [change]) == edited(TEXT, [change])
+
+
+def test_top_level_keys_come_before_the_comments_of_the_first_table() -> None:
+    text = "# Head.\n\n# Ours.\n[pixel]\nmax_pages = 5"
+    assert edited(text, [Change((), "url", "u")]) == '# Head.\n\nurl = "u"\n\n# Ours.\n[pixel]\nmax_pages = 5'
+    assert edited(text, [Change(("pixel",), "path", "/p")]) == f'{text}\npath = "/p"\n'
+    assert edited("", [Change(("pixel",), "path", "/p")]) == '[pixel]\npath = "/p"\n'
+    assert edited("#", [Change((), "url", "u")]) == '#\nurl = "u"\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'sites = { blog = { domains = ["a"] } }\n',
+        'sites.blog.domains = ["a"]\n',
+        '[sites]\nblog.domains = ["a"]\n',
+        '[sites.blog]\ndomains = [\n  "a", # ours\n  "b"]\n',
+    ],
+)
+def test_what_would_be_lost_is_refused_with_what_to_write_by_hand(text: str) -> None:
+    with pytest.raises(PfaFluxError) as caught:
+        edited(text, [Change(("sites", "blog"), "domains", ("c",))])
+    assert caught.value.hint == 'Write in it: [sites.blog] domains = ["c"]'
+
+
+def test_init_refuses_a_file_that_it_cannot_edit(tmp_path: Path) -> None:
+    file = tmp_path / "pfa-flux.toml"
+    file.write_text("pixel = { max_pages = 7 }\n")
+    done = run(tmp_path, "init", "--domain", "a.example", "--data-dir", "data")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.endswith('Write in it: [pixel] domains = ["a.example"]\n')
+    assert file.read_text() == "pixel = { max_pages = 7 }\n"
+
+
+def verified(folder: Path, text: str) -> str:
+    path = folder / "pfa-flux.service"
+    path.write_text(text)
+    done = subprocess.run(
+        [program("systemd-analyze"), "verify", "--man=no", str(path)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.stderr
+
+
+def test_the_unit_of_a_service_with_a_user_of_its_own(tmp_path: Path) -> None:
+    settings = Settings(url="http://192.0.2.7:8086", data_dir=STATE)
+    place = Place(COMMAND, Path("/etc/pfa-flux/pfa-flux.toml"), Path("/etc/pfa-flux/pfa-flux.token"), "me")
+    text = unit(settings, place)
+    shipped = (ROOT / "docs" / "systemd" / "pfa-flux.service").read_text().splitlines()
+    assert [line for line in text.splitlines() if line not in shipped] == [
+        "LoadCredential=token:/etc/pfa-flux/pfa-flux.token",
+        "Environment=PFA_FLUX_TOKEN_FILE=%d/token",
+        f"ExecStart={COMMAND} serve --config /etc/pfa-flux/pfa-flux.toml",
+        "IPAddressAllow=192.0.2.7",
+    ]
+    assert verified(tmp_path, text) == ""
+
+
+def test_the_unit_of_a_user_who_keeps_the_data(tmp_path: Path) -> None:
+    settings = Settings(url="http://localhost:8086", data_dir=Path("/home/me/da ta%"))
+    text = unit(settings, Place(COMMAND, Path("/home/me/pfa-flux.toml"), Path("/home/me/t"), "me"))
+    shipped = (ROOT / "docs" / "systemd" / "pfa-flux.service").read_text().splitlines()
+    assert [line for line in text.splitlines() if line not in shipped] == [
+        'Environment="PFA_FLUX_DATA_DIR=/home/me/da ta%%"',
+        f"ExecStart={COMMAND} serve --config /home/me/pfa-flux.toml",
+        "User=me",
+        'ReadWritePaths="/home/me/da ta%%"',
+        "ProtectHome=read-only",
+    ]
+    assert "DynamicUser" not in text
+    assert verified(tmp_path, text) == ""
+
+
+def test_settings_in_etc_keep_their_data_where_the_service_does(tmp_path: Path) -> None:
+    from pfa_flux.cli.init import _Dialogue
+
+    made = _Dialogue(Path("/etc/pfa-flux-tests/pfa-flux.toml"), {}, set(), asking=False, quiet=True)
+    assert made.draft.settings().data_dir == STATE
+    named = _Dialogue(Path("/etc/pfa-flux-tests/a.toml"), {"data_dir": str(tmp_path)}, set(), asking=False, quiet=True)
+    assert named.draft.settings().data_dir == tmp_path
+
+
+def test_a_wheel_has_the_unit(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as files:
+        unit_there = files.read("pfa_flux/_systemd/pfa-flux.service").decode()
+    assert unit_there == (ROOT / "docs" / "systemd" / "pfa-flux.service").read_text()
