@@ -48,6 +48,23 @@ TARGETS = (
 )
 """`answers` is the dialect that figures over the whole range come in."""
 
+_TWINS = {
+    "influxdb-1.8-union",
+    "influxdb-1.8-auth-auto",
+    "influxdb-2.9-union",
+    "influxdb-2.9-influxql",
+    "kapacitor-auto",
+    "influxdb-2.9",
+    "influxdb-1.8 flux off runner",
+}
+"""Of targets, and of those who run tasks: each asks a server in a way that another one does, too; so it is slow."""
+
+
+def ordinarily(each: Iterable[Any]) -> list[Any]:
+    """Values of a parameter, those marked as slow that have a twin."""
+    return [pytest.param(value, marks=pytest.mark.slow) if str(value) in _TWINS else value for value in each]
+
+
 ENGINES_ONCE = tuple({(t.engine, t.flux): t for t in reversed(TARGETS) if not t.auth}.values())
 """One target for each engine, for what has nothing to do with dialects."""
 
@@ -63,8 +80,8 @@ TASKS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Everybody who runs tasks, by a name: the engine, and how it is."""
 
-every_backend = pytest.mark.parametrize("runs", TASKS)
-server_backends = pytest.mark.parametrize("runs", ["influxdb-2.7", "influxdb-2.9", "kapacitor"])
+every_backend = pytest.mark.parametrize("runs", ordinarily(TASKS))
+server_backends = pytest.mark.parametrize("runs", ordinarily(["influxdb-2.7", "influxdb-2.9", "kapacitor"]))
 
 
 def task_workspace(runs: str, make_workspace: MakeWorkspace) -> Workspace:

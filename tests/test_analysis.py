@@ -18,11 +18,11 @@ from pfa_flux.schema import Schema
 from tests import oracle
 from tests.cases import ONION, many
 from tests.cli import pfa_flux
-from tests.contract import ENGINES_ONCE, Target, analytics, fill, workspace_of
+from tests.contract import ENGINES_ONCE, Target, analytics, fill, ordinarily, workspace_of
 from tests.data import DAY, HOUR, MINUTE, T0, hit, load
 from tests.engines.plugin import MakeWorkspace
 
-engines = pytest.mark.parametrize("target", ENGINES_ONCE, ids=str)
+engines = pytest.mark.parametrize("target", ordinarily(ENGINES_ONCE), ids=str)
 
 
 def codes(result: Any) -> list[str]:

@@ -13,11 +13,11 @@ from pfa_flux import Analytics, BlockedRatio, CapabilityError, Point
 from pfa_flux.times import parse_instant
 from tests import oracle
 from tests.cases import CASES, ONION, Case, many
-from tests.contract import TARGETS, Target, analytics, fill, workspace_of
+from tests.contract import TARGETS, Target, analytics, fill, ordinarily, workspace_of
 from tests.data import DAY, HOUR, MINUTE, READY, T0, hit, load
 from tests.engines.plugin import MakeWorkspace
 
-targets = pytest.mark.parametrize("target", TARGETS, ids=str)
+targets = pytest.mark.parametrize("target", ordinarily(TARGETS), ids=str)
 Figures = dict[tuple[str | int, ...], tuple[int, int, str]]
 
 
@@ -151,7 +151,7 @@ def test_by_time_auto_asks_in_influxql(engine: str, make_workspace: MakeWorkspac
         assert made.blocked_ratio(by=["time"], start="24h").dialect == "influxql"
 
 
-@pytest.mark.parametrize("target", [t for t in TARGETS if t.answers in {"join", "union"}], ids=str)
+@pytest.mark.parametrize("target", ordinarily([t for t in TARGETS if t.answers in {"join", "union"}]), ids=str)
 def test_a_field_whose_type_differs_between_shards_is_never_miscounted(
     target: Target, make_workspace: MakeWorkspace
 ) -> None:
@@ -186,7 +186,7 @@ def test_a_mapping_that_leads_the_buckets_name_elsewhere_gives_no_wrong_figure(m
             made.blocked_ratio(start="24h", dialect="influxql")
 
 
-@pytest.mark.parametrize("target", [t for t in TARGETS if t.dialect == "auto"], ids=str)
+@pytest.mark.parametrize("target", ordinarily([t for t in TARGETS if t.dialect == "auto"]), ids=str)
 def test_other_names_and_other_actions_are_taken_from_the_settings(
     target: Target, make_workspace: MakeWorkspace
 ) -> None:

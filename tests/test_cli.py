@@ -16,7 +16,7 @@ import pytest
 
 from pfa_flux.times import NS, format_instant
 from tests.cli import clean_environment, pfa_flux
-from tests.contract import ENGINES_ONCE, Target, fill, workspace_of
+from tests.contract import ENGINES_ONCE, Target, fill, ordinarily, workspace_of
 from tests.data import DAY, HOUR, T0, hit, load
 from tests.engines.plugin import MakeWorkspace
 
@@ -28,7 +28,7 @@ POINTS = [
     *(load(T0 + i * HOUR, domain="abc.onion") for i in range(4)),
     *(hit(T0 + i * HOUR, domain="abc.i2p") for i in range(5)),
 ]
-engines = pytest.mark.parametrize("target", ENGINES_ONCE, ids=str)
+engines = pytest.mark.parametrize("target", ordinarily(ENGINES_ONCE), ids=str)
 
 
 @pytest.fixture

@@ -17,15 +17,15 @@ from pfa_flux import Analytics, BlockedRatio, InvalidValueError, Point
 from pfa_flux.queries import sources
 from pfa_flux.times import NS, from_datetime
 from tests.cases import ONION, Case
-from tests.contract import ENGINES_ONCE, Target, analytics, fill, keep_for, workspace_of
+from tests.contract import ENGINES_ONCE, Target, analytics, fill, keep_for, ordinarily, workspace_of
 from tests.data import DAY, HOUR, MINUTE, READY, T0, hit, load
 from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace
 from tests.test_blocked_ratio import expected, figures
 
 WINDOW = 15 * MINUTE
-engines = pytest.mark.parametrize("target", ENGINES_ONCE, ids=str)
-servers = pytest.mark.parametrize("target", [t for t in ENGINES_ONCE if t.engine != "embedded"], ids=str)
+engines = pytest.mark.parametrize("target", ordinarily(ENGINES_ONCE), ids=str)
+servers = pytest.mark.parametrize("target", ordinarily([t for t in ENGINES_ONCE if t.engine != "embedded"]), ids=str)
 QUESTIONS: dict[str, dict[str, Any]] = {
     "by domain": {},
     "by network": {"by": ["network"]},

@@ -34,7 +34,13 @@ class Cli:
         return self("task", *arguments)
 
 
-@pytest.fixture(params=["influxdb-2.7", "kapacitor", "influxdb-1.8", "embedded"])
+@pytest.fixture(
+    params=[
+        "influxdb-2.7",
+        "embedded",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("kapacitor", "influxdb-1.8")),
+    ]
+)
 def cli(request: pytest.FixtureRequest, make_workspace: MakeWorkspace, tmp_path: Path) -> Cli:
     return Cli(make_workspace(request.param), tmp_path)
 

@@ -28,7 +28,9 @@ from tests.engines.plugin import MakeWorkspace, Pool
 from tests.test_task_life import WINDOW, now, remove
 
 DAYS = 80
-own_servers = pytest.mark.parametrize("engine", ["influxdb-1.8", "influxdb-2.7", "kapacitor"])
+own_servers = pytest.mark.parametrize(
+    "engine", ["influxdb-2.7", *(pytest.param(name, marks=pytest.mark.slow) for name in ("influxdb-1.8", "kapacitor"))]
+)
 
 
 def many_hits(until: int, count: int = 40_000, days: int = DAYS) -> Iterator[Point]:
@@ -78,7 +80,7 @@ def test_a_server_killed_during_a_backfill_loses_nothing(engine: str, pool: Pool
             )
 
 
-@pytest.mark.parametrize("engine", ["influxdb-2.7", "kapacitor"])
+@pytest.mark.parametrize("engine", ["influxdb-2.7", pytest.param("kapacitor", marks=pytest.mark.slow)])
 def test_a_server_killed_during_a_run_loses_nothing(engine: str, pool: Pool) -> None:
     at = now()
     with own_workspace(engine, pool) as workspace:
