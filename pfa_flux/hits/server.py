@@ -52,8 +52,9 @@ def serve(settings: Settings, *, ready: Callable[[str], None] = lambda _: None) 
         StoreError: the data directory is in use by another process, or cannot be used.
         PfaFluxError: an address cannot be listened on.
     """
-    # A core dump would hold requests of the moment.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # A core dump would hold requests of the moment. A sandbox may forbid to set limits, and sets its own.
+    with contextlib.suppress(OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     asyncio.run(_Server(settings, ready).run())
 
 

@@ -7,6 +7,7 @@ ends when its standard input does: so it never outlives the process that serves,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -119,8 +120,9 @@ class Worker:
 def main() -> None:
     """The helper process."""
     logging.basicConfig(format="pfa-flux: %(message)s", level=logging.INFO, stream=sys.stderr)
-    # Whoever waits for a GIF comes first.
-    os.nice(_NICE)
+    # Whoever waits for a GIF comes first. A sandbox may forbid even that.
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)
     source = sys.stdin.buffer
     order: Order = pickle.loads(source.read(int.from_bytes(source.read(4), "big")))
     ended = threading.Event()
