@@ -56,7 +56,12 @@ class Worker:
     async def run(self) -> None:
         """Keep it running until `stop`."""
         while not self._stopping:
-            process = await self._start()
+            try:
+                process = await self._start()
+            except OSError as error:
+                log.error("the helper process cannot be started: %s", error)
+                await asyncio.sleep(_RESTART_SECONDS)
+                continue
             if self._stopping:
                 # It was told to stop before there was anything to stop.
                 await self._finish(process)
