@@ -348,7 +348,7 @@ def _tell(dialogue: _Dialogue, done: Installation, backend: str) -> None:
     hidden = [
         path
         for path in (_command(), dialogue.draft.path)
-        if path.is_relative_to("/home") or path.is_relative_to("/root")
+        if path.is_relative_to("/home") or path.is_relative_to(Path("~root").expanduser())
     ]
     if settings.data_dir == STATE and hidden:
         note(
