@@ -37,7 +37,7 @@ from pfa_flux.tasks.recompute import recompute
 from pfa_flux.tasks.spec import TaskSpec
 from pfa_flux.times import NS, format_instant
 from tests.engines import Server, start
-from tests.engines.process import Process
+from tests.engines.process import Process, children
 from tests.load import connect, get, read_answers, send
 from tests.pixel_server import PixelServer
 
@@ -224,11 +224,6 @@ def cpu_of(pid: int) -> float:
     """CPU time since its start, µs."""
     stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(stat[11]) + int(stat[12])) * 1e6 / os.sysconf("SC_CLK_TCK")
-
-
-def children(pid: int) -> list[int]:
-    """Processes that it has started."""
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def data_bytes(server: Server) -> int:

@@ -23,14 +23,13 @@ from benchmarks.loading import (
     SETTLE_SECONDS,
     UP,
     Cpu,
-    children,
     cores,
     cpu_of,
     on_core,
 )
 from pfa_flux.hits.spool import SPOOL_NAME
 from tests.engines import Server, start
-from tests.engines.process import Process, free_ports, wait_until_ready
+from tests.engines.process import Process, children, free_ports, wait_until_ready
 from tests.pixel_server import PixelServer
 
 _NGINX = """

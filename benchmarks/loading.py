@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.engines.process import stat_of
+
 INFLUXDB = "influxdb-2.7"
 GIF, LUA, EMBEDDED, UP, DOWN = (
     "nginx empty_gif", "nginx + Lua", "pfa-flux, embedded", "pfa-flux, InfluxDB up", "pfa-flux, InfluxDB down"
@@ -112,25 +114,10 @@ class Cpu(NamedTuple):
 _TICK = 1e6 / os.sysconf("SC_CLK_TCK")
 
 
-def stat_of(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the third on; none where it has ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
 def cpu_of(pids: Sequence[int]) -> Cpu:
     """CPU time of processes since their start, with all their threads."""
     found = [stat for stat in map(stat_of, pids) if stat]
     return Cpu(sum(int(stat[11]) for stat in found) * _TICK, sum(int(stat[12]) for stat in found) * _TICK)
-
-
-def children(pid: int) -> list[int]:
-    """Processes that a process has started, and theirs."""
-    parents = {int(path.name): stat_of(int(path.name)) for path in Path("/proc").iterdir() if path.name.isdigit()}
-    mine = [child for child, stat in parents.items() if stat and int(stat[1]) == pid]
-    return [*mine, *(further for child in mine for further in children(child))]
 
 
 # The load

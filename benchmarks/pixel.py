@@ -31,7 +31,6 @@ from benchmarks.loading import (
     WARM_CONNECTIONS,
     Cpu,
     Load,
-    children,
     cores,
     cpu_of,
     file_system,
@@ -39,7 +38,7 @@ from benchmarks.loading import (
 )
 from benchmarks.timing import Report, arguments
 from pfa_flux.hits.spool import SPOOL_NAME
-from tests.engines.process import Process
+from tests.engines.process import Process, children
 
 
 @dataclass(frozen=True)

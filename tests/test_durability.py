@@ -18,6 +18,7 @@ import pytest
 from pfa_flux import connect
 from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace
+from tests.engines.process import children
 from tests.load import Crowd, get, send
 from tests.pixel_server import PixelServer
 from tests.stored import hits_by_page, total, until
@@ -113,18 +114,6 @@ def test_the_helper_ends_with_the_process_that_was_killed(make_workspace: MakeWo
     (helper,) = children(server.pid)
     server.kill()
     until(lambda: not Path(f"/proc/{helper}").exists(), "the helper's end")
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            found.append(int(stat.parent.name))
-    return found
 
 
 @pytest.mark.parametrize("embedded", [False, True], ids=["spool", "store"])

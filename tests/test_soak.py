@@ -32,10 +32,10 @@ import pytest
 
 from tests.cli import Result, pfa_flux
 from tests.engines import Server, Workspace, start
+from tests.engines.process import children
 from tests.load import get
 from tests.pixel_server import PixelServer
 from tests.stored import HITS, rows, until
-from tests.test_durability import children
 from tests.webserver import program
 
 SECONDS = int(os.environ.get("PFA_FLUX_TEST_SOAK_SECONDS", "3600"))

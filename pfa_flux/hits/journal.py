@@ -62,7 +62,7 @@ class JournalFile(ABC):
     def _committed(self) -> None:  # noqa: B027 - not every journal has to know
         """What was written is on disk."""
 
-    def _checked(self, connection: sqlite3.Connection) -> None:  # noqa: B027
+    def _checked(self, connection: sqlite3.Connection) -> None:  # noqa: B027 - the same
         """Read what the journal has to know of a file that was just opened."""
 
     def commit(self, pages: Sequence[Page], now: int) -> None:
@@ -120,7 +120,7 @@ class JournalFile(ABC):
     def tick(self) -> None:
         """Called every second: whether there is room, and whether the file is still the one that was opened."""
         try:
-            if os.stat(self.path).st_ino != self._inode:  # noqa: PTH116
+            if self.path.stat().st_ino != self._inode:
                 raise FileNotFoundError
         except OSError:
             self._replace(OSError("it was removed or replaced by another"))

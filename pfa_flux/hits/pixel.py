@@ -43,7 +43,7 @@ class Page:
         """The journal's own, 0 where it has none yet."""
 
 
-class Busy(Exception):  # noqa: N818
+class Busy(Exception):  # noqa: N818 - no error: it is tried again
     """The journal is being written to by another process just now."""
 
 

@@ -23,6 +23,7 @@ from pfa_flux.errors import StoreError
 from pfa_flux.hits.hit import View
 from pfa_flux.hits.journal import JournalFile
 from pfa_flux.hits.pixel import Page
+from pfa_flux.times import NS
 
 SPOOL_NAME = "spool.sqlite3"
 SPOOL_LOCK = "spool.lock"
@@ -222,7 +223,7 @@ class SpoolReader:
 
     def quarantined(self, now: int) -> int:
         """Lines that are put by; those older than seven days are removed first."""
-        limit = now - QUARANTINE_SECONDS * 1_000_000_000
+        limit = now - QUARANTINE_SECONDS * NS
         if self._connection.execute("SELECT 1 FROM quarantine WHERE time < ?", (limit,)).fetchone():
             self._connection.execute("PRAGMA secure_delete = ON")
             self._connection.execute("DELETE FROM quarantine WHERE time < ?", (limit,))

@@ -33,6 +33,21 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
+def stat_of(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the third on; none where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process has started, and theirs."""
+    parents = {int(path.name): stat_of(int(path.name)) for path in Path("/proc").iterdir() if path.name.isdigit()}
+    mine = [child for child, stat in parents.items() if stat and int(stat[1]) == pid]
+    return [*mine, *(further for child in mine for further in children(child))]
+
+
 class Runner(Protocol):
     """A server that can be started, stopped, killed, and started again on the same data and ports."""
 
