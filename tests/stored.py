@@ -23,6 +23,12 @@ def points(workspace: Workspace, measurement: str = HITS) -> list[dict[str, Any]
     return rows(workspace, f'SELECT * FROM "{measurement}"')
 
 
+def hits_by_place(workspace: Workspace) -> dict[tuple[str, str], int]:
+    """Number of hits of each page of each domain, over all series."""
+    found = rows(workspace, f'SELECT count("count") AS n FROM "{HITS}" GROUP BY domain, page')
+    return {(row["domain"], row["page"]): row["n"] for row in found}
+
+
 def hits_by_page(workspace: Workspace) -> dict[str, int]:
     """Number of hits of each page, over all series."""
     found = rows(workspace, f'SELECT count("count") AS n FROM "{HITS}" GROUP BY page')

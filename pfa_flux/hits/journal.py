@@ -194,6 +194,9 @@ class JournalFile(ABC):
                 if found != "ok":
                     raise _Damaged(found)
             self._checked(connection)
+            # What a dead process left in the log is written back. And SQLite, which must not close a file that it has
+            # locks on, keeps a handle of each checkpoint for the next: it is there from the start, and stays one.
+            self.checkpoint()
         except BaseException:
             connection.close()
             raise
