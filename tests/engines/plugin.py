@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.engines.servers import alive_processes, close_all
 from tests.engines.source import outlook
 
 _REQUIRE = "PFA_FLUX_REQUIRE_ENGINES"
+_TOLD = "pfa_flux_engines"
 
 
 class Pool:
@@ -48,6 +50,8 @@ def required() -> frozenset[str]:
 
 
 _pool = Pool()
+_left: list[int] = []
+"""Servers that outlived the tests of a process which has ended."""
 
 
 def pytest_configure() -> None:
@@ -84,14 +88,30 @@ def make_workspace(pool: Pool) -> Iterator[MakeWorkspace]:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Stop the servers; one that is still there afterwards fails the run."""
     close_all()
-    left = alive_processes()
-    if left:
+    _left.extend(alive_processes())
+    # Where the tests run in several processes, each tells the first, which ends last.
+    told = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told[_TOLD] = (_pool.origins, _pool.missing, _left)
+    elif _left:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        print(f"servers still running: {left}")
+        print(f"servers still running: {_left}")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a process that has run its tests knows of the engines."""
+    origins, missing, left = getattr(node, "workeroutput", {}).get(_TOLD, ({}, {}, []))
+    _pool.origins.update(origins)
+    _pool.missing.update(missing)
+    _left.extend(left)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
     """A line for each engine: real and where from, or why not."""
+    if exitstatus == pytest.ExitCode.INTERRUPTED:
+        # The processes that ran the tests have not told what they used.
+        return
     terminalreporter.section("engines")
     for name in ENGINES:
         if name in _pool.missing:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,18 +21,36 @@ from tests.engines.catalog import EngineFailedError
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 _TAIL_LINES = 30
+_FIRST_PORT, _PORTS, _MOST_HELD = 15000, 15000, 200
+
+_held: deque[socket.socket] = deque()
+"""Reservations of the ports that were given out last."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports of the loopback interface that nobody listens on, all different, and given to no other test run meanwhile.
+
+    They lie below those that the kernel gives to connections that go out: one of these could take a port before its
+    server does, or between two starts of it.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        # Not random's: tests seed it, and runs side by side would draw the same.
+        port = _FIRST_PORT + secrets.randbelow(_PORTS)
+        # Held as a UDP port, which no server here wants, it is ours without being in its server's way.
+        held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            held.bind(("127.0.0.1", port))
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            held.close()
+            continue
+        _held.append(held)
+        if len(_held) > _MOST_HELD:
+            _held.popleft().close()
+        found.append(port)
+    return found
 
 
 def stat_of(pid: int) -> list[str]:
