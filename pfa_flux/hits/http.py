@@ -186,7 +186,7 @@ def by_lines(head: bytes) -> Request:
                 raise RefusedError(400, "host")
             request.host = value
         elif what == _CONNECTION:
-            connection = value if connection is None else connection + b"," + value
+            connection = _joined(connection, value)
         elif what == _LENGTH:
             if not value.isdigit() or len(value) > 18 or (length is not None and length != value):
                 raise RefusedError(400, "length")
@@ -255,9 +255,14 @@ def _flag(request: Request, what: int, value: bytes) -> None:
     elif what == _DNT:
         request.dnt = value == b"1"
     elif what == _FORWARDED_HOST:
-        request.forwarded_host = value
+        request.forwarded_host = _joined(request.forwarded_host, value)
     else:
-        request.forwarded_proto = value
+        request.forwarded_proto = _joined(request.forwarded_proto, value)
+
+
+def _joined(before: bytes | None, value: bytes) -> bytes:
+    """A list that may come in several lines (RFC 9110, 5.3)."""
+    return value if before is None else before + b"," + value
 
 
 def answer(
