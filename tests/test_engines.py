@@ -225,7 +225,8 @@ def test_a_missing_tool_is_named_with_how_to_get_it(tmp_path: Path) -> None:
 def test_a_missing_engine_is_a_skip_or_a_failure_and_the_closing_lines_say_why(tmp_path: Path) -> None:
     environment = {**nothing_at_hand(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     test = "tests/test_engines.py::test_an_engine_is_of_the_version_asked_for_and_has_both_buckets[influxdb-1.8]"
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", test]
+    own_folder = f"--basetemp={tmp_path / 'pytest'}"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", own_folder, "-q", test]
     own = {k: v for k, v in os.environ.items() if not k.startswith("PFA_FLUX_")}
 
     def tried(**more: str) -> subprocess.CompletedProcess[str]:
