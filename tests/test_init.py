@@ -10,21 +10,16 @@ import subprocess
 import sys
 import time
 import tomllib
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from pfa_flux.errors import PfaFluxError
-from pfa_flux.hits.systemd import STATE, Place, unit
-from pfa_flux.settings import Settings
-from pfa_flux.toml_edit import Change, edited
+from pfa_flux.hits.systemd import STATE
 from tests.cli import Result, clean_environment
 from tests.cli import pfa_flux as plain
 from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace
-from tests.webserver import program
 
 ROOT = Path(__file__).parents[1]
 COMMAND = Path(sys.executable).with_name("pfa-flux")
@@ -443,75 +438,6 @@ def test_on_a_terminal_nothing_is_an_answer_too(tmp_path: Path) -> None:
     assert tomllib.loads((tmp_path / "pfa-flux.toml").read_text()) == {"data_dir": str(tmp_path / "data")}
 
 
-TEXT = """\
-# Head.
-url = "http://a.example" # the old one
-org   =  "x"
-
-# The sites.
-[sites.blog]
-domains = [
-    "example.com", # main
-    "abc.onion",
-]
-
-[pixel] # counts
-max_pages = 5
-"""
-
-
-@pytest.mark.parametrize(
-    ("change", "old", "new"),
-    [
-        (Change((), "url", "http://b.example"), '"http://a.example" # the', '"http://b.example" # the'),
-        (Change((), "url", None), 'url = "http://a.example" # the old one\n', ""),
-        (Change((), "absent", None), "", ""),
-        (Change((), "org", "x"), "", ""),
-        (Change((), "data_dir", 'a"\\b'), 'org   =  "x"\n', 'org   =  "x"\ndata_dir = "a\\"\\\\b"\n'),
-        (
-            Change(("sites", "blog"), "domains", ("example.com", "abc.onion", "c.i2p")),
-            '    "abc.onion",\n',
-            '    "abc.onion",\n    "c.i2p",\n',
-        ),
-        (Change(("pixel",), "domains", ("a", "b")), "max_pages = 5\n", 'max_pages = 5\ndomains = ["a", "b"]\n'),
-        (
-            Change(("sites", "my blog"), "domains", ("a",)),
-            "max_pages = 5\n",
-            'max_pages = 5\n\n[sites."my blog"]\ndomains = ["a"]\n',
-        ),
-    ],
-    ids=str,
-)
-def test_an_edit_changes_its_key_and_leaves_all_else(change: Change, old: str, new: str) -> None:
-    assert edited(TEXT, [change]) == TEXT.replace(old, new) if old else TEXT
-    windows = TEXT.replace("\n", "\r\n")
-    assert tomllib.loads(edited(windows, [change])) == tomllib.loads(edited(TEXT, [change]))
-    assert edited(edited(TEXT, [change]), [change]) == edited(TEXT, [change])
-
-
-def test_top_level_keys_come_before_the_comments_of_the_first_table() -> None:
-    text = "# Head.\n\n# Ours.\n[pixel]\nmax_pages = 5"
-    assert edited(text, [Change((), "url", "u")]) == '# Head.\n\nurl = "u"\n\n# Ours.\n[pixel]\nmax_pages = 5'
-    assert edited(text, [Change(("pixel",), "path", "/p")]) == f'{text}\npath = "/p"\n'
-    assert edited("", [Change(("pixel",), "path", "/p")]) == '[pixel]\npath = "/p"\n'
-    assert edited("#", [Change((), "url", "u")]) == '#\nurl = "u"\n'
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        'sites = { blog = { domains = ["a"] } }\n',
-        'sites.blog.domains = ["a"]\n',
-        '[sites]\nblog.domains = ["a"]\n',
-        '[sites.blog]\ndomains = [\n  "a", # ours\n  "b"]\n',
-    ],
-)
-def test_what_would_be_lost_is_refused_with_what_to_write_by_hand(text: str) -> None:
-    with pytest.raises(PfaFluxError) as caught:
-        edited(text, [Change(("sites", "blog"), "domains", ("c",))])
-    assert caught.value.hint == 'Write in it: [sites.blog] domains = ["c"]'
-
-
 def test_init_refuses_a_file_that_it_cannot_edit(tmp_path: Path) -> None:
     file = tmp_path / "pfa-flux.toml"
     file.write_text("pixel = { max_pages = 7 }\n")
@@ -521,45 +447,6 @@ def test_init_refuses_a_file_that_it_cannot_edit(tmp_path: Path) -> None:
     assert file.read_text() == "pixel = { max_pages = 7 }\n"
 
 
-def verified(folder: Path, text: str) -> str:
-    path = folder / "pfa-flux.service"
-    path.write_text(text)
-    done = subprocess.run(
-        [program("systemd-analyze"), "verify", "--man=no", str(path)],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    return done.stderr
-
-
-def test_the_unit_of_a_service_with_a_user_of_its_own(tmp_path: Path) -> None:
-    settings = Settings(url="http://192.0.2.7:8086", data_dir=STATE)
-    place = Place(COMMAND, Path("/etc/pfa-flux/pfa-flux.toml"), Path("/etc/pfa-flux/pfa-flux.token"), "me")
-    text = unit(settings, place)
-    shipped = (ROOT / "docs" / "systemd" / "pfa-flux.service").read_text().splitlines()
-    assert [line for line in text.splitlines() if line not in shipped] == [
-        "LoadCredential=token:/etc/pfa-flux/pfa-flux.token",
-        "Environment=PFA_FLUX_TOKEN_FILE=%d/token",
-        f"ExecStart={COMMAND} serve --config /etc/pfa-flux/pfa-flux.toml",
-        "IPAddressAllow=192.0.2.7",
-    ]
-    assert verified(tmp_path, text) == ""
-
-
-def test_the_unit_of_a_user_who_keeps_the_data(tmp_path: Path) -> None:
-    settings = Settings(url="http://localhost:8086", data_dir=Path("/home/me/da ta%"))
-    text = unit(settings, Place(COMMAND, Path("/home/me/pfa-flux.toml"), Path("/home/me/t"), "me"))
-    shipped = (ROOT / "docs" / "systemd" / "pfa-flux.service").read_text().splitlines()
-    assert [line for line in text.splitlines() if line not in shipped] == [
-        'Environment="PFA_FLUX_DATA_DIR=/home/me/da ta%%"',
-        f"ExecStart={COMMAND} serve --config /home/me/pfa-flux.toml",
-        "User=me",
-        'ReadWritePaths="/home/me/da ta%%"',
-        "ProtectHome=read-only",
-    ]
-    assert "DynamicUser" not in text
-    assert verified(tmp_path, text) == ""
-
-
 def test_settings_in_etc_keep_their_data_where_the_service_does(tmp_path: Path) -> None:
     from pfa_flux.cli.init import _Dialogue
 
@@ -567,12 +454,3 @@ def test_settings_in_etc_keep_their_data_where_the_service_does(tmp_path: Path) 
     assert made.draft.settings().data_dir == STATE
     named = _Dialogue(Path("/etc/pfa-flux-tests/a.toml"), {"data_dir": str(tmp_path)}, set(), asking=False, quiet=True)
     assert named.draft.settings().data_dir == tmp_path
-
-
-def test_a_wheel_has_the_unit(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as files:
-        unit_there = files.read("pfa_flux/_systemd/pfa-flux.service").decode()
-    assert unit_there == (ROOT / "docs" / "systemd" / "pfa-flux.service").read_text()

@@ -61,6 +61,12 @@ def test_wheel_and_sdist_hold_every_flux_file(built: dict[str, Path]) -> None:
     assert {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "pfa_flux/py.typed"} <= inside
 
 
+def test_the_wheel_has_the_unit(built: dict[str, Path]) -> None:
+    with zipfile.ZipFile(built["wheel"]) as wheel:
+        unit = wheel.read("pfa_flux/_systemd/pfa-flux.service").decode()
+    assert unit == (ROOT / "docs" / "systemd" / "pfa-flux.service").read_text()
+
+
 def test_the_wheel_names_its_command_and_its_licence(built: dict[str, Path]) -> None:
     with zipfile.ZipFile(built["wheel"]) as wheel:
         info = {name.rpartition("/")[2]: name for name in wheel.namelist() if ".dist-info/" in name}
