@@ -51,7 +51,7 @@ class PixelServer:
         self.config.write_text("\n".join((*_lines(top), "[pixel]", *_lines(given), "[task]", *_lines(task or {}), "")))
         forgotten = [word for name in os.environ if name.startswith("PFA_FLUX_") for word in ("-u", name)]
         command = Path(sys.executable).with_name("pfa-flux")
-        self._log = folder / "log"
+        self._log, self._said = folder / "log", 0
         # env(1) is replaced by the command, so the process is the server's.
         given_too = [f"{name}={value}" for name, value in (environment or {}).items()]
         self._process = Process(
@@ -76,12 +76,20 @@ class PixelServer:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        before = len(self.log)
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start it, and do not wait."""
+        self._said = len(self.log)
         self._process.start()
+
+    def wait(self) -> None:
+        """Wait until it listens."""
         deadline = time.monotonic() + _READY_SECONDS
-        while self.log[before:].count("listening on ") < 1 + bool(self.admin):
-            assert self._process.alive(), f"serve ended:\n{self.log[before:]}"
-            assert time.monotonic() < deadline, f"serve does not listen:\n{self.log[before:]}"
+        while (said := self.log[self._said :]).count("listening on ") < 1 + bool(self.admin):
+            assert self._process.alive(), f"serve ended:\n{said}"
+            assert time.monotonic() < deadline, f"serve does not listen:\n{said}"
             time.sleep(0.01)
 
     def alive(self) -> bool:

@@ -54,7 +54,9 @@ def killed_rounds(servers: Sequence[PixelServer], rounds: int, seed: int) -> lis
     for round_ in range(rounds):
         places = names(round_)
         for server in servers:
-            server.start()
+            server.launch()
+        for server in servers:
+            server.wait()
         requests = [[get(page, domain) for domain, page in each] for each in places]
         crowds = [Crowd(server.listen, requests) for server in servers]
         time.sleep(draw.uniform(0.0, 0.3))
@@ -240,8 +242,10 @@ def test_sixteen_processes_with_clocks_that_jump_lose_no_hit_of_one_page(
     set_clock(clock, 0)
     servers = [pixel(tmp_path / str(n), workspace, environment=faked(faketime, clock)) for n in range(16)]
     for server in servers:
-        server.start()
+        server.launch()
     try:
+        for server in servers:
+            server.wait()
         counted = 0
         for offset in (0, 3600, -7200, 0.4, -0.4, 2, -2, 86400, 0):
             set_clock(clock, offset)
