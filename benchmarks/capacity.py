@@ -110,10 +110,10 @@ class Costs:
 
 
 DOCUMENTED = Costs(
-    spool_1=47, spool_32=5.6, raw_row=19.8, rollup_row=22.4, point_27=8.14, point_18=8.14, series_27=1.84,
-    series_18=2.46, wire=7.9, plain=155, shipping_us=3.1, influxdb_us=7.0, catching_up=89_710, window_27_us=2.46,
-    window_embedded_us=8.11, serving_kib=38 * 1024, helper_kib=56 * 1024, connection_kib=1.84, page_kib=0.55,
-    page_helper_kib=0.71,
+    spool_1=47, spool_32=5.6, raw_row=19.8, rollup_row=22.4, point_27=8.14, point_18=8.14, series_27=2.29,
+    series_18=2.73, wire=7.9, plain=155, shipping_us=3.2, influxdb_us=7.2, catching_up=104_594, window_27_us=1.64,
+    window_embedded_us=3.86, serving_kib=39 * 1024, helper_kib=57 * 1024, connection_kib=1.76, page_kib=0.55,
+    page_helper_kib=0.79,
 )  # fmt: skip
 """What docs/capacity.md has, so that its second table can be made anew for other pages and another price of serving."""
 
