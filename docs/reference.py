@@ -32,7 +32,7 @@ Data goes to standard output, everything else to standard error. `NO_COLOR` and 
 | 2 | usage, or a malformed value |
 | 3 | no data |
 | 4 | the engine cannot be reached, refuses access, or does not answer in time |
-| 5 | there is something to do: `task plan`, `status`, `gaps`, `verify` |
+| 5 | there is something to do: `task plan`, `status`, `gaps`, `verify`, `quarantine` |
 """
 _SHARED_HEAD = """\
 ## Options that commands share

@@ -252,7 +252,7 @@ def _spool(path: Path, now: int) -> list[Check]:
         advice = "Does pfa-flux serve run? Its log says what InfluxDB answers. The hits are kept until it takes them."
         checks = [Check("pixel", "warning", found, advice)]
     if refused:
-        advice = f"They are kept for 7 days. See: sqlite3 {path} 'SELECT lines FROM quarantine'"
+        advice = "They are kept for 7 days. Mend what it says, then: pfa-flux quarantine --retry"
         checks.append(Check("quarantine", "warning", f"lines that InfluxDB refused: {refused:,} ({reason})", advice))
     return checks
 

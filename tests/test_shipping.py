@@ -174,8 +174,8 @@ def test_what_the_server_refuses_is_put_by_with_its_words_and_the_rest_arrives(
     lines = sorted(line for _, _, text in kept for line in text.splitlines())
     assert [line.split(",")[2].split(" ")[0] for line in lines] == [f"page=/{n}" for n in range(5)]
     now = time.time_ns()
-    assert reader.quarantined(now + 6 * 86400 * SECOND) == 5
-    assert reader.quarantined(now + 8 * 86400 * SECOND) == 0
+    assert reader.quarantine.count(now + 6 * 86400 * SECOND) == 5
+    assert reader.quarantine.count(now + 8 * 86400 * SECOND) == 0
     reader.close()
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pfa_flux.cli import demo, doctor, init, nginx, ratio, report, serve, task
+from pfa_flux.cli import demo, doctor, init, nginx, quarantine, ratio, report, serve, task
 from pfa_flux.errors import AccessDeniedError, InvalidValueError, PfaFluxError, UnreachableError
 
 DONE, FAILED, USAGE, NO_DATA, UNREACHABLE, TO_DO = 0, 1, 2, 3, 4, 5
@@ -29,6 +29,7 @@ app.command("install-task")(task.install_task)
 app.command("report")(report.report)
 app.command("serve")(serve.serve)
 app.command("nginx")(nginx.nginx)
+app.command("quarantine")(quarantine.quarantine)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.add_typer(task.app, name="task")

@@ -138,14 +138,14 @@ def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     shown = render.console()
     made = render.empty(shown)
     for name in names:
-        number = name in {"windows", "raw", "downsampled"}
+        number = name in {"windows", "raw", "downsampled", "points"}
         made.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number or name in _WHOLE)
     for row in rows:
         made.add_row(*map(render.escaped, row))
     shown.print(made)
 
 
-_WHOLE = {"window's end", "from", "to", "windows up to", "status", "scheme"}
+_WHOLE = {"window's end", "from", "to", "windows up to", "status", "scheme", "refused", "kept until"}
 """Columns that are not broken on a narrow terminal."""
 
 

@@ -10,7 +10,14 @@ from typing import Any
 from pfa_flux.engines.base import Row
 from pfa_flux.engines.server import Server
 from pfa_flux.engines.transport import BUCKET_HINT, Transport
-from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, CapabilityError, SettingsError
+from pfa_flux.errors import (
+    AccessDeniedError,
+    BucketNotFoundError,
+    CapabilityError,
+    NotInfluxDBError,
+    QueryError,
+    SettingsError,
+)
 from pfa_flux.times import NS, format_instant
 
 _NAMED = re.compile(r'could not find bucket "([^"]+)"')
@@ -175,3 +182,20 @@ def only_org(transport: Transport) -> str:
             "Name the organisation with PFA_FLUX_ORG.",
         )
     return str(orgs[0]["name"])
+
+
+def name_org(transport: Transport) -> None:
+    """Let writes name the organisation, where none is named and the server has any; only InfluxDB 2 has.
+
+    Raises:
+        SettingsError: as of `only_org`.
+    """
+    if transport.org:
+        return
+    try:
+        transport.org = only_org(transport)
+    except NotInfluxDBError:
+        pass
+    except QueryError as error:
+        if error.status not in (404, 405):
+            raise

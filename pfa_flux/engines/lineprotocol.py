@@ -28,7 +28,12 @@ def line(point: Point) -> str:
     )
     value = f"{point.value}i" if isinstance(point.value, int) else repr(point.value)
     field = _carried(point.field).translate(_TAG)
-    return f"{_carried(point.measurement).translate(_NAME)}{tags} {field}={value} {point.time}"
+    return f"{start_of(point.measurement)[:-1]}{tags} {field}={value} {point.time}"
+
+
+def start_of(measurement: str) -> str:
+    """What a line of a point with tags starts with, up to the first comma."""
+    return f"{_carried(measurement).translate(_NAME)},"
 
 
 def _carried(text: str) -> str:

@@ -12,26 +12,24 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pfa_flux.engines.embedded import Embedded
-from pfa_flux.engines.influxdb2 import only_org
+from pfa_flux.engines.influxdb2 import name_org
 from pfa_flux.engines.lineprotocol import line
 from pfa_flux.engines.transport import Transport
 from pfa_flux.errors import (
     AccessDeniedError,
     BucketNotFoundError,
     BusyError,
-    NotInfluxDBError,
     PfaFluxError,
     QueryError,
     StoreError,
 )
 from pfa_flux.hits.hit import View
+from pfa_flux.hits.quarantine import REFUSED
 from pfa_flux.hits.spool import SpoolReader, Waiting
 from pfa_flux.hits.store import point_of
 from pfa_flux.settings import Settings
 from pfa_flux.tasks.spec import TaskSpec
-from pfa_flux.tasks.touched import late_before, note_touched
-from pfa_flux.times import NS
+from pfa_flux.tasks.touched import late_before, note_late
 
 log = logging.getLogger("pfa_flux")
 
@@ -43,8 +41,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _MOST_SPLITS = 200
 """Writes that may be spent on finding the refused lines of one batch."""
 _LOUD_EVERY = 60.0
-_REFUSED = (400, 413, 422)
-"""Statuses that say of the lines, not of the server, that they are wrong."""
 
 
 @dataclass(slots=True)
@@ -110,7 +106,7 @@ class Shipper:
             batch = self._spool.after(self.done.upto, MOST_POINTS)
             if batch:
                 stop = not self._ship(batch)
-            self.done.quarantined = self._spool.quarantined(self._clock())
+            self.done.quarantined = self._spool.quarantine.count(self._clock())
             self._tell(self.done)
             full = sum(len(turn.views) for turn in batch) >= MOST_POINTS
             stop = stop or self._wait(0.0 if full else POLL)
@@ -165,7 +161,7 @@ class Shipper:
             try:
                 self._transport.write(self._settings.raw_bucket, lines)
             except QueryError as error:
-                if error.status not in _REFUSED:
+                if error.status not in REFUSED:
                     raise
                 if self._learned(error):
                     parts = [self._lines(batch)]
@@ -189,7 +185,7 @@ class Shipper:
         return True
 
     def _put_by(self, error: QueryError, lines: Sequence[str]) -> None:
-        self._spool.quarantine(self._clock(), error.message, lines)
+        self._spool.quarantine.put(self._clock(), error.message, lines)
         self.done.refused += len(lines)
         log.error("%d refused hits were put into quarantine: %s", len(lines), error.message)
 
@@ -216,38 +212,23 @@ class Shipper:
 
     def _know_org(self) -> None:
         """Name the organisation, where the server has any; only InfluxDB 2 has."""
-        if self._org_known:
-            return
-        try:
-            self._transport.org = only_org(self._transport)
-        except NotInfluxDBError:
-            pass
-        except QueryError as error:
-            if error.status not in (404, 405):
-                raise
-        self._org_known = True
+        if not self._org_known:
+            name_org(self._transport)
+            self._org_known = True
 
     def _note_late(self, batch: Sequence[Waiting]) -> bool:
         """Note the windows that a batch came too late for. Returns whether that is done."""
         now = self._clock()
-        late: dict[str, set[int]] = {}
+        late: dict[TaskSpec, set[int]] = {}
         for turn in batch:
             for kind, spec in self._specs.items():
                 if turn.time < late_before(spec, now) and any(view.kind == kind for view in turn.views):
-                    late.setdefault(kind, set()).add(turn.time // (60 * NS) * 60 * NS)
-        if not late:
-            return True
-        store = Embedded(self._settings, patience=POLL)
+                    late.setdefault(spec, set()).add(turn.time)
         try:
-            for kind, minutes in late.items():
-                spec = self._specs[kind]
-                note_touched(store, spec.raw_bucket, spec.source, minutes)
+            self.done.late += note_late(self._settings, late, patience=POLL)
         except StoreError as error:
             self.done.error = error.message
             self._tell(self.done)
             log.warning("late hits cannot be noted for pfa-flux task repair: %s", error)
             return False
-        finally:
-            store.close()
-        self.done.late += sum(map(len, late.values()))
         return True

@@ -13,8 +13,8 @@ import struct
 import sys
 import time
 from array import array
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +23,11 @@ from pfa_flux.errors import StoreError
 from pfa_flux.hits.hit import View
 from pfa_flux.hits.journal import JournalFile
 from pfa_flux.hits.pixel import Page
-from pfa_flux.times import NS
+from pfa_flux.hits.quarantine import TABLE, Quarantine
+from pfa_flux.settings import Settings
 
 SPOOL_NAME = "spool.sqlite3"
 SPOOL_LOCK = "spool.lock"
-QUARANTINE_SECONDS = 7 * 86400
-"""How long refused lines are kept."""
 
 _FORMAT = 1
 _MOST_AT_ONCE = 4096
@@ -42,10 +41,7 @@ CREATE TABLE page (
 ) STRICT;
 -- time: of the first hit, nanoseconds; pages: ids of `page`, four bytes each, little-endian.
 CREATE TABLE turn (seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, sess TEXT NOT NULL, pages BLOB NOT NULL) STRICT;
--- Lines that the server has refused, as line protocol, with its words; kept for seven days.
-CREATE TABLE quarantine (
-    id INTEGER PRIMARY KEY, time INTEGER NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL, lines TEXT NOT NULL
-) STRICT;
+{TABLE}
 PRAGMA user_version = {_FORMAT};
 """
 assert array("I").itemsize == 4
@@ -186,11 +182,16 @@ class Waiting:
 
 
 class SpoolReader:
-    """The shipper's side of the spool, in another process."""
+    """The shipper's side of the spool, in another process.
+
+    Attributes:
+        quarantine: what the server has refused.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._connection = sqlite3.connect(directory / SPOOL_NAME, timeout=10, isolation_level=None)
         self._views: dict[int, View] = {}
+        self.quarantine = Quarantine(self._connection)
 
     def after(self, seq: int, most: int) -> list[Waiting]:
         """Rows after `seq`, in order, of `most` hits together or a little more."""
@@ -214,21 +215,25 @@ class SpoolReader:
             self._views[page] = View(*self._connection.execute(sql, (page,)).fetchone())
         return self._views[page]
 
-    def quarantine(self, now: int, reason: str, lines: Sequence[str]) -> None:
-        """Put refused lines by."""
-        self._connection.execute(
-            "INSERT INTO quarantine (time, reason, count, lines) VALUES (?, ?, ?, ?)",
-            (now, reason, len(lines), "\n".join(lines)),
-        )
-
-    def quarantined(self, now: int) -> int:
-        """Lines that are put by; those older than seven days are removed first."""
-        limit = now - QUARANTINE_SECONDS * NS
-        if self._connection.execute("SELECT 1 FROM quarantine WHERE time < ?", (limit,)).fetchone():
-            self._connection.execute("PRAGMA secure_delete = ON")
-            self._connection.execute("DELETE FROM quarantine WHERE time < ?", (limit,))
-        return int(self._connection.execute("SELECT coalesce(sum(count), 0) FROM quarantine").fetchone()[0])
-
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+
+@contextmanager
+def quarantine_of(settings: Settings) -> Iterator[Quarantine]:
+    """The quarantine of the pixel in a data directory, while it serves or while it does not.
+
+    Raises:
+        StoreError: no pixel that ships to an InfluxDB has run there, or its spool cannot be opened.
+    """
+    path = settings.data_dir / SPOOL_NAME
+    hint = "Name the pixel's data directory (PFA_FLUX_DATA_DIR), and be root or the user that pfa-flux serve has."
+    try:
+        if not path.exists():
+            raise StoreError(f"{path} does not exist: no pixel has shipped to an InfluxDB from there", hint)
+        uri = f"{path.absolute().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None)) as connection:
+            yield Quarantine(connection)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"{path} cannot be used: {error}", hint) from error

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pfa_flux.engines.embedded import Embedded
+from pfa_flux.settings import Settings
 from pfa_flux.tasks.spans import Span
 from pfa_flux.tasks.spec import TaskSpec
 from pfa_flux.times import NS
@@ -24,6 +25,31 @@ def note_touched(store: Embedded, bucket: str, measurement: str, times: Iterable
         with store.transaction() as connection:
             rows = [(bucket, measurement, minute) for minute in minutes]
             connection.executemany("INSERT OR IGNORE INTO touched VALUES (?, ?, ?)", rows)
+
+
+def note_late(settings: Settings, late: Mapping[TaskSpec, Iterable[int]], *, patience: float) -> int:
+    """Note the times (nanoseconds) of late rows of several tasks in the data directory's store.
+
+    Args:
+        settings: whose data directory.
+        late: times by the task whose raw rows they are of.
+        patience: seconds to wait for a process that is writing to the store.
+
+    Returns:
+        Minutes noted.
+
+    Raises:
+        StoreError: the store cannot be written to.
+    """
+    minutes = {spec: {time // _MINUTE for time in times} for spec, times in late.items()}
+    if any(minutes.values()):
+        store = Embedded(settings, patience=patience)
+        try:
+            for spec, times in late.items():
+                note_touched(store, spec.raw_bucket, spec.source, times)
+        finally:
+            store.close()
+    return sum(map(len, minutes.values()))
 
 
 def touched_windows(store: Embedded, spec: TaskSpec) -> list[int]:

@@ -1,0 +1,85 @@
+"""`pfa-flux quarantine`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pfa_flux.cli import task_view as view
+from pfa_flux.cli.options import note, with_settings
+from pfa_flux.cli.task import TO_DO, Form, Format
+from pfa_flux.settings import Settings
+
+if TYPE_CHECKING:
+    from pfa_flux.hits.quarantine import Refused
+
+
+@with_settings
+def quarantine(
+    *,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Write them again; what InfluxDB takes now leaves the quarantine.")
+    ] = False,
+    lines: Annotated[bool, typer.Option("--lines", help="Print them, as line protocol.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Remove them, for good.")] = False,
+    format_: Form = Format.TABLE,
+    settings: Settings,
+    quiet: bool,
+) -> None:
+    """Show the hits that InfluxDB has refused, and why. Exit code 5 if there are any."""
+    from pfa_flux.errors import InvalidValueError
+    from pfa_flux.hits import quarantine as library
+    from pfa_flux.hits.spool import quarantine_of
+
+    if retry + lines + drop > 1:
+        raise InvalidValueError("--retry, --lines and --drop exclude each other", "Give one of them.")
+    with quarantine_of(settings) as found:
+        if retry:
+            written, left = library.retry(settings, found)
+            if not quiet:
+                note(f"{written:,} points were written")
+        else:
+            left = found.all()
+        if drop:
+            for each in left:
+                found.remove(each)
+            typer.echo(f"{sum(len(each.lines) for each in left):,} points were removed")
+            return
+    if lines:
+        for each in left:
+            typer.echo("\n".join(each.lines))
+        return
+    _show(left, format_)
+    if left:
+        raise typer.Exit(TO_DO)
+    if not quiet:
+        note("nothing is in quarantine")
+
+
+def _show(left: Sequence[Refused], format_: Format) -> None:
+    rows = [
+        (_second(each[0].time), _second(each[0].until), sum(len(part.lines) for part in each), reason)
+        for reason, each in _by_reason(left).items()
+    ]
+    if format_ is Format.JSON:
+        view.print_json([dict(zip(("refused", "kept_until", "points", "reason"), row, strict=True)) for row in rows])
+    elif rows:
+        cells = [(refused, until, f"{points:,}", reason) for refused, until, points, reason in rows]
+        view.print_table(("refused", "kept until", "points", "reason"), cells)
+
+
+def _by_reason(left: Sequence[Refused]) -> dict[str, list[Refused]]:
+    """A batch is halved until the wrong points are found: many rows have one reason."""
+    found: dict[str, list[Refused]] = {}
+    for each in left:
+        found.setdefault(each.reason, []).append(each)
+    return found
+
+
+def _second(moment: int) -> str:
+    """A moment, to the second."""
+    from pfa_flux.times import NS, format_instant
+
+    return format_instant(moment // NS * NS)
