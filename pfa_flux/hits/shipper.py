@@ -127,8 +127,8 @@ class Shipper:
             except PfaFluxError as error:
                 asked = error.retry_after if isinstance(error, BusyError) else 0.0
                 self._failed(error)
-                # Jitter, so that several pixels do not all come back at once.
-                if self._wait(max(asked, pause * random.uniform(0.5, 1.0))):
+                # Jitter, so that several pixels do not all come back at once, even if the server tells all the same.
+                if self._wait(max(asked * random.uniform(1.0, 1.25), pause * random.uniform(0.5, 1.0))):
                     return False
                 pause = min(pause * 2, _LONGEST_PAUSE)
         if self.done.error:
