@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -41,10 +42,10 @@ def steady(share: int, start: int, hours: int, **where: str) -> list[Point]:
 
 
 @pytest.fixture
-def embedded(make_workspace: MakeWorkspace) -> Analytics:
+def embedded(make_workspace: MakeWorkspace) -> Iterator[Analytics]:
     workspace = make_workspace("embedded")
     with analytics(workspace, T0 + 3 * DAY) as made:
-        return made
+        yield made
 
 
 @engines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def keep_house(own: Settings, now: int = NOW) -> None:
 
 
 def raw_rows(own: Settings) -> int:
-    with sqlite3.connect(own.data_dir / "pfa-flux.sqlite3") as connection:
+    with closing(sqlite3.connect(own.data_dir / "pfa-flux.sqlite3")) as connection:
         return int(connection.execute("SELECT count(*) FROM raw").fetchone()[0])
 
 
@@ -123,6 +124,7 @@ def test_series_of_a_process_that_still_writes_are_kept(own: Settings) -> None:
     assert purge(shared, own, NOW, before) == 1
     shared.close()
     journal.commit(pages, NOW)
+    journal.close()
     journal.close()
     with library(own, NOW + HOUR) as made:
         assert [r.hits for r in made.hits(start="2h")] == [1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -77,8 +78,7 @@ class Housekeeper:
         if self._settings.url:
             self._run_due()
             return
-        store = Embedded(self._settings, lock=self._lock)
-        try:
+        with contextlib.closing(Embedded(self._settings, lock=self._lock)) as store:
             for what in _BOTH:
                 task = Task(store, store, self._settings, what, "runner", self._clock)
                 if not task.backend.find():
@@ -86,15 +86,12 @@ class Housekeeper:
                 if task.installed().active:
                     task.run_due()
             purge(store, self._settings, self._clock(), self._newest_series)
-        finally:
-            store.close()
 
     def _run_due(self) -> None:
         """Of a server: only tasks that were installed with pfa-flux as their runner."""
-        store = Embedded(self._settings)
-        if not store.select("SELECT 1 FROM task WHERE active"):
-            store.close()
-            return
+        with contextlib.closing(Embedded(self._settings)) as store:
+            if not store.select("SELECT 1 FROM task WHERE active"):
+                return
         from pfa_flux.analytics import connect
 
         with connect(self._settings) as analytics:

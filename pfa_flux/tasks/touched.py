@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 
 from pfa_flux.engines.embedded import Embedded
 from pfa_flux.settings import Settings
@@ -43,12 +44,9 @@ def note_late(settings: Settings, late: Mapping[TaskSpec, Iterable[int]], *, pat
     """
     minutes = {spec: {time // _MINUTE for time in times} for spec, times in late.items()}
     if any(minutes.values()):
-        store = Embedded(settings, patience=patience)
-        try:
+        with closing(Embedded(settings, patience=patience)) as store:
             for spec, times in late.items():
                 note_touched(store, spec.raw_bucket, spec.source, times)
-        finally:
-            store.close()
     return sum(map(len, minutes.values()))
 
 
