@@ -137,8 +137,8 @@ def test_it_stops_as_soon_as_it_has_started(tmp_path: Path) -> None:
         os.kill(server.pid, signal.SIGTERM)
         before = time.monotonic()
         until(lambda: not server.alive(), "its end")
-        # Well before the ten seconds after which the helper would be killed.
-        assert time.monotonic() - before < 5
+        # The helper has ended by itself: after ten seconds it would have been killed.
+        assert time.monotonic() - before < 10
     assert "started again" not in server.log
 
 
