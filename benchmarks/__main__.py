@@ -58,6 +58,7 @@ ALL = (
     Benchmark("benchmarks.query", ("influxdb-2.7",)),
     Benchmark("benchmarks.longrange", ("influxdb-1.8",)),
     Benchmark("benchmarks.longrange", ("influxdb-2.7",)),
+    Benchmark("benchmarks.embedded", quick=("--rounds", "1", "--hits", "100000", "--no-large")),
     Benchmark("benchmarks.backfill", ("kapacitor",)),
     Benchmark("benchmarks.backfill", ("influxdb-2.7",)),
     Benchmark(

@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.timing import Report, arguments
 from pfa_flux import Analytics
 from pfa_flux import settings as pfa_settings
-from pfa_flux.tasks.backends.server import KapacitorTasks
+from pfa_flux.tasks.runners.kapacitor import KapacitorTasks
 from pfa_flux.tasks.task import Task
 from pfa_flux.times import NS, format_instant
 from tests.engines import Server, start

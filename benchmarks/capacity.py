@@ -26,16 +26,18 @@ from typing import Any
 from benchmarks.timing import Report, arguments
 from pfa_flux import Analytics, Point
 from pfa_flux import settings as pfa_settings
-from pfa_flux.engines.embedded import STORE_NAME, Embedded
-from pfa_flux.engines.lineprotocol import line
+from pfa_flux.engines.influxdb.lineprotocol import line
+from pfa_flux.engines.sqlite import STORE_NAME, Embedded
 from pfa_flux.hits.hit import View
 from pfa_flux.hits.pixel import Page
 from pfa_flux.hits.shipper import MOST_POINTS
 from pfa_flux.hits.spool import SPOOL_NAME, Spool
 from pfa_flux.hits.store import StoreJournal, point_of
-from pfa_flux.tasks.recompute import recompute
-from pfa_flux.tasks.spec import TaskSpec
+from pfa_flux.tasks.task_flux import task_flux
 from pfa_flux.times import NS, format_instant
+from pfa_flux.windows.recompute import recompute
+from pfa_flux.windows.rollup import Rollup
+from pfa_flux.windows.spec import TaskSpec
 from tests.engines import Server, start
 from tests.engines.process import Process, children
 from tests.load import connect, get, read_answers, send
@@ -159,7 +161,7 @@ def embedded_window(own: pfa_settings.Settings, hits: int, now: int) -> float:
     spec, store = TaskSpec.from_settings(own), Embedded(own)
     stop = spec.floor(now) - spec.width
     began = time.perf_counter()
-    recompute(store, spec, [(stop - 40 * spec.width, stop)])
+    recompute(Rollup(store, spec), [(stop - 40 * spec.width, stop)])
     took = time.perf_counter() - began
     store.close()
     return took * 1e6 / (hits * 40 / 96)
@@ -273,7 +275,7 @@ def window(server: Server, hits: int) -> float:
     with Analytics(own) as analytics:
         spec = replace(analytics.task().spec, lookback=10)
     stop = spec.floor(time.time_ns()) - spec.width
-    text = "\n".join(each for each in spec.flux().splitlines() if not each.startswith("option task"))
+    text = "\n".join(each for each in task_flux(spec).splitlines() if not each.startswith("option task"))
     assert text.count("now()") == 1
     text = text.replace("now()", f"time(v: {format_instant(stop)})") + "\n  |> group()\n  |> count()"
     times = []

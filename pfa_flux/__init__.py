@@ -37,15 +37,16 @@ if TYPE_CHECKING:
         RatioRow,
     )
     from pfa_flux.settings import Settings, TaskSettings
-    from pfa_flux.tasks.backends.base import Run
     from pfa_flux.tasks.install import Installation, Proof
-    from pfa_flux.tasks.ledger import Ledger
     from pfa_flux.tasks.plan import Plan
-    from pfa_flux.tasks.recompute import Progress
-    from pfa_flux.tasks.spec import TaskSpec
+    from pfa_flux.tasks.runners.base import Run
     from pfa_flux.tasks.status import Status
     from pfa_flux.tasks.task import Task
-    from pfa_flux.tasks.verify import Difference, Verification
+    from pfa_flux.windows.ledger import Ledger
+    from pfa_flux.windows.recompute import Progress
+    from pfa_flux.windows.rollup import Difference
+    from pfa_flux.windows.spec import TaskSpec
+    from pfa_flux.windows.verify import Verification
 
 __version__ = "0.1.0"
 
@@ -59,21 +60,21 @@ _HOME = {
     "Caveat": "pfa_flux.queries.result",
     "Comparison": "pfa_flux.queries.result",
     "Contrast": "pfa_flux.queries.result",
-    "Difference": "pfa_flux.tasks.verify",
+    "Difference": "pfa_flux.windows.rollup",
     "Installation": "pfa_flux.tasks.install",
     "InvalidValueError": "pfa_flux.errors",
-    "Ledger": "pfa_flux.tasks.ledger",
+    "Ledger": "pfa_flux.windows.ledger",
     "NotInfluxDBError": "pfa_flux.errors",
     "PageViewRow": "pfa_flux.queries.result",
     "PageViews": "pfa_flux.queries.result",
     "PfaFluxError": "pfa_flux.errors",
     "Plan": "pfa_flux.tasks.plan",
     "Point": "pfa_flux.engines.base",
-    "Progress": "pfa_flux.tasks.recompute",
+    "Progress": "pfa_flux.windows.recompute",
     "Proof": "pfa_flux.tasks.install",
     "QueryError": "pfa_flux.errors",
     "RatioRow": "pfa_flux.queries.result",
-    "Run": "pfa_flux.tasks.backends.base",
+    "Run": "pfa_flux.tasks.runners.base",
     "Settings": "pfa_flux.settings",
     "SettingsError": "pfa_flux.errors",
     "Status": "pfa_flux.tasks.status",
@@ -82,10 +83,10 @@ _HOME = {
     "Task": "pfa_flux.tasks.task",
     "TaskError": "pfa_flux.errors",
     "TaskSettings": "pfa_flux.settings",
-    "TaskSpec": "pfa_flux.tasks.spec",
+    "TaskSpec": "pfa_flux.windows.spec",
     "TimedOutError": "pfa_flux.errors",
     "UnreachableError": "pfa_flux.errors",
-    "Verification": "pfa_flux.tasks.verify",
+    "Verification": "pfa_flux.windows.verify",
     "connect": "pfa_flux.analytics",
 }
 

@@ -6,31 +6,26 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Literal, Self, cast
 
 from pfa_flux import settings as _settings
+from pfa_flux.engines import registry
 from pfa_flux.engines.base import Engine, Point
-from pfa_flux.engines.embedded import Embedded
 from pfa_flux.errors import InvalidValueError
-from pfa_flux.queries.asking import DialectChoice
-from pfa_flux.queries.before import beside, question_before
-from pfa_flux.queries.blocked_ratio import blocked_ratio
+from pfa_flux.queries.before import question_before, with_previous
+from pfa_flux.queries.blocked_ratio import blocked_ratios
 from pfa_flux.queries.page_views import page_views
-from pfa_flux.queries.question import Key, Question
+from pfa_flux.queries.question import Instant, Options
 from pfa_flux.queries.result import BlockedRatio, Comparison, PageViews
-from pfa_flux.queries.selection import WhichSides
-from pfa_flux.queries.sources import SourceChoice
+from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
-from pfa_flux.tasks.spec import TaskSpec, What
+from pfa_flux.tasks.state import State, late_before
 from pfa_flux.tasks.task import Task
-from pfa_flux.tasks.touched import late_before, note_touched
-from pfa_flux.times import NS, parse_instant
+from pfa_flux.times import NS
+from pfa_flux.windows.spec import TaskSpec
 
-Instant = str | datetime | timedelta | int
 _DAY = 86400 * NS
 
 
@@ -61,9 +56,8 @@ class Analytics:
     def __init__(self, settings: Settings, clock: Callable[[], int] = time.time_ns) -> None:
         self.settings = settings
         self._clock = clock
-        self._engine = _open(settings)
-        # Of a server's tasks it holds what pfa-flux has to remember; embedded it is the engine itself.
-        self._store = self._engine if isinstance(self._engine, Embedded) else Embedded(settings)
+        self._engine = registry.open_engine(settings)
+        self._state = State(settings)
 
     @property
     def engine(self) -> Engine:
@@ -109,14 +103,25 @@ class Analytics:
             CapabilityError: the engine has not the dialect, or the dialect would miscount.
             BucketNotFoundError, AccessDeniedError, UnreachableError, QueryError, StoreError: the engine refuses.
         """
-        question, now = self._question(domains, sites, networks, pages, by, start, stop, every, tz)
+        options = Options(domains, sites, networks, pages, by, start, stop, every, tz, dialect, source)
+        return self._answers([options], compare=compare)[0]
 
-        def ask(asked: Question) -> BlockedRatio:
-            choices = cast("DialectChoice", dialect), cast("SourceChoice", source)
-            return blocked_ratio(self._engine, self.settings, asked, now, dialect=choices[0], source=choices[1])
+    def _answers(self, asked: list[Options], *, compare: bool = False) -> list[BlockedRatio]:
+        """Answers to questions that differ in their keys and intervals alone, from one read.
 
-        answer = ask(question)
-        return beside(answer, ask(question_before(question))) if compare else answer
+        Args:
+            asked: the questions.
+            compare: the first answer with that of the previous period.
+        """
+        now = self._clock()
+        questions = [options.question(self.settings, now) for options in asked]
+        how = {"dialect": asked[0].dialect, "source": asked[0].source}
+        answers = blocked_ratios(self._engine, self.settings, questions, now, **how)
+        if compare:
+            previous = [question_before(questions[0])]
+            (before,) = blocked_ratios(self._engine, self.settings, previous, now, **how)
+            answers[0] = with_previous(answers[0], before)
+        return answers
 
     def compare(
         self,
@@ -181,36 +186,17 @@ class Analytics:
         from pfa_flux import __version__
         from pfa_flux.views.report import Content, page
 
-        names, own, over = list(domains), list(sites), list(networks)
         now = self._clock()
-        low, high = parse_instant(start, now), now if stop is None else parse_instant(stop, now)
+        options = Options(domains, sites, networks, start=start, stop=stop, tz=tz, source=source).fixed(now)
+        low, high = cast("tuple[int, int]", (options.start, options.stop))
         wide = "1h" if high - low <= 2 * _DAY else "1d" if high - low <= 90 * _DAY else "1w"
-
-        def ask(*by: str, compare: bool = False) -> BlockedRatio:
-            return self.blocked_ratio(
-                names,
-                sites=own,
-                networks=over,
-                by=by,
-                start=low,
-                stop=high,
-                every=(every or wide) if "time" in by else None,
-                tz=tz,
-                source=source,
-                compare=compare,
-            )
-
-        whole = ask(compare=True)
+        keys = ((), ("network",), ("domain",), ("time",), ("network", "time"), ("page",))
+        asked = [replace(options, by=by, every=(every or wide) if "time" in by else None) for by in keys]
+        answers = self._answers(asked, compare=True)
+        subject = ", ".join((*options.sites, *options.domains)) or "all domains"
+        whole, by_network, by_domain, by_time, by_network_and_time, by_page = answers
         content = Content(
-            ", ".join((*own, *names)) or "all domains",
-            whole,
-            ask("network"),
-            ask("domain"),
-            ask("time"),
-            ask("network", "time"),
-            ask("page"),
-            now,
-            __version__,
+            subject, whole, by_network, by_domain, by_time, by_network_and_time, by_page, now, __version__
         )
         return page(content), whole.has_data
 
@@ -229,8 +215,8 @@ class Analytics:
         source: str = "auto",
     ) -> PageViews:
         """Page views that the pixel counted. Arguments and errors as of `blocked_ratio`."""
-        question = self._question(domains, sites, networks, pages, by, start, stop, every, tz)
-        return self._page_views("hits", *question, source)
+        options = Options(domains, sites, networks, pages, by, start, stop, every, tz, source=source)
+        return self._page_views(replace(options, sides=(Side.HITS,)))
 
     def js_loads(
         self,
@@ -247,13 +233,12 @@ class Analytics:
         source: str = "auto",
     ) -> PageViews:
         """Page views that the JavaScript analytics counted. Arguments and errors as of `blocked_ratio`."""
-        question = self._question(domains, sites, networks, pages, by, start, stop, every, tz)
-        return self._page_views("js", *question, source)
+        options = Options(domains, sites, networks, pages, by, start, stop, every, tz, source=source)
+        return self._page_views(replace(options, sides=(Side.LOADS,)))
 
     def domains(self, *, start: Instant = "24h", stop: Instant | None = None, source: str = "auto") -> PageViews:
         """Domains that have page views, with their networks and both counts. Arguments as of `blocked_ratio`."""
-        question = self._question((), (), (), (), ("domain", "network"), start, stop, None, "UTC")
-        return self._page_views("both", *question, source)
+        return self._page_views(Options(by=("domain", "network"), start=start, stop=stop, source=source))
 
     def pages(
         self,
@@ -265,43 +250,13 @@ class Analytics:
         source: str = "auto",
     ) -> PageViews:
         """Pages that have page views, summed over the domains, with both counts. Arguments as of `blocked_ratio`."""
-        question = self._question(domains, sites, (), (), ("page",), start, stop, None, "UTC")
-        return self._page_views("both", *question, source)
+        return self._page_views(Options(domains, sites, by=("page",), start=start, stop=stop, source=source))
 
-    def _page_views(self, sides: WhichSides, question: Question, now: int, source: str) -> PageViews:
-        asked = replace(question, sides=sides)
-        return page_views(self._engine, self.settings, asked, now, cast("SourceChoice", source))
+    def _page_views(self, options: Options) -> PageViews:
+        now = self._clock()
+        return page_views(self._engine, self.settings, options.question(self.settings, now), now, options.source)
 
-    def _question(
-        self,
-        domains: Iterable[str],
-        sites: Iterable[str],
-        networks: Iterable[str],
-        pages: Iterable[str],
-        by: Iterable[str],
-        start: Instant,
-        stop: Instant | None,
-        every: str | None,
-        tz: str,
-    ) -> tuple[Question, int]:
-        """What is asked, checked, and the present."""
-        now, keys = self._clock(), tuple(by)
-        if every is not None and "time" not in keys:
-            raise InvalidValueError("--every is given without --by time", "Add --by time, or leave --every out.")
-        named = dict.fromkeys((*domains, *(d for site in sites for d in self.settings.domains_of(site))))
-        question = Question(
-            parse_instant(start, now),
-            now if stop is None else parse_instant(stop, now),
-            cast("tuple[Key, ...]", keys),
-            tuple(named) or None,
-            tuple(networks),
-            tuple(pages),
-            every or "1h",
-            _zone(tz),
-        )
-        return question, now
-
-    def task(self, what: What = "hits", *, backend: str = "auto") -> Task:
+    def task(self, what: Literal["hits", "loads"] = "hits", *, backend: str = "auto") -> Task:
         """The downsampling task.
 
         Args:
@@ -311,10 +266,10 @@ class Analytics:
         Raises:
             CapabilityError: the backend is not there.
         """
-        return Task(self._engine, self._store, self.settings, what, backend, self._clock)
+        return Task(self._engine, self._state, self.settings, Side(what), backend, self._clock)
 
     def write(self, points: Iterable[Point]) -> int:
-        """Write raw points. Windows of the past that hits come into are noted, and put together again by `repair`.
+        """Write raw points. Windows of the past that receive hits are noted, and recomputed by `repair`.
 
         Returns:
             Their number.
@@ -329,13 +284,13 @@ class Analytics:
                 yield point
 
         written = self._engine.write(self.settings.raw_bucket, noticed())
-        note_touched(self._store, spec.raw_bucket, spec.source, late)
+        self._state.note_late(spec.raw_bucket, spec.source, late)
         return written
 
     def close(self) -> None:
         """Let go of connections and locks."""
         self._engine.close()
-        self._store.close()
+        self._state.close()
 
     def __enter__(self) -> Self:
         return self
@@ -344,19 +299,3 @@ class Analytics:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _open(settings: Settings) -> Engine:
-    if not settings.url:
-        return Embedded(settings)
-    # Imported here: the HTTP client costs half a second.
-    from pfa_flux.engines.detect import detect
-
-    return detect(settings)
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InvalidValueError(f"no time zone {name!r}", "Use a name such as UTC or Europe/Berlin.") from error

@@ -5,18 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pfa_flux.analytics import Analytics, connect
-from pfa_flux.engines.embedded import Embedded
-from pfa_flux.errors import AccessDeniedError, CapabilityError, PfaFluxError, UnreachableError
+from pfa_flux.engines.base import Check
+from pfa_flux.errors import AccessDeniedError, PfaFluxError
 from pfa_flux.hits.spool import SPOOL_NAME
 from pfa_flux.settings import Settings
-from pfa_flux.tasks.backends.runner import Runner
-from pfa_flux.tasks.rollup import has_before, newest_raw
-from pfa_flux.tasks.spec import TaskSpec
 from pfa_flux.tasks.task import Task
 from pfa_flux.times import NS, format_duration, format_instant, parse_instant
 
@@ -25,23 +20,6 @@ _FRESH = 86400 * NS
 """Age up to which a task may wait for the first hit ever."""
 _WAITING = 300 * NS
 """Age from which a hit has waited too long: batches leave every few seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing looked at.
-
-    Attributes:
-        name: what was looked at.
-        status: ok; failed: the job cannot be done as it is; warning: it can, and less well; skipped.
-        found: what was found.
-        advice: what to do about it, empty where nothing needs doing.
-    """
-
-    name: str
-    status: Literal["ok", "warning", "failed", "skipped"]
-    found: str
-    advice: str = ""
 
 
 def examine(settings: Settings, now: int) -> tuple[list[Check], PfaFluxError | None]:
@@ -56,80 +34,34 @@ def examine(settings: Settings, now: int) -> tuple[list[Check], PfaFluxError | N
     """
     try:
         analytics = connect(settings)
-    except (UnreachableError, AccessDeniedError, PfaFluxError) as error:
+    except PfaFluxError as error:
         name = "access" if isinstance(error, AccessDeniedError) else "engine"
         return [Check(name, "failed", error.message, error.hint), *_pixel(settings, now)], error
     with analytics:
-        checks = [check for look in _LOOKS for check in _guarded(look, analytics, now)]
+        own = analytics.engine.checks(settings)
+        # What can be read comes before what can be written.
+        reads = [name for name in own if not name.startswith("write")]
+        looks: dict[str, Callable[[], list[Check]]] = {
+            **{name: own[name] for name in reads},
+            "read raw": lambda: _read_raw(analytics, now),
+            **{name: own[name] for name in own if name not in reads},
+            "task": lambda: _task(analytics, now),
+        }
+        checks = [check for name, look in looks.items() for check in _guarded(name, look)]
     return [*checks, *_pixel(settings, now)], None
 
 
-_Look = Callable[[Analytics, int], list[Check]]
-
-
-def _guarded(look: _Look, analytics: Analytics, now: int) -> list[Check]:
+def _guarded(name: str, look: Callable[[], list[Check]]) -> list[Check]:
     """A check that breaks is a check that failed."""
     try:
-        return look(analytics, now)
+        return look()
     except PfaFluxError as error:
-        return [Check(look.__name__.strip("_").replace("_", " "), "failed", error.message, error.hint)]
-
-
-def _engine(analytics: Analytics, _now: int) -> list[Check]:
-    can = analytics.engine.capabilities
-    if isinstance(analytics.engine, Embedded):
-        found = f"embedded, {can.version}, {analytics.engine.path}"
-        if analytics.engine.exists():
-            return [Check("engine", "ok", found)]
-        return [Check("engine", "warning", f"{found} (no store yet)", "It is made when the first hit is written.")]
-    checks = [
-        Check("engine", "ok", f"InfluxDB {can.version} at {analytics.settings.url}"),
-        Check("access", "ok", "the token is accepted" if analytics.settings.token else "no token is asked for"),
-    ]
-    if can.flux:
-        package = "with join" if can.join else "without join: blocked-ratio uses union"
-        return [*checks, Check("flux", "ok", f"version {can.flux_version}, {package}")]
-    advice = "blocked-ratio uses InfluxQL; for tasks set [http] flux-enabled = true in influxdb.conf."
-    return [*checks, Check("flux", "warning", "off or absent", advice)]
-
-
-def _buckets(analytics: Analytics, _now: int) -> list[Check]:
-    if isinstance(analytics.engine, Embedded):
-        return []
-    settings, engine = analytics.settings, analytics.engine
-    raw = engine.has_bucket(settings.raw_bucket)
-    rollup = engine.has_bucket(settings.rollup_bucket)
-    missing = "missing, or the token cannot see it"
-    return [
-        Check("raw bucket", "ok", settings.raw_bucket)
-        if raw
-        else Check("raw bucket", "failed", f"{settings.raw_bucket}: {missing}", "Set PFA_FLUX_RAW_BUCKET, or make it."),
-        Check("rollup bucket", "ok", settings.rollup_bucket)
-        if rollup
-        else Check(
-            "rollup bucket", "failed", f"{settings.rollup_bucket}: {missing}", "pfa-flux install-task makes it."
-        ),
-    ]
-
-
-def _influxql(analytics: Analytics, _now: int) -> list[Check]:
-    if isinstance(analytics.engine, Embedded):
-        return []
-    from pfa_flux.engines.server import Server
-
-    assert isinstance(analytics.engine, Server)
-    bucket = analytics.settings.raw_bucket
-    try:
-        database, policy = analytics.engine.database_of(bucket)
-        analytics.engine.influxql("SHOW FIELD KEYS LIMIT 1", bucket)
-    except CapabilityError as error:
-        return [Check("influxql (DBRP)", "warning", error.message, error.hint)]
-    return [Check("influxql (DBRP)", "ok", f"reaches {bucket} as {database}.{policy}")]
+        return [Check(name, "failed", error.message, error.hint)]
 
 
 def _read_raw(analytics: Analytics, now: int) -> list[Check]:
-    newest = newest_raw(analytics.engine, TaskSpec.from_settings(analytics.settings), now - _RECENT, now)
-    allowed = [] if isinstance(analytics.engine, Embedded) else [Check("read raw", "ok", "allowed")]
+    newest = analytics.task().rollup.newest_raw(now - _RECENT, now)
+    allowed = [Check("read raw", "ok", "allowed")] if analytics.settings.url else []
     if newest is not None:
         found = f"{format_instant(newest // NS * NS)} ({_age(now - newest)} ago)"
         return [*allowed, Check("newest hit", "ok", found)]
@@ -155,7 +87,7 @@ def _waiting_since(analytics: Analytics, now: int) -> int | None:
     """
     try:
         task = analytics.task()
-        if task.plan().state != "up to date" or has_before(analytics.engine, task.spec, now):
+        if task.plan().state != "up to date" or task.rollup.has_before(now):
             return None
         started = [parse_instant(run.started, now) for run in task.runs(500) if run.started]
     except PfaFluxError:
@@ -169,16 +101,6 @@ def _try(settings: Settings) -> str:
     clearnet = [name for name in plain if not name.endswith((".onion", ".i2p"))]
     page = f"https://{(clearnet or ['example.com'])[0]}/"
     return f"curl -so /dev/null -D - -e {page} {page.rstrip('/')}{settings.pixel.path}"
-
-
-def _write_rollup(analytics: Analytics, _now: int) -> list[Check]:
-    if isinstance(analytics.engine, Embedded):
-        return []
-    from pfa_flux.engines.server import Server
-
-    assert isinstance(analytics.engine, Server)
-    analytics.engine.probe_write(analytics.settings.rollup_bucket)
-    return [Check("write rollup", "ok", "allowed")]
 
 
 def _task(analytics: Analytics, now: int) -> list[Check]:
@@ -199,21 +121,21 @@ def _last_run(task: Task, now: int) -> Check:
     if found.last_error:
         advice = "Mend what it says, then run pfa-flux task backfill."
         return Check("last run", "failed", f"{found.last_run}: {found.last_error}", advice)
-    if isinstance(task.backend, Runner):
-        return _last_by_runner(found.last_run, task, task.backend, now)
+    if task.backend.advice:
+        return _last_by_runner(found.last_run, task, now)
     if found.last_run:
         return Check("last run", "ok", found.last_run)
     return Check("last run", "ok", "none on schedule yet: the first is due within 16 minutes")
 
 
-def _last_by_runner(last: str, task: Task, runner: Runner, now: int) -> Check:
+def _last_by_runner(last: str, task: Task, now: int) -> Check:
     """The runner is pfa-flux itself, so that a run that is long ago says that nobody runs it."""
     if not last:
-        return Check("last run", "warning", "none yet", runner.advice)
+        return Check("last run", "warning", "none yet", task.backend.advice)
     age = now - parse_instant(last, now)
     if age <= 2 * task.spec.width + task.spec.offset * NS:
         return Check("last run", "ok", last)
-    advice = f"Nobody runs it: let pfa-flux serve run, which does. Or: {runner.advice}"
+    advice = f"Nobody runs it: let pfa-flux serve run, which does. Or: {task.backend.advice}"
     return Check("last run", "warning", f"{last}, {_age(age)} ago", advice)
 
 
@@ -255,6 +177,3 @@ def _spool(path: Path, now: int) -> list[Check]:
         advice = "They are kept for 7 days. Mend what it says, then: pfa-flux quarantine --retry"
         checks.append(Check("quarantine", "warning", f"lines that InfluxDB refused: {refused:,} ({reason})", advice))
     return checks
-
-
-_LOOKS: tuple[_Look, ...] = (_engine, _buckets, _influxql, _read_raw, _write_rollup, _task)

@@ -6,6 +6,7 @@ on giving right answers. Every name can be set (`[schema]` in pfa-flux.toml).
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 
@@ -57,3 +58,13 @@ def without_port(domain: str) -> str:
 
 
 NETWORKS = ("clearnet", "tor", "i2p")
+
+
+class Side(enum.StrEnum):
+    """The two sides of the blocked ratio: page views that the pixel counted, and those that ran the analytics."""
+
+    HITS = "hits"
+    LOADS = "loads"
+
+
+BOTH = (Side.HITS, Side.LOADS)

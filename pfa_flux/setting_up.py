@@ -201,7 +201,7 @@ def _covered(name: str, patterns: Sequence[str]) -> bool:
 
 def organisations(settings: Settings) -> list[str]:
     """Names of the organisations that the token sees, up to 100."""
-    from pfa_flux.engines.transport import Transport
+    from pfa_flux.engines.influxdb.transport import Transport
 
     transport = Transport(settings.url, settings.token, timeout=settings.timeout, ca_file=settings.ca_file)
     try:

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pfa_flux import pixel_settings
+from pfa_flux.engines import registry
 from pfa_flux.errors import SettingsError
 from pfa_flux.pixel_settings import PixelSettings
 from pfa_flux.schema import Schema
@@ -73,9 +74,6 @@ class TaskSettings:
     lookback: int = 2
     tags: tuple[str, ...] = ("domain", "page", "scheme")
     backend: str = "auto"
-
-
-BACKENDS = ("auto", "influxdb", "kapacitor", "runner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +313,7 @@ def _task(value: object, path: Path | None) -> TaskSettings:
         elif key == "tags":
             values[key] = strings(item, where)
         else:
-            values[key] = choice(item, where, BACKENDS)
+            values[key] = choice(item, where, registry.choices(registry.backends()))
     task = TaskSettings(**values)
     _check_task(task, f"{path}: [task]")
     return task
@@ -338,10 +336,12 @@ def _check_task(task: TaskSettings, where: str) -> None:
 
 
 def _check(settings: Settings) -> None:
+    registry.registration(settings.url)
     for key in ("url", "kapacitor_url"):
         value = getattr(settings, key)
         parts = urlsplit(value)
-        if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        web = key == "kapacitor_url" or parts.scheme in {"http", "https"}
+        if value and (not parts.hostname or (web and parts.scheme not in {"http", "https"})):
             raise SettingsError(f"{key} is not an http or https address", "Write for example http://localhost:8086.")
         if parts.username or parts.password:
             raise SettingsError(f"{key} holds a user name or password", "Put it in token_file as user:password.")

@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 
 from pfa_flux import Analytics, Point, settings
+from pfa_flux.engines import registry
 from pfa_flux.times import NS
+from tests import memory_engine
 from tests.data import HOUR
 from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace
+
+registry.REGISTERED.append(memory_engine.REGISTRATION)
 
 
 @dataclass(frozen=True)
@@ -32,21 +36,23 @@ class Target:
 
 
 TARGETS = (
-    Target("influxdb-1.8", "auto", "union"),
+    Target("influxdb-1.8", "auto", "influxql"),
     Target("influxdb-1.8", "union", "union"),
     Target("influxdb-1.8", "influxql", "influxql"),
     Target("influxdb-1.8", "auto", "influxql", flux=False),
-    Target("influxdb-1.8", "auto", "union", auth=True),
-    Target("influxdb-2.7", "auto", "join"),
+    Target("influxdb-1.8", "auto", "influxql", auth=True),
+    Target("influxdb-2.7", "auto", "influxql"),
+    Target("influxdb-2.7", "join", "join"),
     Target("influxdb-2.7", "union", "union"),
     Target("influxdb-2.7", "influxql", "influxql"),
     Target("influxdb-2.9", "join", "join"),
     Target("influxdb-2.9", "union", "union"),
     Target("influxdb-2.9", "influxql", "influxql"),
-    Target("kapacitor", "auto", "union"),
+    Target("kapacitor", "auto", "influxql"),
     Target("embedded", "auto", "sqlite"),
+    Target(memory_engine.NAME, "auto", "python"),
 )
-"""`answers` is the dialect that figures over the whole range come in."""
+"""`answers` is the dialect that figures come in."""
 
 _TWINS = {
     "influxdb-1.8-union",
@@ -69,6 +75,10 @@ ENGINES_ONCE = tuple({(t.engine, t.flux): t for t in reversed(TARGETS) if not t.
 """One target for each engine, for what has nothing to do with dialects."""
 
 
+SERVERLESS = ("embedded", memory_engine.NAME)
+LASTING = tuple(t for t in ENGINES_ONCE if t.engine != memory_engine.NAME)
+"""Those whose data outlives a process, as the command needs it."""
+
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "influxdb-2.7": ("influxdb-2.7", {}),
     "influxdb-2.9": ("influxdb-2.9", {}),
@@ -77,6 +87,7 @@ TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "influxdb-1.8 flux off runner": ("influxdb-1.8", {"flux": False}),
     "influxdb-2.7 runner": ("influxdb-2.7", {"backend": "runner"}),
     "embedded": ("embedded", {}),
+    memory_engine.NAME: (memory_engine.NAME, {}),
 }
 """Everybody who runs tasks, by a name: the engine, and how it is."""
 
@@ -101,8 +112,8 @@ def analytics(workspace: Workspace, now: int, **schema: Any) -> Iterator[Analyti
 
 
 def fill(workspace: Workspace, now: int, points: Iterable[Point]) -> None:
-    """Put points into the raw bucket as others would: line protocol to a server, the store's own way without one."""
-    if workspace.embedded:
+    """Put points into the raw bucket as others would: line protocol to a server, the engine's own way without one."""
+    if workspace.serverless:
         with analytics(workspace, now) as made:
             made.write(points)
     else:

@@ -16,7 +16,7 @@ import pytest
 
 from pfa_flux.times import NS, format_instant
 from tests.cli import clean_environment, pfa_flux
-from tests.contract import ENGINES_ONCE, Target, fill, ordinarily, workspace_of
+from tests.contract import LASTING, Target, fill, ordinarily, workspace_of
 from tests.data import DAY, HOUR, T0, hit, load
 from tests.engines.plugin import MakeWorkspace
 
@@ -28,7 +28,7 @@ POINTS = [
     *(load(T0 + i * HOUR, domain="abc.onion") for i in range(4)),
     *(hit(T0 + i * HOUR, domain="abc.i2p") for i in range(5)),
 ]
-engines = pytest.mark.parametrize("target", ordinarily(ENGINES_ONCE), ids=str)
+engines = pytest.mark.parametrize("target", ordinarily(LASTING), ids=str)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_blocked_ratio_of_a_domain_as_json(target: Target, make_workspace: MakeW
         "start": "2026-01-12T00:00:00Z",
         "stop": "2026-01-13T00:00:00Z",
         "engine": engine,
-        "dialect": target.answers,
+        "dialect": "sqlite" if target.engine == "embedded" else "influxql",
         "source": "raw",
     }
 
@@ -145,7 +145,7 @@ def test_code_0_where_there_is_data(store: dict[str, str]) -> None:
 @engines
 def test_code_1_for_a_missing_bucket(target: Target, make_workspace: MakeWorkspace) -> None:
     workspace = workspace_of(target, make_workspace)
-    if workspace.embedded:
+    if workspace.serverless:
         return
     done = pfa_flux("blocked-ratio", *SPAN, "--raw-bucket", "absent/autogen", env=workspace.env())
     assert (done.code, done.out) == (1, "")

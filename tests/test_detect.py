@@ -29,7 +29,7 @@ from pfa_flux import (
 )
 from pfa_flux.cli import exit_code
 from pfa_flux.engines.base import Capabilities
-from pfa_flux.engines.detect import detect
+from pfa_flux.engines.influxdb.detect import detect
 from tests.engines.plugin import MakeWorkspace
 
 
@@ -39,7 +39,11 @@ def capabilities(values: dict[str, str]) -> Capabilities:
     return server.capabilities
 
 
-OLD = Capabilities("influxdb1", "1.8.10", flux_version="before 0.103", influxql=True)
+OLD = Capabilities(
+    "influxdb1",
+    "1.8.10",
+    flux_version="before 0.103",
+)
 
 
 @pytest.mark.parametrize(
@@ -52,12 +56,12 @@ OLD = Capabilities("influxdb1", "1.8.10", flux_version="before 0.103", influxql=
         (
             "influxdb-2.7",
             {},
-            Capabilities("influxdb2", "2.7.12", "0.196.1", join=True, to=True, influxql=True, tasks="influxdb"),
+            Capabilities("influxdb2", "2.7.12", "0.196.1", join=True, to=True, tasks="influxdb"),
         ),
         (
             "influxdb-2.9",
             {},
-            Capabilities("influxdb2", "2.9.1", "0.200.0", join=True, to=True, influxql=True, tasks="influxdb"),
+            Capabilities("influxdb2", "2.9.1", "0.200.0", join=True, to=True, tasks="influxdb"),
         ),
         ("kapacitor", {}, replace(OLD, tasks="kapacitor", kapacitor_version="1.8.3")),
     ],

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pfa_flux import settings
-from pfa_flux.doctor import Check, examine
+from pfa_flux.doctor import examine
+from pfa_flux.engines.base import Check
 from pfa_flux.hits.spool import SPOOL_NAME, SpoolReader
 from pfa_flux.settings import Secret, Settings
 from pfa_flux.times import NS

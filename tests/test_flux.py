@@ -12,9 +12,8 @@ FILES = (
     "tasks/downsample_hitcounter.flux",
     "queries/blocked_ratio.join.flux",
     "queries/blocked_ratio.union.flux",
-    "queries/windows.raw.flux",
-    "queries/counts.rollup.flux",
-    "queries/windows.rollup.flux",
+    "queries/sums.flux",
+    "queries/rows.flux",
     "queries/edge.flux",
 )
 

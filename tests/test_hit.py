@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pfa_flux.engines.base import Point
-from pfa_flux.engines.lineprotocol import line
+from pfa_flux.engines.influxdb.lineprotocol import line
 from pfa_flux.hits.hit import LONGEST_PAGE, Reason, Rules, View, domain_of, page_of, page_view
 from pfa_flux.pixel_settings import PixelSettings
 from pfa_flux.schema import network_of, without_port

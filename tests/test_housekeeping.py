@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from pfa_flux import Analytics, Settings, settings
-from pfa_flux.engines.embedded import Embedded
+from pfa_flux.engines.sqlite import Embedded
 from pfa_flux.hits.hit import View
 from pfa_flux.hits.housekeeper import Housekeeper, purge
 from pfa_flux.hits.pixel import Page
 from pfa_flux.hits.store import StoreJournal
+from pfa_flux.windows.spec import TaskSpec
 from tests.contract import analytics
 from tests.data import DAY, HOUR, T0, hit, load
 from tests.engines.plugin import MakeWorkspace
@@ -83,7 +84,7 @@ def test_raw_rows_whose_windows_are_wrong_are_put_right_before_they_go(own: Sett
         made.task().install()
         made.task().backfill(T0)
     store = Embedded(own)
-    store.delete(own.rollup_bucket, "pf_analytics_pixel", T0, T0 + 3 * DAY)
+    store.delete(TaskSpec.from_settings(own).rollup, T0, T0 + 3 * DAY)
     assert purge(store, own, NOW, 0) == 240
     store.close()
     with library(own) as made:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pfa_flux import AccessDeniedError, Analytics, BucketNotFoundError, CapabilityError, Point, TaskError, settings
-from pfa_flux.tasks.rollup import raw_sums, rollup_sums
+from pfa_flux.windows.rollup import Rollup
 from tests.contract import analytics, every_backend, fill, server_backends, task_workspace
 from tests.data import hit
 from tests.engines import Workspace
@@ -42,11 +42,9 @@ def expected(points: list[Point]) -> Sums:
 
 def stored(workspace: Workspace, made: Analytics) -> list[dict[str, Any]]:
     """Downsampled rows as the store has them: time, value and all tags."""
-    if workspace.embedded:
-        rows = made.engine.select(  # type: ignore[attr-defined]
-            "SELECT time, domain, page, scheme, value FROM rollup JOIN series ON series.id = series"
-        )
-        return [dict(zip(("time", "domain", "page", "scheme", "value"), row, strict=True)) for row in rows]
+    if workspace.serverless:
+        rows = made.task().rollup.stored(0, 2 * time.time_ns())
+        return [{"time": row.time, **row.tags, "value": row.value} for row in rows]
     database, _, policy = workspace.rollup.partition("/")
     text = f'SELECT hitcount AS value FROM "{database}"."{policy}"."pf_analytics_pixel" GROUP BY *'
     return workspace.client.influxql(text, db=database, rp=policy)
@@ -85,8 +83,8 @@ def test_installed_and_run_the_sums_equal_the_raw_datas_per_window_and_page(
         rows = {(r["time"], (r["domain"], r["page"], r["scheme"])): r["value"] for r in stored(workspace, made)}
         assert rows == inside
         assert all(type(value) is int for value in rows.values())
-        assert rollup_sums(made.engine, made.task().spec, stop - 2 * WINDOW, stop) == inside
-        assert raw_sums(made.engine, made.task().spec, stop - 2 * WINDOW, stop) == inside
+        assert Rollup(made.engine, made.task().spec).sums(stop - 2 * WINDOW, stop) == inside
+        assert Rollup(made.engine, made.task().spec).raw_sums(stop - 2 * WINDOW, stop) == inside
         remove(made)
 
 
@@ -98,15 +96,15 @@ def test_a_second_install_changes_nothing_and_a_second_run_doubles_nothing(
     fill(workspace, at, many_hits(window_end(at - 60 * SECOND), 2))
     with analytics(workspace, at) as made:
         stop = window_end(at - 60 * SECOND)
-        windows = (made.engine, made.task().spec, stop - 2 * WINDOW, stop)
+        rollup, windows = made.task().rollup, (stop - 2 * WINDOW, stop)
         first = made.task().install()
-        sums = rollup_sums(*windows)
+        sums = rollup.sums(*windows)
         before = made.task().backend.find()
         second = made.task().install()
         assert (second.action, second.id, second.proof) == ("up to date", first.id, None)
         assert made.task().backend.find() == before
         made.task().run()
-        assert rollup_sums(*windows) == sums == raw_sums(*windows)
+        assert rollup.sums(*windows) == sums == rollup.raw_sums(*windows)
         remove(made)
 
 
@@ -120,7 +118,7 @@ def test_a_late_hit_is_taken_up_by_the_next_run(runs: str, make_workspace: MakeW
     fill(workspace, at, [hit(stop - WINDOW - 2 * SECOND)])
     with analytics(workspace, at) as made:
         made.task().run()
-        assert rollup_sums(made.engine, made.task().spec, stop - 2 * WINDOW, stop) == {
+        assert Rollup(made.engine, made.task().spec).sums(stop - 2 * WINDOW, stop) == {
             (stop - WINDOW, ("example.com", "/", "https")): 2
         }
         remove(made)
@@ -133,7 +131,7 @@ def test_hits_without_a_page_are_downsampled_too(runs: str, make_workspace: Make
     fill(workspace, at, [hit(stop - SECOND, page=""), hit(stop - 2 * SECOND), hit(stop - 3 * SECOND, page="")])
     with analytics(workspace, at) as made:
         made.task().install()
-        assert rollup_sums(made.engine, made.task().spec, stop - 2 * WINDOW, stop) == {
+        assert Rollup(made.engine, made.task().spec).sums(stop - 2 * WINDOW, stop) == {
             (stop, ("example.com", "", "https")): 2,
             (stop, ("example.com", "/", "https")): 1,
         }
@@ -151,7 +149,7 @@ def test_rows_of_the_task_beside_rows_of_a_writer_make_one_series(runs: str, mak
         made.engine.write(made.settings.rollup_bucket, [Point("pf_analytics_pixel", tags, "hitcount", 2, stop)])
         made.task().install()
         assert [row["value"] for row in stored(workspace, made)] == [2]
-        assert rollup_sums(made.engine, made.task().spec, stop - WINDOW, stop) == {(stop, tuple(tags.values())): 2}
+        assert Rollup(made.engine, made.task().spec).sums(stop - WINDOW, stop) == {(stop, tuple(tags.values())): 2}
         remove(made)
 
 
@@ -284,7 +282,7 @@ def test_embedded_a_run_takes_up_every_window_since_the_oldest_hit(make_workspac
         start, end = stop - 301 * WINDOW, stop
         assert made.task().run() == [(start, end)]
         closed = {key: n for key, n in expected(points).items() if key[0] <= stop}
-        assert rollup_sums(made.engine, made.task().spec, start, end) == closed
+        assert Rollup(made.engine, made.task().spec).sums(start, end) == closed
         # The next run begins at the last, less the lookback.
         assert made.task().run() == [(stop - 2 * WINDOW, stop)]
 

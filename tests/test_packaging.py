@@ -57,7 +57,7 @@ def test_wheel_and_sdist_hold_every_flux_file(built: dict[str, Path]) -> None:
     assert "pfa_flux/py.typed" in names
     with tarfile.open(built["sdist"]) as sdist:
         inside = {name.partition("/")[2] for name in sdist.getnames()}
-    assert {f"flux/{name}" for name in FLUX} == {n for n in inside if n.endswith(".flux")}
+    assert {f"flux/{name}" for name in FLUX} == {n for n in inside if n.endswith(".flux") and n.startswith("flux/")}
     assert {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "pfa_flux/py.typed"} <= inside
 
 

@@ -12,9 +12,10 @@ from pfa_flux import settings
 from pfa_flux.errors import UnreachableError
 from pfa_flux.hits.quarantine import retry
 from pfa_flux.hits.spool import Spool, SpoolReader, quarantine_of
+from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
-from pfa_flux.tasks.spec import TaskSpec
-from pfa_flux.tasks.touched import touched_windows
+from pfa_flux.tasks.state import State
+from pfa_flux.windows.spec import TaskSpec
 from tests.cli import Result, pfa_flux
 from tests.engines.plugin import MakeWorkspace
 from tests.load import get, send
@@ -94,13 +95,9 @@ def test_what_is_late_is_noted_for_repair(make_workspace: MakeWorkspace, tmp_pat
     put_by(own, [line(HITS, "/late", now - 5 * HOUR), line(HITS, "/now", now)], [line(LOADS, "/late", now - 9 * HOUR)])
     with quarantine_of(own) as found:
         assert retry(own, found) == (3, [])
-    from pfa_flux.engines.embedded import Embedded
-
-    store = Embedded(own)
-    for spec, hours in ((TaskSpec.from_settings(own), 5), (TaskSpec.from_settings(own, "loads"), 9)):
+    for spec, hours in ((TaskSpec.from_settings(own), 5), (TaskSpec.from_settings(own, Side.LOADS), 9)):
         late = now - hours * HOUR
-        assert touched_windows(store, spec) == [late // spec.width * spec.width + spec.width]
-    store.close()
+        assert State(own).late_windows(spec).ends == [late // spec.width * spec.width + spec.width]
 
 
 def test_nothing_is_lost_where_the_server_is_away(tmp_path: Path) -> None:

@@ -125,6 +125,8 @@ def test_it_stops_in_peace_and_answers_what_was_asked(number: signal.Signals, tm
     assert sorted(path.name for path in server.data_dir.iterdir() if path.stat().st_size) == [
         "lock",
         "pfa-flux.sqlite3",
+        "state.lock",
+        "state.sqlite3",
     ]
     with Analytics(settings.load({}, config=server.config, environ={})) as made:
         assert {row.key["page"]: row.hits for row in made.hits(by=["page"])} == {"/first": 1, "/second": 1}

@@ -67,7 +67,7 @@ def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
         ("[sites.a]\ndomain = 'x'", r"\[sites.a\] has other keys than domains"),
         ("[sites.a]\ndomains = 'x'", "not a list"),
         ("[sites.a]\ndomains = ['x']\n[sites.b]\ndomains = ['x']", "x is in two sites, a and b"),
-        ("url = 'localhost:8086'", "url is not an http or https address"),
+        ("url = 'localhost:8086'", "url is not an http or https"),
         ("url = 'http://u:p@h'", "url holds a user name or password"),
         ("raw_bucket = ''", "raw_bucket is empty"),
         ("rollup_bucket = 'telegraf/autogen'", "raw_bucket and rollup_bucket are the same"),

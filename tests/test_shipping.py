@@ -16,8 +16,8 @@ from pfa_flux import settings
 from pfa_flux.hits.hit import View
 from pfa_flux.hits.pixel import Page
 from pfa_flux.hits.spool import Spool, SpoolReader
-from pfa_flux.tasks.spec import TaskSpec
-from pfa_flux.tasks.touched import late_before
+from pfa_flux.tasks.state import late_before
+from pfa_flux.windows.spec import TaskSpec
 from tests.contract import analytics
 from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace

@@ -99,7 +99,7 @@ def test_verify_prints_what_differs_and_repairs_it(cli: Cli) -> None:
     fill(cli.workspace, stop, [hit(stop - n * WINDOW - SECOND) for n in range(3)])
     assert cli.task("backfill").code == 0
     with analytics(cli.workspace, stop) as made:
-        made.engine.delete(made.settings.rollup_bucket, "pf_analytics_pixel", stop, stop + 1)
+        made.engine.delete(made.task().spec.rollup, stop - 1, stop)
     found = cli.task("verify")
     assert found.code == 5
     assert re.search(r"example\.com +/ +https +1 +none +the window is not downsampled", found.out)

@@ -19,9 +19,10 @@ import pytest
 import urllib3
 
 from pfa_flux import Analytics, BusyError, PfaFluxError, Point, Progress, Task, UnreachableError
-from pfa_flux.tasks.rollup import rollup_totals
+from pfa_flux.windows.rollup import Rollup
+from tests import memory_engine
 from tests.cli import clean_environment, pfa_flux
-from tests.contract import analytics, every_backend, fill, task_workspace
+from tests.contract import TASKS, analytics, every_backend, fill, ordinarily, task_workspace
 from tests.data import DAY, HOUR, hit
 from tests.engines import Server, Workspace, start
 from tests.engines.plugin import MakeWorkspace, Pool
@@ -75,7 +76,7 @@ def test_a_server_killed_during_a_backfill_loses_nothing(engine: str, pool: Pool
             assert task.gaps(at - (DAYS + 1) * DAY).state == "gaps"
             task.backfill(at - (DAYS + 1) * DAY)
             assert task.verify(at - (DAYS + 1) * DAY).clean
-            assert sum(rollup_totals(made.engine, task.spec, 0, task.spec.due(at)).values()) == sum(
+            assert sum(Rollup(made.engine, task.spec).totals(0, task.spec.due(at)).values()) == sum(
                 p.time < task.spec.due(at) for p in many_hits(at)
             )
 
@@ -110,7 +111,7 @@ def run_for_ever(task: Task, stop: int) -> None:
         task.backend.run(task.installed(), stop)
 
 
-@every_backend
+@pytest.mark.parametrize("runs", ordinarily([runs for runs in TASKS if runs != memory_engine.NAME]))
 def test_a_client_killed_during_a_backfill_goes_on_where_it_was(runs: str, make_workspace: MakeWorkspace) -> None:
     workspace, at = task_workspace(runs, make_workspace), time.time_ns()
     fill(workspace, at, many_hits(at))
@@ -141,7 +142,7 @@ def rows_there(made: Analytics) -> int:
     """Windows that have downsampled rows."""
     spec = made.task().spec
     return len(
-        rollup_totals(made.engine, spec, spec.floor(time.time_ns()) - (DAYS + 1) * DAY, spec.floor(time.time_ns()))
+        Rollup(made.engine, spec).totals(spec.floor(time.time_ns()) - (DAYS + 1) * DAY, spec.floor(time.time_ns()))
     )
 
 
@@ -156,8 +157,8 @@ def test_a_target_that_was_deleted_is_made_and_filled_again(runs: str, make_work
         made.engine.drop_bucket(made.settings.rollup_bucket)
         found = task.status(at - 3 * DAY)
         assert not found.complete
-        if not workspace.embedded:
-            assert f"the bucket '{workspace.rollup}' is missing" in found.summary
+        if runs != "embedded":
+            assert f"the bucket '{made.settings.rollup_bucket}' is missing" in found.summary
             assert task.install().made_bucket
         task.backfill(at - 3 * DAY)
         assert task.verify(at - 3 * DAY).clean
@@ -258,7 +259,7 @@ def test_a_busy_server_is_waited_for_as_long_as_it_asks(
             assert [progress.waiting for progress in seen[:4]] == slept
             assert task.verify(at - 3 * DAY).clean
             # One that stays busy is given up in the end, and said so.
-            made.engine.delete(made.settings.rollup_bucket, "pf_analytics_pixel", at - 3 * DAY, at)
+            made.engine.delete(task.spec.rollup, at - 3 * DAY, at)
             gate.answers = [(503, "60")] * 20
             with pytest.raises(BusyError, match="too busy"):
                 task.backfill(at - 3 * DAY)

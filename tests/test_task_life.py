@@ -13,9 +13,18 @@ import pytest
 from hypothesis import strategies as st
 
 from pfa_flux import Analytics, CapabilityError, Point, TaskError
-from pfa_flux.tasks.recompute import Progress
-from pfa_flux.tasks.rollup import Cell, Sums, rollup_sums, stored_rows
-from tests.contract import analytics, every_backend, fill, keep_for, server_backends, task_workspace
+from pfa_flux.windows.recompute import Progress
+from pfa_flux.windows.rollup import Cell, Rollup, Sums
+from tests.contract import (
+    SERVERLESS,
+    analytics,
+    as_line,
+    every_backend,
+    fill,
+    keep_for,
+    server_backends,
+    task_workspace,
+)
 from tests.data import DAY, HOUR, READY, hit, load
 from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace
@@ -65,7 +74,7 @@ def rollup_line(time: int, value: str, **more: str) -> str:
 
 def write_rollup(workspace: Workspace, made: Analytics, time: int, value: int, **more: str) -> None:
     """A downsampled row as somebody else would write it."""
-    if workspace.embedded:
+    if workspace.serverless:
         tags = {"domain": "example.com", "page": "/", "scheme": "https", **more}
         made.engine.write(made.settings.rollup_bucket, [Point("pf_analytics_pixel", tags, "hitcount", value, time)])
     else:
@@ -94,7 +103,7 @@ def test_a_backfill_makes_every_window_what_the_raw_data_says(runs: str, make_wo
         found, rows = task.backfill(start, report=seen.append)
         assert (found, rows) == (before, len(closed))
         assert [(p.done, p.total) for p in seen[-1:]] == [(len({c.end for c in closed}),) * 2]
-        assert rollup_sums(made.engine, task.spec, start, due) == closed
+        assert Rollup(made.engine, task.spec).sums(start, due) == closed
         after = task.gaps(start)
         assert (after.state, after.newest, after.to_fill) == ("complete", due, [])
         verified = task.verify(start)
@@ -115,7 +124,7 @@ def test_verify_names_what_differs_and_repair_makes_it_right(runs: str, make_wor
         write_rollup(workspace, made, due - WINDOW, 1, host="h")
         write_rollup(workspace, made, due - 2 * WINDOW, 7, page="/absent")
         write_rollup(workspace, made, due - 3 * WINDOW - 17 * SECOND, 1)
-        made.engine.delete(made.settings.rollup_bucket, "pf_analytics_pixel", due - 4 * WINDOW, due - 4 * WINDOW + 1)
+        made.engine.delete(task.spec.rollup, due - 5 * WINDOW, due - 4 * WINDOW)
         found = task.verify(start)
         assert {(d.end, d.tags["page"], d.raw, d.rollup, d.reason) for d in found.differences} == {
             (due, "/", 1, 5, "the sum is wrong"),
@@ -127,9 +136,36 @@ def test_verify_names_what_differs_and_repair_makes_it_right(runs: str, make_wor
         assert (found.count, found.clean, found.spans) == (5, False, ((due - 5 * WINDOW, due),))
         before, after = task.repair(start)
         assert (before.count, after.count, after.clean) == (5, 0, True)
-        rows = stored_rows(made.engine, task.spec, start, due)
+        rows = Rollup(made.engine, task.spec).stored(start, due)
         assert sorted((row.time, row.value) for row in rows) == [(due - n * WINDOW, 1) for n in reversed(range(8))]
         assert all(tuple(row.tags.values()) == TAGS for row in rows)
+
+
+@every_backend
+def test_a_row_of_the_right_amount_and_the_wrong_type_is_found_and_repaired(
+    runs: str, make_workspace: MakeWorkspace
+) -> None:
+    workspace, at = task_workspace(runs, make_workspace), now()
+    due = (at - 60 * SECOND) // WINDOW * WINDOW
+    fill(workspace, at, [hit(due - n * WINDOW - SECOND) for n in range(3)])
+    tags = dict(zip(("domain", "page", "scheme"), TAGS, strict=True))
+    with analytics(workspace, at) as made:
+        task, start = made.task(), due - 3 * WINDOW
+        floats = [Point("pf_analytics_pixel", tags, "hitcount", 1.0, due - n * WINDOW) for n in range(3)]
+        if workspace.serverless:
+            made.engine.write(made.settings.rollup_bucket, floats)
+        else:
+            workspace.client.write(workspace.rollup, map(as_line, floats))
+        found = task.verify(start)
+        assert [(d.end, d.raw, d.rollup, d.reason) for d in found.differences] == [
+            (due - n * WINDOW, 1, 1, "the value is no integer") for n in (2, 1, 0)
+        ]
+        # By their sums nothing is missing or short.
+        assert task.gaps(start).state == "complete"
+        before, after = task.repair(start)
+        assert (before.count, after.count, task.verify(start).clean) == (3, 0, True)
+        rows = task.rollup.stored(start, due)
+        assert [(type(row.value), row.value) for row in rows] == [(int, 1)] * 3
 
 
 @every_backend
@@ -143,7 +179,7 @@ def test_rows_of_the_task_and_of_backfill_lie_in_one_series(runs: str, make_work
         task.backfill(due - DAY)
         task.install()
         task.run()
-        assert rollup_sums(made.engine, task.spec, due - DAY, due) == expected(points)
+        assert Rollup(made.engine, task.spec).sums(due - DAY, due) == expected(points)
         assert task.verify(due - DAY).clean
         remove(made)
 
@@ -165,7 +201,7 @@ def test_page_loads_have_a_task_of_their_own(runs: str, make_workspace: MakeWork
         assert done.proof is not None
         assert (done.proof.hits, done.proof.rows) == (7, 2)
         task.backfill(due - 4 * DAY)
-        assert rollup_sums(made.engine, task.spec, due - 4 * DAY, due) == {
+        assert Rollup(made.engine, task.spec).sums(due - 4 * DAY, due) == {
             Cell(due, ("example.com", "/")): 3,
             Cell(due - WINDOW, ("example.com", "/a")): 4,
             Cell(due - 3 * DAY, ("example.com", "")): 1,
@@ -194,7 +230,7 @@ def test_late_hits_are_noted_and_repaired(runs: str, make_workspace: MakeWorkspa
         assert task.touched() == []
         task.run()
         assert task.gaps(due - DAY).state == "complete"
-        assert rollup_sums(made.engine, task.spec, due - DAY, due) == {Cell(old, TAGS): 2, Cell(due, TAGS): 2}
+        assert Rollup(made.engine, task.spec).sums(due - DAY, due) == {Cell(old, TAGS): 2, Cell(due, TAGS): 2}
         remove(made)
 
 
@@ -216,7 +252,7 @@ def test_the_runner_takes_up_late_hits_and_gaps_on_its_own(runs: str, make_works
         late = hit(due - DAY, sess="late")
         made.write([late])
         lost = sorted(expected(points))[3].end
-        made.engine.delete(made.settings.rollup_bucket, "pf_analytics_pixel", lost, lost + 1)
+        made.engine.delete(task.spec.rollup, lost - WINDOW, lost)
         assert not task.verify(due - 2 * DAY).clean
         spans = task.run_due()
         assert (due - 2 * WINDOW, due) in spans
@@ -230,7 +266,7 @@ def test_the_runner_takes_up_late_hits_and_gaps_on_its_own(runs: str, make_works
     with analytics(workspace, later) as made:
         task = replace_clock_of_the_engine(made).task()
         task.run_due()
-        assert rollup_sums(made.engine, task.spec, due - 2 * DAY, due + DAY) == expected([*points, late, *more])
+        assert Rollup(made.engine, task.spec).sums(due - 2 * DAY, due + DAY) == expected([*points, late, *more])
         assert [run.status for run in task.runs()] == ["success"] * 4
         task.disable()
         with pytest.raises(TaskError, match="is disabled"):
@@ -251,7 +287,7 @@ def test_a_clock_that_is_ahead_closes_no_window_too_early(runs: str, make_worksp
     fill(workspace, real, [hit(real - 2 * HOUR)])
     with analytics(workspace, at) as made:
         task = made.task()
-        if runs == "embedded":
+        if runs in SERVERLESS:
             assert abs(task.status(real - DAY).skew - 5 * 3600) < 5
             return
         found = task.status(real - DAY)
@@ -348,7 +384,7 @@ def test_other_settings_change_the_task_and_the_diff_says_what(runs: str, make_w
         assert {"-lookback = 2", "+lookback = 3", '+tags = ["domain", "host"]', "+every = 5m"} <= set(planned.diff)
         assert (task.install().id, task.install().action) == (before.id, "up to date")
         end = (due - SECOND) // (300 * SECOND) * 300 * SECOND + 300 * SECOND
-        assert rollup_sums(made.engine, task.spec, due - HOUR, due) == {
+        assert Rollup(made.engine, task.spec).sums(due - HOUR, due) == {
             Cell(end, ("example.com", "")): 1,
             Cell(end, ("example.com", "h")): 1,
         }
@@ -367,7 +403,7 @@ def test_a_task_of_the_original_form_is_adopted_with_its_rows(runs: str, make_wo
         task.backend.update(by_hand, downsampling_task(made, workspace), active=True)
         for n in reversed(range(6)):
             task.backend.run(by_hand, due - n * WINDOW)
-        rows = stored_rows(made.engine, task.spec, due - DAY, due)
+        rows = Rollup(made.engine, task.spec).stored(due - DAY, due)
         assert {(row.time, row.value, row.tags.get("host")) for row in rows} == {
             (due - n * WINDOW, 3, "web1") for n in range(6)
         }
@@ -380,16 +416,16 @@ def test_a_task_of_the_original_form_is_adopted_with_its_rows(runs: str, make_wo
         done = task.install(adopt=True)
         assert (done.action, done.id) == ("adopted", by_hand.id)
         # Its older rows are as they were, the windows that ours recomputes are ours alone, and they make one series.
-        rows = stored_rows(made.engine, task.spec, due - DAY, due)
+        rows = Rollup(made.engine, task.spec).stored(due - DAY, due)
         assert {(row.time, row.value, row.tags.get("host")) for row in rows} == {
             (due - n * WINDOW, 3, "web1" if n > 1 else None) for n in range(6)
         }
-        assert rollup_sums(made.engine, task.spec, due - DAY, due) == expected(points)
+        assert Rollup(made.engine, task.spec).sums(due - DAY, due) == expected(points)
         assert task.gaps(due - DAY).state == "complete"
         # A window that is recomputed loses such a row before ours is written.
         task.repair(due - DAY)
-        assert rollup_sums(made.engine, task.spec, due - DAY, due) == expected(points)
-        assert all("host" not in row.tags for row in stored_rows(made.engine, task.spec, due - DAY, due))
+        assert Rollup(made.engine, task.spec).sums(due - DAY, due) == expected(points)
+        assert all("host" not in row.tags for row in Rollup(made.engine, task.spec).stored(due - DAY, due))
         remove(made)
 
 
@@ -459,7 +495,7 @@ def test_where_raw_data_has_expired_a_window_is_unknown_and_never_complete(make_
             assert (verified.clean, verified.start) == (True, horizon)
             assert verified.unknown == (horizon - (due - 4 * DAY)) // WINDOW
             task.repair(due - 4 * DAY)
-            rows_there = stored_rows(made.engine, task.spec, due - 4 * DAY, due)
+            rows_there = Rollup(made.engine, task.spec).stored(due - 4 * DAY, due)
             assert (due - 3 * DAY, 4) in [(row.time, row.value) for row in rows_there]
             assert "raw data has expired" in task.status(due - 4 * DAY).summary
 
@@ -495,7 +531,7 @@ def test_floats_in_the_target_stop_the_task_and_a_backfill_makes_integers_of_the
                 task.install()
         task.backfill(due - HOUR)
         assert task.verify(due - HOUR).clean
-        rows = stored_rows(made.engine, task.spec, due - 301 * DAY, due)
+        rows = Rollup(made.engine, task.spec).stored(due - 301 * DAY, due)
         assert {row.time: row.value for row in rows} == {
             due - 300 * DAY: 4, **{due - n * WINDOW: 1 for n in range(4)},
         }  # fmt: skip
@@ -511,7 +547,7 @@ def test_a_fraction_in_the_target_is_told_and_nothing_is_removed(make_workspace:
     with analytics(workspace, at) as made:
         with pytest.raises(TaskError, match=r"is 1\.5, no whole number"):
             made.task().backfill(due - WINDOW)
-        assert len(stored_rows(made.engine, made.task().spec, due - DAY, due)) == 1
+        assert len(Rollup(made.engine, made.task().spec).stored(due - DAY, due)) == 1
 
 
 @every_backend
@@ -555,8 +591,8 @@ def test_whatever_lies_in_the_target_a_repair_makes_it_the_raw_datas_sums(
             made.engine.write(made.settings.rollup_bucket, garbage)
             task.repair(base - WINDOW, base + 7 * WINDOW)
             inside = {cell: n for cell, n in expected(points).items() if cell.end <= due}
-            assert rollup_sums(made.engine, task.spec, base - WINDOW, base + 7 * WINDOW) == inside
-            rows = stored_rows(made.engine, task.spec, base - WINDOW, base + 7 * WINDOW)
+            assert Rollup(made.engine, task.spec).sums(base - WINDOW, base + 7 * WINDOW) == inside
+            rows = Rollup(made.engine, task.spec).stored(base - WINDOW, base + 7 * WINDOW)
             assert len(rows) == len(inside)
             assert task.verify(base - WINDOW, base + 7 * WINDOW).clean
 

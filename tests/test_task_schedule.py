@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from pfa_flux import Analytics, settings
-from pfa_flux.tasks.rollup import Cell, rollup_sums
+from pfa_flux.windows.rollup import Cell, Rollup
 from tests.contract import fill
 from tests.data import hit
 from tests.engines import Workspace
@@ -49,7 +49,7 @@ def test_windows_come_by_the_servers_own_schedule(make_workspace: MakeWorkspace)
         sleep_until(start + 2 * MINUTE + 40 * SECOND)
         for each in made:
             task = each.task()
-            found = rollup_sums(each.engine, task.spec, start, start + 2 * MINUTE)
+            found = Rollup(each.engine, task.spec).sums(start, start + 2 * MINUTE)
             assert found == {Cell(start + MINUTE, tags): 3, Cell(start + 2 * MINUTE, tags): 1}
             assert task.verify(start, start + 2 * MINUTE).clean
             status = task.status(start)

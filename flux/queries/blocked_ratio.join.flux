@@ -1,13 +1,16 @@
 // Blocked ratio, by join: hits of the pixel minus page loads of the JavaScript analytics.
 //
 // Needs Flux 0.172 or newer (InfluxDB 2.4, 1.11). Paste it as it stands into InfluxDB's editor or a Grafana panel,
-// which supply `v`, and change the parameters.
+// which supply the range as `v`, and change the parameters.
 // Gives a row for each key: hits, js, and blocked = hits - js; `page` and `_time` are filler where they are no key.
 
 import "array"
 import "join"
 
 // Parameters
+bucket = "telegraf/autogen"
+// where page loads are, if elsewhere
+loadsBucket = "telegraf/autogen"
 // which rows are hits, and which are page loads; a row without `action` is a page load
 hits = (r) => r._measurement == "pf_analytics_test_pixel" and r._field == "count"
 loads = (r) => r._measurement == "pf_analytics_test" and r._field == "response_time" and (not exists r.action or r.action != "\"ready\"")
@@ -32,10 +35,6 @@ number = (tables=<-) =>
     else
         tables |> count()
 
-points = () =>
-    from(bucket: v.bucket)
-        |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
-
 // One table with the same columns whatever the keys are: null never equals null in a join.
 keyed = (tables=<-) =>
     tables
@@ -53,7 +52,8 @@ keyed = (tables=<-) =>
 nothing = array.from(rows: [{_time: time(v: -1), domain: "", page: "", n: 0}])
 
 hitSide =
-    points()
+    from(bucket: bucket)
+        |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
         |> filter(fn: hits)
         |> filter(fn: selected)
         |> group(columns: keys)
@@ -61,7 +61,8 @@ hitSide =
         |> keyed()
 
 jsSide =
-    points()
+    from(bucket: loadsBucket)
+        |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
         |> filter(fn: loads)
         |> filter(fn: selected)
         |> group(columns: keys)

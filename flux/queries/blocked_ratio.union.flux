@@ -1,11 +1,14 @@
 // Blocked ratio, by union: hits of the pixel minus page loads of the JavaScript analytics.
 //
 // Runs on any Flux since 0.65 (InfluxDB 1.8), with either or both sides empty. Paste it as it stands into
-// InfluxDB's editor or a Grafana panel, which supply `v`, and change the parameters.
+// InfluxDB's editor or a Grafana panel, which supply the range as `v`, and change the parameters.
 // InfluxDB 1.8 counts a point at the very stop of the range, too; elsewhere the stop is no part of it.
 // Gives a row for each key: hits, js, and blocked = hits - js.
 
 // Parameters
+bucket = "telegraf/autogen"
+// where page loads are, if elsewhere
+loadsBucket = "telegraf/autogen"
 // which rows are hits, and which are page loads; a row without `action` is a page load
 hits = (r) => r._measurement == "pf_analytics_test_pixel" and r._field == "count"
 loads = (r) => r._measurement == "pf_analytics_test" and r._field == "response_time" and (not exists r.action or r.action != "\"ready\"")
@@ -30,12 +33,9 @@ number = (tables=<-) =>
     else
         tables |> count()
 
-points = () =>
-    from(bucket: v.bucket)
-        |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
-
 hitSide =
-    points()
+    from(bucket: bucket)
+        |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
         |> filter(fn: hits)
         |> filter(fn: selected)
         |> group(columns: keys)
@@ -44,7 +44,8 @@ hitSide =
         |> drop(columns: ["_value", "_start", "_stop"])
 
 jsSide =
-    points()
+    from(bucket: loadsBucket)
+        |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
         |> filter(fn: loads)
         |> filter(fn: selected)
         |> group(columns: keys)

@@ -1,13 +1,14 @@
 // The newest row of the range, or the oldest, as one row or none.
 
 // Parameters
+bucket = "telegraf/autogen"
 rows = (r) => r._measurement == "pf_analytics_test_pixel" and r._field == "count"
 // last and newest, or first and not
 pick = last
 newest = true
 // End of parameters
 
-from(bucket: v.bucket)
+from(bucket: bucket)
     |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
     |> filter(fn: rows)
     |> pick()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Annotated, Any
 
@@ -12,6 +13,11 @@ import typer
 from pfa_flux.settings import Settings
 
 _PANEL = "Where the data is"
+
+
+def one_of(name: str, values: Sequence[str]) -> Any:
+    """An enumeration of values for an option, where they are not known before the program runs."""
+    return enum.StrEnum(name, {value.upper(): value for value in values})
 
 
 def _flag(name: str, help_text: str) -> inspect.Parameter:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pfa_flux.cli.options import note, with_settings
+from pfa_flux.cli.options import note, one_of, with_settings
+from pfa_flux.engines import registry
 from pfa_flux.settings import Settings
 
 
@@ -45,14 +46,14 @@ class Every(enum.StrEnum):
     WEEK = "1w"
 
 
-class Dialect(enum.StrEnum):
-    """In what the figures are asked for."""
+if TYPE_CHECKING:
+    Dialect = str
+else:
+    # What the engines have.
+    Dialect = one_of("Dialect", registry.choices(registry.dialects()))
 
-    AUTO = "auto"
-    JOIN = "join"
-    UNION = "union"
-    INFLUXQL = "influxql"
-    SQLITE = "sqlite"
+
+_AUTO = Dialect("auto")
 
 
 class Source(enum.StrEnum):
@@ -78,8 +79,10 @@ def blocked_ratio(
     every: Annotated[Every | None, typer.Option(help="Interval with --by time.", show_default="1h")] = None,
     tz: Annotated[str, typer.Option(help="Time zone of the intervals.")] = "UTC",
     compare: Annotated[bool, typer.Option("--compare", help="Beside the period before, with the change.")] = False,
-    dialect: Annotated[Dialect, typer.Option(help="In what to ask.")] = Dialect.AUTO,
-    source: Annotated[Source, typer.Option(help="Which data to ask.")] = Source.AUTO,
+    dialect: Annotated[Dialect, typer.Option(help="Query language to use.")] = _AUTO,
+    source: Annotated[
+        Source, typer.Option(help="Read raw data, downsampled data, or choose automatically.")
+    ] = Source.AUTO,
     format_: Annotated[Format, typer.Option("--format", help="How to write the answer.")] = Format.TABLE,
     settings: Settings,
     quiet: bool,
@@ -88,7 +91,7 @@ def blocked_ratio(
     from pfa_flux import connect
     from pfa_flux.cli import NO_DATA, render
 
-    with connect(settings) as analytics:
+    with render.working("reading hits and page loads", quiet), connect(settings) as analytics:
         result = analytics.blocked_ratio(
             domain or (),
             sites=site or (),
@@ -99,7 +102,7 @@ def blocked_ratio(
             stop=stop,
             every=every.value if every else None,
             tz=tz,
-            dialect=dialect.value,
+            dialect=str(dialect),
             source=source.value,
             compare=compare,
         )

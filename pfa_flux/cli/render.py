@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from pfa_flux.queries.words import plain
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from pfa_flux.queries.result import BlockedRatio
 
-__all__ = ["blocked_ratio", "console", "empty", "escaped", "plain"]
+__all__ = ["blocked_ratio", "console", "empty", "escaped", "plain", "working"]
 
 
 def console(stream: IO[str] | None = None) -> Console:
@@ -26,6 +28,16 @@ def console(stream: IO[str] | None = None) -> Console:
     if out.isatty():
         return Console(file=out, highlight=False)
     return Console(file=out, highlight=False, width=PIPE_WIDTH, no_color=True)
+
+
+@contextmanager
+def working(what: str, quiet: bool) -> Iterator[None]:
+    """Show on a terminal that something takes a while, until it is done."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    with console(sys.stderr).status(what):
+        yield
 
 
 def blocked_ratio(shown: Console, result: BlockedRatio, truth: dict[str, float] | None = None) -> Table:

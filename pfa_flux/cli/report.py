@@ -25,15 +25,17 @@ def report(
     stop: Annotated[str | None, typer.Option(help="The same.", show_default="now")] = None,
     every: Annotated[Every | None, typer.Option(help="Interval of the plot.", show_default="by the range")] = None,
     tz: Annotated[str, typer.Option(help="Time zone.")] = "UTC",
-    source: Annotated[Source, typer.Option(help="Which data to ask.")] = Source.AUTO,
+    source: Annotated[
+        Source, typer.Option(help="Read raw data, downsampled data, or choose automatically.")
+    ] = Source.AUTO,
     settings: Settings,
     quiet: bool,
 ) -> None:
     """Write one self-contained HTML file: the ratio, by network, over time, by page, and how far to trust it."""
     from pfa_flux import connect
-    from pfa_flux.cli import NO_DATA
+    from pfa_flux.cli import NO_DATA, render
 
-    with connect(settings) as analytics:
+    with render.working("reading hits and page loads", quiet), connect(settings) as analytics:
         html, has_data = analytics.report(
             domain or (),
             sites=site or (),

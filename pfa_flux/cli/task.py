@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pfa_flux.cli import task_view as view
-from pfa_flux.cli.options import note, with_settings
+from pfa_flux.cli.options import note, one_of, with_settings
+from pfa_flux.engines import registry
 from pfa_flux.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,28 +31,25 @@ class Format(enum.StrEnum):
     JSON = "json"
 
 
-class Runs(enum.StrEnum):
-    """Who runs the task."""
-
-    AUTO = "auto"
-    INFLUXDB = "influxdb"
-    KAPACITOR = "kapacitor"
-    RUNNER = "runner"
-
-
 Js = Annotated[bool, typer.Option("--js", help="The task of the JavaScript analytics' page loads.")]
+if TYPE_CHECKING:
+    Runs = str
+else:
+    # What the engines have.
+    Runs = one_of("Runs", registry.choices(registry.backends()))
 Backend = Annotated[Runs, typer.Option(help="Who runs the task.")]
 Form = Annotated[Format, typer.Option("--format", help="How to write the answer.")]
+_AUTO = Runs("auto")
 Start = Annotated[str, typer.Option(help="RFC 3339 with an offset, or a duration back from now.")]
 Stop = Annotated[str | None, typer.Option(help="The same.", show_default="now")]
 
 
 @contextmanager
-def _task(settings: Settings, js: bool, backend: Runs) -> Iterator[Task]:
+def _task(settings: Settings, js: bool, backend: str) -> Iterator[Task]:
     from pfa_flux import connect
 
     with connect(settings) as analytics:
-        yield analytics.task("loads" if js else "hits", backend=backend.value)
+        yield analytics.task("loads" if js else "hits", backend=str(backend))
 
 
 def _span(start: str, stop: str | None) -> tuple[int, int | None]:
@@ -77,19 +75,17 @@ def install_task(
         bool, typer.Option("--adopt", help="Take over a task of the name that pfa-flux has not made.")
     ] = False,
     js: Js = False,
-    backend: Backend = Runs.AUTO,
+    backend: Backend = _AUTO,
     settings: Settings,
     quiet: bool,
 ) -> None:
     """Install the 15-minute downsampling task, and prove it with a run. A second call changes nothing."""
-    from pfa_flux.tasks.backends.runner import Runner
-
     with _task(settings, js, backend) as task:
         if dry_run:
             typer.echo(task.backend.masked(task.backend.text()).rstrip("\n"))
             return
         done = task.install(adopt=adopt)
-        name, advice = task.spec.name, task.backend.advice if isinstance(task.backend, Runner) else ""
+        name, advice = task.spec.name, task.backend.advice
     if done.made_bucket and not quiet:
         note(f"made the bucket {settings.rollup_bucket}")
     typer.echo(f"{name} ({done.id}): {done.action}")
@@ -108,7 +104,7 @@ def install_task(
 @app.command()
 @with_settings
 def plan(
-    *, js: Js = False, backend: Backend = Runs.AUTO, format_: Form = Format.TABLE, settings: Settings, quiet: bool
+    *, js: Js = False, backend: Backend = _AUTO, format_: Form = Format.TABLE, settings: Settings, quiet: bool
 ) -> None:
     """Show what install-task would change. Exit code 5 if anything."""
     with _task(settings, js, backend) as task:
@@ -134,7 +130,7 @@ def status(
     *,
     start: Start = "30d",
     js: Js = False,
-    backend: Backend = Runs.AUTO,
+    backend: Backend = _AUTO,
     format_: Form = Format.TABLE,
     settings: Settings,
     quiet: bool,
@@ -184,7 +180,7 @@ def runs(
     *,
     limit: Annotated[int, typer.Option(min=1, max=500, help="How many, the newest first.")] = 20,
     js: Js = False,
-    backend: Backend = Runs.AUTO,
+    backend: Backend = _AUTO,
     format_: Form = Format.TABLE,
     settings: Settings,
     quiet: bool,
@@ -209,7 +205,7 @@ def logs(
     *,
     run: Annotated[str, typer.Option(help="Only of this run, by its id.", show_default=False)] = "",
     js: Js = False,
-    backend: Backend = Runs.AUTO,
+    backend: Backend = _AUTO,
     settings: Settings,
     quiet: bool,
 ) -> None:
@@ -227,12 +223,14 @@ def run_now(
     *,
     due: Annotated[bool, typer.Option("--due", help="As the runner: every window that is due.")] = False,
     js: Js = False,
-    backend: Backend = Runs.AUTO,
+    backend: Backend = _AUTO,
     settings: Settings,
     quiet: bool,
 ) -> None:
     """Run now: of a server's task the last closed windows, of the runner every window that is due."""
-    with _task(settings, js, backend) as task:
+    from pfa_flux.cli import render
+
+    with _task(settings, js, backend) as task, render.working("downsampling", quiet):
         spans = task.run_due() if due else task.run()
     if not quiet:
         note("\n".join(f"downsampled {view.words(span)}" for span in spans) or "nothing is due")
@@ -240,7 +238,7 @@ def run_now(
 
 @app.command()
 @with_settings
-def disable(*, js: Js = False, backend: Backend = Runs.AUTO, settings: Settings, quiet: bool) -> None:
+def disable(*, js: Js = False, backend: Backend = _AUTO, settings: Settings, quiet: bool) -> None:
     """Let the task rest. It keeps its id and history."""
     with _task(settings, js, backend) as task:
         task.disable()
@@ -249,7 +247,7 @@ def disable(*, js: Js = False, backend: Backend = Runs.AUTO, settings: Settings,
 
 @app.command()
 @with_settings
-def enable(*, js: Js = False, backend: Backend = Runs.AUTO, settings: Settings, quiet: bool) -> None:
+def enable(*, js: Js = False, backend: Backend = _AUTO, settings: Settings, quiet: bool) -> None:
     """Let the task run again."""
     with _task(settings, js, backend) as task:
         task.enable()
@@ -264,7 +262,7 @@ def remove(
     *,
     id_: Annotated[str, typer.Option("--id", help="Which, where there are several of the name.")] = "",
     js: Js = False,
-    backend: Backend = Runs.AUTO,
+    backend: Backend = _AUTO,
     settings: Settings,
     quiet: bool,
 ) -> None:
@@ -281,7 +279,7 @@ def gaps(
     start: Start = "30d",
     stop: Stop = None,
     js: Js = False,
-    backend: Backend = Runs.AUTO,
+    backend: Backend = _AUTO,
     format_: Form = Format.TABLE,
     settings: Settings,
     quiet: bool,
@@ -308,7 +306,7 @@ def backfill(
     start: Start = "30d",
     stop: Stop = None,
     js: Js = False,
-    backend: Backend = Runs.AUTO,
+    backend: Backend = _AUTO,
     settings: Settings,
     quiet: bool,
 ) -> None:
@@ -329,7 +327,7 @@ def verify(
     stop: Stop = None,
     repair: Annotated[bool, typer.Option("--repair", help="Make right what differs, and verify again.")] = False,
     js: Js = False,
-    backend: Backend = Runs.AUTO,
+    backend: Backend = _AUTO,
     format_: Form = Format.TABLE,
     settings: Settings,
     quiet: bool,
@@ -353,7 +351,7 @@ def verify(
 
 @app.command()
 @with_settings
-def repair(*, js: Js = False, backend: Backend = Runs.AUTO, settings: Settings, quiet: bool) -> None:
+def repair(*, js: Js = False, backend: Backend = _AUTO, settings: Settings, quiet: bool) -> None:
     """Put windows together again that late hits have come into. All others: pfa-flux task verify --repair."""
     with _task(settings, js, backend) as task, view.progress("repair", quiet) as report:
         spans = task.repair_touched(report=report)

@@ -14,10 +14,10 @@ import typer
 from pfa_flux.cli.options import note
 
 if TYPE_CHECKING:
-    from pfa_flux.tasks.ledger import Ledger
-    from pfa_flux.tasks.recompute import Progress, Report
-    from pfa_flux.tasks.spans import Span
-    from pfa_flux.tasks.verify import Verification
+    from pfa_flux.engines.base import Span
+    from pfa_flux.windows.ledger import Ledger
+    from pfa_flux.windows.recompute import Progress, Report
+    from pfa_flux.windows.verify import Verification
 
 
 def words(span: Span) -> str:

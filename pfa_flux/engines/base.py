@@ -1,15 +1,26 @@
-"""What an engine is: where points are, what it can do, how to ask it. One Protocol for all of them."""
+"""What an engine is: where points are, what it can do, how to ask it. One Protocol for all of them.
+
+A new engine is one file or folder and one registration (`pfa_flux.engines.registry`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, Windows
+
+if TYPE_CHECKING:
+    from pfa_flux.settings import Settings
 
 OLD_FLUX = "before 0.103"
 """Version of a Flux that has no `array`, and so no way to say its version: that of InfluxDB 1.8."""
 
-EngineName = Literal["influxdb2", "influxdb1", "embedded"]
+Span = tuple[int, int]
+"""[start, stop), nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,24 +28,25 @@ class Capabilities:
     """What an engine said it can do, asked of the server itself.
 
     Attributes:
-        engine: influxdb2 where the server has organisations, buckets and a tasks API; influxdb1; embedded.
+        engine: its name in answers: influxdb2 where the server has organisations, buckets and a tasks API; influxdb1;
+            embedded.
         version: the server's own version, as it writes it.
         flux_version: version of its Flux, `OLD_FLUX` where that cannot tell; empty where Flux is off or absent.
         join: Flux has the `join` package.
         to: Flux can write with `to()`.
-        influxql: it answers InfluxQL.
         tasks: who runs Flux tasks: "influxdb", "kapacitor", or "" for nobody; then pfa-flux can.
         kapacitor_version: Kapacitor's version, empty without one.
+        expires_proved: raw rows are removed only once their windows are proved, so that nothing is unknown.
     """
 
-    engine: EngineName
+    engine: str
     version: str
     flux_version: str = ""
     join: bool = False
     to: bool = False
-    influxql: bool = False
-    tasks: Literal["influxdb", "kapacitor", ""] = ""
+    tasks: str = ""
     kapacitor_version: str = ""
+    expires_proved: bool = False
 
     @property
     def flux(self) -> bool:
@@ -65,16 +77,82 @@ class Point:
 Row = Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that `doctor` looked at.
+
+    Attributes:
+        name: what was looked at.
+        status: ok; failed: the job cannot be done as it is; warning: it can, and less well; skipped.
+        found: what was found.
+        advice: what to do about it, empty where nothing needs doing.
+    """
+
+    name: str
+    status: Literal["ok", "warning", "failed", "skipped"]
+    found: str
+    advice: str = ""
+
+
+Checks = Mapping[str, Callable[[], list[Check]]]
+"""Checks by the name that one has where it breaks."""
+
+
 @runtime_checkable
 class Engine(Protocol):
-    """A store of points that can be written to. Queries are the dialects' own (`pfa_flux.queries.dialects`)."""
+    """A store of points that can be read and written."""
 
     @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
 
+    @property
+    def dialects(self) -> tuple[str, ...]:
+        """Languages that it can be asked in, the fastest first."""
+
+    def admits(self, dialect: str, rows: Sequence[Rows]) -> bool:
+        """Whether a dialect is known to count these rows right; false where that cannot be checked.
+
+        Raises:
+            CapabilityError: the dialect does not reach the rows, or would miscount them.
+        """
+
+    def aggregate(self, asks: Sequence[Ask], dialect: str = "") -> list[Sums]:
+        """Answers to several questions, in their order.
+
+        Hits and loads of one shape are asked as one where the dialect can; others side by side where that is faster.
+
+        Args:
+            asks: the questions.
+            dialect: language to use; by default the fastest that reaches the rows.
+        """
+
+    def rows(self, rows: Rows, start: int, stop: int) -> list[Stored]:
+        """The rows of [start, stop), nanoseconds, as they are stored."""
+
+    def edge(self, rows: Rows, pick: Literal["first", "last"], start: int, stop: int, where: Where) -> int | None:
+        """Time, as it is stored, of the first or last row of [start, stop); None without any.
+
+        Args:
+            rows: which rows.
+            pick: the oldest or the newest.
+            start: first instant, nanoseconds.
+            stop: first instant after it.
+            where: by tag, the values that count.
+        """
+
     def write(self, bucket: str, points: Iterable[Point]) -> int:
         """Write points; a point of the same series and time replaces an earlier one. Returns their number."""
+
+    def delete(self, rows: Rows, start: int, stop: int) -> None:
+        """Remove all rows of the measurement that belong to [start, stop), nanoseconds."""
+
+    def make_integers(self, rows: Rows, start: int, stop: int) -> None:
+        """Make integers of the values of all rows that keep those of [start, stop) from being integers.
+
+        Raises:
+            TaskError: a value is no whole number.
+        """
 
     def has_bucket(self, bucket: str) -> bool:
         """The bucket exists."""
@@ -85,14 +163,87 @@ class Engine(Protocol):
     def drop_bucket(self, bucket: str) -> None:
         """Remove the bucket and all that is in it."""
 
-    def now(self) -> int:
-        """The present by the engine's own clock, nanoseconds, to the second."""
-
     def kept_since(self, bucket: str, now: int) -> int:
         """Instant since which all points of the bucket are kept at `now`, nanoseconds; 0: they are kept for ever."""
 
-    def delete(self, bucket: str, measurement: str, start: int, stop: int) -> None:
-        """Remove a measurement's points of [start, stop), nanoseconds."""
+    def now(self) -> int:
+        """The present by the engine's own clock, nanoseconds, to the second."""
+
+    def snapshot(self) -> AbstractContextManager[object]:
+        """Within it all answers are of one state, where the engine can."""
+
+    def mark(self, rows: Rows, start: int, stop: int) -> object:
+        """Something that changes whenever rows of [start, stop) do; for `prove`."""
+
+    def prove(self, windows: Windows, span: Span, mark: object) -> None:
+        """Remember that the downsampled rows of a span are what raw rows say, unless those have changed since the mark.
+
+        Args:
+            windows: which rows.
+            span: edges of windows, nanoseconds.
+            mark: what `mark` gave of the raw rows before they were read; None where they have expired.
+        """
+
+    def unproved(self, windows: Windows, span: Span) -> list[Span] | None:
+        """The part of a span that is not proved; None: the engine remembers no proofs."""
+
+    def check_sums(self, windows: Windows, span: Span, *, fix: bool) -> list[Span]:
+        """Spans whose sums of longer windows are not what the downsampled rows say; made right if asked for."""
+
+    def checks(self, settings: Settings) -> Checks:
+        """What `doctor` can ask of it."""
 
     def close(self) -> None:
         """Let go of connections and locks."""
+
+
+Where = Mapping[str, tuple[str, ...]]
+
+
+class EngineDefaults:
+    """What most engines need not say anew: no proofs are remembered, no snapshot is had, the clock is ours."""
+
+    def admits(self, dialect: str, rows: Sequence[Rows]) -> bool:
+        """Its only dialect counts right."""
+        del dialect, rows
+        return True
+
+    def now(self) -> int:
+        """The present by our own clock."""
+        return time.time_ns()
+
+    def make_integers(self, rows: Rows, start: int, stop: int) -> None:
+        """Each value has a type of its own."""
+
+    def snapshot(self) -> AbstractContextManager[object]:
+        """Answers are of their moments."""
+        return nullcontext()
+
+    def mark(self, rows: Rows, start: int, stop: int) -> object:
+        """Nothing is proved."""
+        del rows, start, stop
+        return None
+
+    def prove(self, windows: Windows, span: Span, mark: object) -> None:
+        """Nothing is remembered."""
+
+    def unproved(self, windows: Windows, span: Span) -> list[Span] | None:
+        """Nothing is remembered."""
+        del windows, span
+        return None
+
+    def check_sums(self, windows: Windows, span: Span, *, fix: bool) -> list[Span]:
+        """There are no longer windows."""
+        del windows, span, fix
+        return []
+
+    def checks(self, settings: Settings) -> Checks:
+        """What it is."""
+        del settings
+        return {"engine": lambda: [Check("engine", "ok", f"{self.capabilities.engine} {self.capabilities.version}")]}
+
+    if TYPE_CHECKING:
+
+        @property
+        def capabilities(self) -> Capabilities:
+            """What it can do."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pfa_flux.errors import StoreError
 
-_OWN = ("pfa-flux.sqlite3", "lock", "spool.")
+_OWN = ("pfa-flux.sqlite3", "lock", "spool.", "state.")
 """How the names of the files in a data directory begin."""
 
 

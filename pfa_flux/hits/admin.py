@@ -10,9 +10,8 @@ from typing import Any
 
 from pfa_flux.hits.connection import Connection, Roster
 from pfa_flux.hits.http import Request, answer
+from pfa_flux.hits.journal import JournalFile
 from pfa_flux.hits.pixel import Pixel
-from pfa_flux.hits.spool import Spool
-from pfa_flux.hits.store import StoreJournal
 from pfa_flux.hits.worker import Worker
 from pfa_flux.times import NS
 
@@ -32,7 +31,7 @@ class State:
     """
 
     pixel: Pixel
-    journal: Spool | StoreJournal
+    journal: JournalFile
     roster: Roster
     worker: Worker
     started: float
@@ -42,7 +41,7 @@ class State:
     @property
     def lag(self) -> float:
         """Age of the oldest hit that is not shipped, seconds."""
-        oldest = self.journal.oldest if isinstance(self.journal, Spool) else None
+        oldest = self.journal.oldest
         return 0.0 if oldest is None else max(0.0, (self.clock() - oldest) / NS)
 
 
@@ -82,7 +81,7 @@ def health(state: State) -> tuple[int, dict[str, object]]:
     }
     if state.pixel.shed:
         found["shed_reason"] = state.pixel.shed_why
-    if isinstance(journal, Spool):
+    if journal.ships:
         found |= {
             "waiting": journal.waiting,
             "lag_seconds": round(state.lag, 1),
@@ -120,7 +119,7 @@ def metrics(state: State) -> str:
     out.add("journal_set_aside_total", "counter", "Damaged journals that were set aside.", journal.set_aside)
     out.add("helper_restarts_total", "counter", "Times the helper process was started again.", state.worker.restarts)
     out.add("start_time_seconds", "gauge", "Unix time of the start.", round(state.started, 3))
-    if isinstance(journal, Spool):
+    if journal.ships:
         out.add("journal_rows", "gauge", "Hits that wait to be shipped.", journal.waiting)
         out.add("lag_seconds", "gauge", "Age of the oldest of them.", round(state.lag, 3))
         out.add("shipped_total", "counter", "Points that InfluxDB has taken.", shipped.get("points", 0))

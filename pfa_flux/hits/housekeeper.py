@@ -7,22 +7,23 @@ import logging
 import time
 from collections.abc import Callable
 
-from pfa_flux.engines.base import Engine
-from pfa_flux.engines.embedded import Embedded
+from pfa_flux.engines.registry import OWN_BACKEND
+from pfa_flux.engines.sqlite import Embedded
 from pfa_flux.errors import PfaFluxError
+from pfa_flux.schema import BOTH
 from pfa_flux.settings import Settings
-from pfa_flux.tasks.recompute import recompute
-from pfa_flux.tasks.rollup import oldest_raw
-from pfa_flux.tasks.spec import TaskSpec, What
+from pfa_flux.tasks.state import State
 from pfa_flux.tasks.task import Task
-from pfa_flux.tasks.verify import verify
 from pfa_flux.times import NS, format_instant
+from pfa_flux.windows.recompute import recompute
+from pfa_flux.windows.rollup import Rollup
+from pfa_flux.windows.spec import TaskSpec
+from pfa_flux.windows.verify import verify
 
 log = logging.getLogger("pfa_flux")
 
 EVERY = 15.0
 """Seconds between two looks whether something is due."""
-_BOTH: tuple[What, ...] = ("hits", "loads")
 
 
 class Housekeeper:
@@ -70,7 +71,7 @@ class Housekeeper:
                 return
 
     def once(self) -> None:
-        """Put together what is due, then let go of raw rows that have had their time.
+        """Recompute what is due, then remove raw rows that have had their time.
 
         Raises:
             PfaFluxError: it failed; it is tried again.
@@ -78,9 +79,9 @@ class Housekeeper:
         if self._settings.url:
             self._run_due()
             return
-        with contextlib.closing(Embedded(self._settings, lock=self._lock)) as store:
-            for what in _BOTH:
-                task = Task(store, store, self._settings, what, "runner", self._clock)
+        with contextlib.closing(Embedded(self._settings, lock=self._lock)) as store, self._state() as state:
+            for what in BOTH:
+                task = Task(store, state, self._settings, what, OWN_BACKEND, self._clock)
                 if not task.backend.find():
                     task.install()
                 if task.installed().active:
@@ -89,16 +90,19 @@ class Housekeeper:
 
     def _run_due(self) -> None:
         """Of a server: only tasks that were installed with pfa-flux as their runner."""
-        with contextlib.closing(Embedded(self._settings)) as store:
-            if not store.select("SELECT 1 FROM task WHERE active"):
+        with self._state() as state:
+            if not state.select("SELECT 1 FROM task WHERE active"):
                 return
         from pfa_flux.analytics import connect
 
         with connect(self._settings) as analytics:
-            for what in _BOTH:
-                task = analytics.task(what, backend="runner")
+            for what in BOTH:
+                task = analytics.task(what.value, backend=OWN_BACKEND)
                 if any(found.active for found in task.backend.find()):
                     task.run_due()
+
+    def _state(self) -> contextlib.closing[State]:
+        return contextlib.closing(State(self._settings))
 
 
 def purge(store: Embedded, settings: Settings, now: int, newest_series: int) -> int:
@@ -110,29 +114,28 @@ def purge(store: Embedded, settings: Settings, now: int, newest_series: int) -> 
         now: the present, nanoseconds.
         newest_series: series up to this one may be removed with their last row.
     """
-    specs = [TaskSpec.from_settings(settings, what) for what in _BOTH]
-    limit = specs[0].floor(now - settings.pixel.raw_retention * NS)
-    if all(oldest_raw(store, spec, limit) is None for spec in specs):
+    rollups = [Rollup(store, TaskSpec.from_settings(settings, what)) for what in BOTH]
+    limit = rollups[0].spec.floor(now - settings.pixel.raw_retention * NS)
+    if all(rollup.oldest_raw(limit) is None for rollup in rollups):
         return 0
-    for spec in specs:
-        if not _proved(store, spec, limit, now):
-            return 0
-    gone = store.purge(settings.raw_bucket, [spec.source for spec in specs], limit)
+    if not all(_proved(rollup, limit, now) for rollup in rollups):
+        return 0
+    gone = store.purge(settings.raw_bucket, [rollup.spec.source for rollup in rollups], limit)
     store.remove_unused_series(newest_series)
     log.info("%d raw rows of before %s were removed; their windows are kept", gone, format_instant(limit))
     return gone
 
 
-def _proved(store: Engine, spec: TaskSpec, limit: int, now: int) -> bool:
+def _proved(rollup: Rollup, limit: int, now: int) -> bool:
     """The windows before `limit` are what the raw rows say; made so first, where they are not."""
-    oldest = oldest_raw(store, spec, limit)
+    oldest = rollup.oldest_raw(limit)
     if oldest is None:
         return True
-    found = verify(store, spec, oldest, limit, now)
+    found = verify(rollup, oldest, limit, now)
     if not found.clean:
-        recompute(store, spec, found.spans)
-        found = verify(store, spec, oldest, limit, now)
+        recompute(rollup, found.spans)
+        found = verify(rollup, oldest, limit, now)
     if not found.clean:
         log.error("raw rows of before %s are kept: %d windows of %s are not what they say",
-                  format_instant(limit), found.count, spec.measurement)  # fmt: skip
+                  format_instant(limit), found.count, rollup.spec.measurement)  # fmt: skip
     return found.clean

@@ -18,7 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pfa_flux.hits.epoch import Epoch
+from pfa_flux.hits.order import Order
 from pfa_flux.hits.pixel import Busy, Page
+from pfa_flux.settings import Settings
 
 log = logging.getLogger("pfa_flux")
 
@@ -35,6 +37,8 @@ class JournalFile(ABC):
 
     known_by_sess = False
     """What the journal knows a page by holds for one `sess` alone."""
+    ships = False
+    """Hits wait in it for a helper process that ships them."""
 
     def __init__(self, path: Path, synchronous: str) -> None:
         self.path = path
@@ -47,9 +51,20 @@ class JournalFile(ABC):
         """Why nothing is taken in just now, empty where it is."""
         self.failing = ""
         """What the last commit failed with, empty where it did not."""
+        self.waiting = 0
+        """Hits that wait to be shipped."""
+        self.oldest: int | None = None
+        """Time of the oldest of them, nanoseconds, at the last tick."""
         self.set_aside = 0
         """Damaged files that were set aside since the start."""
         self._connection = self._open_sound()
+
+    @abstractmethod
+    def order(self, settings: Settings) -> Order:
+        """What the helper process is to do."""
+
+    def taken_over(self, seq: int) -> None:  # noqa: B027 - where nothing is shipped, nothing is
+        """The rows up to `seq` are safe elsewhere."""
 
     @abstractmethod
     def _open(self) -> sqlite3.Connection:

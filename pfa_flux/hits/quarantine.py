@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from pfa_flux.errors import QueryError, SettingsError
+from pfa_flux.schema import BOTH
 from pfa_flux.settings import Settings
 from pfa_flux.times import NS
 
@@ -101,24 +102,19 @@ def retry(
         SettingsError: no InfluxDB is set.
         PfaFluxError: it cannot be reached, or refuses access; what it has taken until then has left.
     """
-    from pfa_flux.engines.influxdb2 import name_org
-    from pfa_flux.engines.lineprotocol import start_of
-    from pfa_flux.engines.transport import Transport
-    from pfa_flux.tasks.spec import TaskSpec
-    from pfa_flux.tasks.touched import late_before, note_late
+    from pfa_flux.engines import registry
+    from pfa_flux.engines.influxdb.lineprotocol import start_of
+    from pfa_flux.tasks.state import late_before, note_late
+    from pfa_flux.windows.spec import TaskSpec
 
     if not settings.url:
         raise SettingsError("no InfluxDB is set", "Name it with --url or PFA_FLUX_URL.")
-    specs = [TaskSpec.from_settings(settings), TaskSpec.from_settings(settings, "loads")]
-    transport = Transport(
-        settings.url, settings.token, org=settings.org, timeout=settings.timeout, ca_file=settings.ca_file
-    )
-    written = 0
-    with closing(transport):
-        name_org(transport)
+    specs = [TaskSpec.from_settings(settings, side) for side in BOTH]
+    writer, written = registry.open_writer(settings), 0
+    with closing(writer):
         for each in quarantine.all():
             try:
-                transport.write(settings.raw_bucket, each.lines)
+                writer.write(settings.raw_bucket, each.lines)
             except QueryError as error:
                 if error.status not in REFUSED:
                     raise

@@ -19,16 +19,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from pfa_flux.engines import registry
 from pfa_flux.errors import PfaFluxError, StoreError
 from pfa_flux.hits.admin import Admin, State
 from pfa_flux.hits.connection import App, Connection, Limits, Roster
 from pfa_flux.hits.hit import Rules
 from pfa_flux.hits.http import Parser
-from pfa_flux.hits.journal import CHECKPOINT_BYTES
+from pfa_flux.hits.journal import CHECKPOINT_BYTES, JournalFile
+from pfa_flux.hits.order import Order
 from pfa_flux.hits.pixel import Pixel
 from pfa_flux.hits.spool import SPOOL_NAME, Spool
 from pfa_flux.hits.store import StoreJournal
-from pfa_flux.hits.worker import Order, Worker
+from pfa_flux.hits.worker import Worker
 from pfa_flux.pixel_settings import MIB
 from pfa_flux.settings import Settings
 
@@ -205,13 +207,11 @@ class _Server:
     def _order(self) -> Order:
         self._generation = self._journal.set_aside
         self._state.shipped.clear()
-        if isinstance(self._journal, Spool):
-            return Order(self._settings)
-        return Order(self._settings, self._journal.lock, self._journal.newest_series)
+        return self._journal.order(self._settings)
 
     def _told(self, shipped: dict[str, Any]) -> None:
         """The shipper has done something. What it says of a file that was set aside since is not about this one."""
-        if self._journal.set_aside == self._generation and isinstance(self._journal, Spool):
+        if self._journal.set_aside == self._generation:
             self._journal.taken_over(shipped["upto"])
             self._state.shipped.update(shipped)
 
@@ -227,12 +227,12 @@ class _Server:
             log.warning("%s may hold hits that wait for InfluxDB; they are shipped when url is set again", spool)
 
 
-def _journal(settings: Settings) -> Spool | StoreJournal:
+def _journal(settings: Settings) -> JournalFile:
     pixel = settings.pixel
     try:
-        if settings.url:
-            return Spool(settings.data_dir, pixel.synchronous, pixel.spool_mib * MIB, patience=_LOCK_PATIENCE)
-        return StoreJournal(settings, patience=_LOCK_PATIENCE)
+        if registry.registration(settings.url).journal:
+            return StoreJournal(settings, patience=_LOCK_PATIENCE)
+        return Spool(settings.data_dir, pixel.synchronous, pixel.spool_mib * MIB, patience=_LOCK_PATIENCE)
     except PfaFluxError:
         raise
     except Exception as error:

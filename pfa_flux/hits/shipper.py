@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pfa_flux.engines.influxdb2 import name_org
-from pfa_flux.engines.lineprotocol import line
-from pfa_flux.engines.transport import Transport
+from pfa_flux.engines import registry
+from pfa_flux.engines.influxdb.lineprotocol import line
 from pfa_flux.errors import (
     AccessDeniedError,
     BucketNotFoundError,
@@ -27,9 +26,10 @@ from pfa_flux.hits.hit import View
 from pfa_flux.hits.quarantine import REFUSED
 from pfa_flux.hits.spool import SpoolReader, Waiting
 from pfa_flux.hits.store import point_of
+from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
-from pfa_flux.tasks.spec import TaskSpec
-from pfa_flux.tasks.touched import late_before, note_late
+from pfa_flux.tasks.state import late_before, note_late
+from pfa_flux.windows.spec import TaskSpec
 
 log = logging.getLogger("pfa_flux")
 
@@ -89,13 +89,10 @@ class Shipper:
             clock: the present, nanoseconds.
         """
         self._settings, self._spool, self._tell, self._wait, self._clock = settings, spool, tell, wait, clock
-        self._transport = Transport(
-            settings.url, settings.token, org=settings.org, timeout=settings.timeout, ca_file=settings.ca_file
-        )
-        self._specs = {"hit": TaskSpec.from_settings(settings), "load": TaskSpec.from_settings(settings, "loads")}
+        self._writer = registry.open_writer(settings)
+        self._specs = {"hit": TaskSpec.from_settings(settings), "load": TaskSpec.from_settings(settings, Side.LOADS)}
         self._starts: dict[tuple[str, View, bool], str] = {}
         self._whole_loads = False
-        self._org_known = bool(settings.org)
         self._loud = 0.0
         self.done = Shipped()
 
@@ -113,7 +110,7 @@ class Shipper:
 
     def close(self) -> None:
         """Close connections and files."""
-        self._transport.close()
+        self._writer.close()
         self._spool.close()
 
     def _ship(self, batch: Sequence[Waiting]) -> bool:
@@ -154,12 +151,11 @@ class Shipper:
 
     def _write(self, batch: Sequence[Waiting]) -> None:
         """Write all points of a batch; those that the server refuses are put by with its words."""
-        self._know_org()
         parts, splits = [self._lines(batch)], 0
         while parts:
             lines = parts.pop()
             try:
-                self._transport.write(self._settings.raw_bucket, lines)
+                self._writer.write(self._settings.raw_bucket, lines)
             except QueryError as error:
                 if error.status not in REFUSED:
                     raise
@@ -168,7 +164,7 @@ class Shipper:
                     continue
                 if not splits:
                     # Refuses it an empty write as well, then it is the request that is wrong, and not these lines.
-                    self._transport.probe_write(self._settings.raw_bucket)
+                    self._writer.probe_write(self._settings.raw_bucket)
                 splits += 1
                 if len(lines) > 1 and splits < _MOST_SPLITS:
                     middle = len(lines) // 2
@@ -209,12 +205,6 @@ class Shipper:
         start = line(point_of(view, self._settings.schema, sess, 0, whole_loads=self._whole_loads)).removesuffix("0")
         self._starts[sess, view, self._whole_loads] = start
         return start
-
-    def _know_org(self) -> None:
-        """Name the organisation, where the server has any; only InfluxDB 2 has."""
-        if not self._org_known:
-            name_org(self._transport)
-            self._org_known = True
 
     def _note_late(self, batch: Sequence[Waiting]) -> bool:
         """Note the windows that a batch came too late for. Returns whether that is done."""

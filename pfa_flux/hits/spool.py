@@ -22,6 +22,7 @@ from pfa_flux.engines.directory import locked_directory
 from pfa_flux.errors import StoreError
 from pfa_flux.hits.hit import View
 from pfa_flux.hits.journal import JournalFile
+from pfa_flux.hits.order import Order
 from pfa_flux.hits.pixel import Page
 from pfa_flux.hits.quarantine import TABLE, Quarantine
 from pfa_flux.settings import Settings
@@ -50,6 +51,8 @@ assert array("I").itemsize == 4
 class Spool(JournalFile):
     """The journal of a pixel that has an InfluxDB. Held by one process, through a lock."""
 
+    ships = True
+
     def __init__(self, directory: Path, synchronous: str, max_bytes: int, *, patience: float = 0.0) -> None:
         self._lock = locked_directory(directory, SPOOL_LOCK, patience)
         self._max_bytes = max_bytes
@@ -57,10 +60,6 @@ class Spool(JournalFile):
         self._done = 0
         self._deleted = 0
         self._after = 1, 0, 0
-        self.waiting = 0
-        """Hits in it."""
-        self.oldest: int | None = None
-        """Time of the oldest hit in it, nanoseconds, at the last tick."""
         super().__init__(directory / SPOOL_NAME, synchronous)
 
     def _open(self) -> sqlite3.Connection:
@@ -125,6 +124,10 @@ class Spool(JournalFile):
         gone = connection.execute("SELECT sum(length(pages)) / 4 FROM turn WHERE seq <= ?", (upto,)).fetchone()[0]
         connection.execute("DELETE FROM turn WHERE seq <= ?", (upto,))
         return upto, gone
+
+    def order(self, settings: Settings) -> Order:
+        """What the helper process is to do: it ships."""
+        return Order(settings)
 
     def taken_over(self, seq: int) -> None:
         """The rows up to `seq` are safe in InfluxDB. They leave with the next commits, a few at a time."""

@@ -6,9 +6,11 @@ import sqlite3
 from collections.abc import Sequence
 
 from pfa_flux.engines.base import Point
-from pfa_flux.engines.embedded import Embedded
+from pfa_flux.engines.sqlite import Embedded
+from pfa_flux.engines.sqlite.proofs import BACK_FOR_HITS
 from pfa_flux.hits.hit import View
 from pfa_flux.hits.journal import JournalFile
+from pfa_flux.hits.order import Order
 from pfa_flux.hits.pixel import Page
 from pfa_flux.schema import Schema
 from pfa_flux.settings import Settings
@@ -33,6 +35,10 @@ class StoreJournal(JournalFile):
         self._schema = settings.schema
         self._table = self._store.table(settings.raw_bucket)
         super().__init__(self._store.path, settings.pixel.synchronous)
+
+    def order(self, settings: Settings) -> Order:
+        """What the helper process is to do: it works on the same file."""
+        return Order(settings, self.lock, self.newest_series)
 
     @property
     def lock(self) -> int:
@@ -60,6 +66,8 @@ class StoreJournal(JournalFile):
             "SELECT ?1 + key, abs(value), CASE WHEN value > 0 THEN 1 ELSE 0.0 END FROM json_each(?2)",
             (first, str(ids)),
         )
+        # Late by a clock that was set back, or by a commit that took long.
+        connection.execute(BACK_FOR_HITS, (first,))
 
     def _forget(self) -> None:
         super()._forget()

@@ -16,10 +16,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from pfa_flux.settings import Settings
+from pfa_flux.hits.order import Order
 
 log = logging.getLogger("pfa_flux")
 
@@ -27,21 +27,6 @@ _START = "from pfa_flux.hits.worker import main; main()"
 _RESTART_SECONDS = 5.0
 _GRACE = 10.0
 _NICE = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What the helper is to do.
-
-    Attributes:
-        settings: all settings.
-        lock: handle of the embedded store's lock; None where there is an InfluxDB.
-        newest_series: of the embedded store.
-    """
-
-    settings: Settings
-    lock: int | None = None
-    newest_series: int = 0
 
 
 class Worker:

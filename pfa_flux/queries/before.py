@@ -35,7 +35,7 @@ def question_before(question: Question) -> Question:
     return replace(question, start=start + question.start % 1000, stop=stop + question.stop % 1000)
 
 
-def beside(answer: BlockedRatio, before: BlockedRatio) -> BlockedRatio:
+def with_previous(answer: BlockedRatio, before: BlockedRatio) -> BlockedRatio:
     """An answer with that of the period before in it; rows that only the latter has come in as rows of no data."""
     earlier, now = _by_place(before), _by_place(answer)
     empty = {place: _empty(row) for place, row in now.items()}

@@ -2,59 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from pfa_flux.engines.base import Engine
-from pfa_flux.queries.asking import DialectChoice
 from pfa_flux.queries.caveats import caveats
-from pfa_flux.queries.groups import Group, grouped
-from pfa_flux.queries.interval import interval
+from pfa_flux.queries.counts import Counts, read
+from pfa_flux.queries.groups import Layout
+from pfa_flux.queries.interval import interval_of
 from pfa_flux.queries.question import Question
 from pfa_flux.queries.result import BlockedRatio, RatioRow, Status
-from pfa_flux.queries.sources import SourceChoice
 from pfa_flux.settings import Settings
 
 
-def blocked_ratio(
-    engine: Engine,
-    settings: Settings,
-    question: Question,
-    now: int,
-    *,
-    dialect: DialectChoice = "auto",
-    source: SourceChoice = "auto",
-) -> BlockedRatio:
-    """Answer a question.
+def blocked_ratios(
+    engine: Engine, settings: Settings, questions: Sequence[Question], now: int, *, dialect: str, source: str
+) -> list[BlockedRatio]:
+    """Answer questions of one span and the same filters, which differ in their keys and intervals, from one read.
 
     Args:
         engine: where the data is.
         settings: names of the buckets and all in them.
-        question: what is asked.
+        questions: what is asked.
         now: the present, nanoseconds, by which windows are closed and raw data expires.
-        dialect: in what raw data is asked for.
-        source: which data is asked.
+        dialect: query language to use for raw data.
+        source: raw data, downsampled data, or auto.
 
     Raises:
         CapabilityError: the engine has not the dialect, or the dialect would miscount.
         BucketNotFoundError, AccessDeniedError, UnreachableError, QueryError, StoreError: the engine refuses.
     """
-    found = grouped(engine, settings, question, now, dialect, source)
-    judged = [_judge(group) for group in found.groups]
-    rows = tuple(row for row, _ in judged)
+    layouts = [Layout.of(question, settings) for question in questions]
+    with engine.snapshot():
+        widths = [layout.width for layout in layouts]
+        counts = read(engine, settings, questions, widths, now, dialect=dialect, source=source)
+        return [_answer(engine, settings, layout, counts) for layout in layouts]
+
+
+def _answer(engine: Engine, settings: Settings, layout: Layout, counts: Counts) -> BlockedRatio:
+    question = layout.question
+    found: list[RatioRow] = []
+    independent = False
+    for group in layout.groups(counts):
+        row, assumed = _judge(*group)
+        found.append(row)
+        independent |= assumed
+    rows = tuple(found)
     return BlockedRatio(
         question.start,
         question.stop,
         question.by,
         engine.capabilities.engine,
-        found.asker.dialect,
-        found.sources.label,
+        counts.dialect,
+        counts.sources.label,
         rows,
-        caveats(engine, settings, question, found, rows, independent=any(iid for _, iid in judged)),
+        caveats(engine, settings, question, counts, rows, independent=independent),
         str(question.zone),
     )
 
 
-def _judge(group: Group) -> tuple[RatioRow, bool]:
-    """A row with its status and interval, and whether the interval took page views as independent."""
-    hits, js = group.total
+def _judge(key: Mapping[str, str], by_hits: Sequence[int], by_js: Sequence[int]) -> tuple[RatioRow, bool]:
+    """A row with its status and interval, and whether the interval assumes independent page views."""
+    hits, js = sum(by_hits), sum(by_js)
     status: Status = "ok"
     if not hits:
         status = "no_hits" if js else "no_data"
@@ -63,6 +71,6 @@ def _judge(group: Group) -> tuple[RatioRow, bool]:
     elif js > hits:
         status = "js_exceeds_hits"
     if status not in {"ok", "no_js"}:
-        return RatioRow(group.key, hits, js, hits - js, None, None, None, status), False
-    low, high, iid = interval(group.total, group.blocks)
-    return RatioRow(group.key, hits, js, hits - js, (hits - js) / hits, low, high, status), iid
+        return RatioRow(key, hits, js, hits - js, None, None, None, status), False
+    low, high, iid = interval_of(by_hits, by_js, hits, js)
+    return RatioRow(key, hits, js, hits - js, (hits - js) / hits, low, high, status), iid

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pfa_flux.engines.base import Engine
-from pfa_flux.queries.groups import Grouped
+from pfa_flux.queries.counts import NO_PAGE, Counts
 from pfa_flux.queries.question import Question
 from pfa_flux.queries.result import Caveat, RatioRow
 from pfa_flux.queries.words import plain
+from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
-from pfa_flux.tasks.rollup import has_before
-from pfa_flux.tasks.spec import TaskSpec
-from pfa_flux.times import format_instant
+from pfa_flux.times import NS, format_instant
+from pfa_flux.windows.rollup import Rollup
+from pfa_flux.windows.spec import TaskSpec
 
-NO_PAGE = ("", "(unknown)", "(other)")
-"""Pages of hits that say no page."""
 MUCH_WITHOUT_PAGE = 0.1
 
 _NAMED = 3
-_MINUTE = 60_000_000_000
 
 _IID = Caveat(
     "interval_iid",
@@ -32,21 +30,20 @@ def caveats(
     engine: Engine,
     settings: Settings,
     question: Question,
-    found: Grouped,
+    counts: Counts,
     rows: Sequence[RatioRow],
     *,
     independent: bool,
 ) -> tuple[Caveat, ...]:
-    """All that holds for an answer. `independent`: some intervals take page views so."""
-    knows_pages = "page" in settings.task.tags or found.sources.label == "raw"
+    """All that holds for an answer. `independent`: some intervals assume independent page views."""
     checks = (
         _exceeding(rows),
         _wide(rows),
-        _without_page(question, found, rows) if knows_pages else None,
-        _pixel_is_late(engine, settings, question, found),
+        _without_page(question, counts, rows),
+        _pixel_is_late(engine, settings, question, counts),
         _IID if independent else None,
     )
-    return (*found.asker.caveats, *found.sources.caveats, *(caveat for caveat in checks if caveat))
+    return (*counts.caveats, *(caveat for caveat in checks if caveat))
 
 
 def _exceeding(rows: Sequence[RatioRow]) -> Caveat | None:
@@ -85,15 +82,14 @@ def _rows(rows: Sequence[RatioRow]) -> str:
     return f"{' and '.join(names)} {'has' if len(rows) == 1 else 'have'}"
 
 
-def _without_page(question: Question, found: Grouped, rows: Sequence[RatioRow]) -> Caveat | None:
+def _without_page(question: Question, counts: Counts, rows: Sequence[RatioRow]) -> Caveat | None:
     hits = sum(row.hits for row in rows)
     if question.pages or not hits:
         return None
     if "page" in question.by:
         without = sum(row.hits for row in rows if row.key["page"] in NO_PAGE)
     else:
-        pages = found.asker.hits_of_pages(question.selection, NO_PAGE) if not question.selects_nothing else {}
-        without = sum(n for domain, n in pages.items() if question.includes(domain))
+        without = _hits_without_page(question, counts)
     if without <= MUCH_WITHOUT_PAGE * hits:
         return None
     return Caveat(
@@ -104,16 +100,33 @@ def _without_page(question: Question, found: Grouped, rows: Sequence[RatioRow]) 
     )
 
 
-def _pixel_is_late(engine: Engine, settings: Settings, question: Question, found: Grouped) -> Caveat | None:
-    first = found.first_hits
-    if first is None or first < found.sources.start + found.width:
+def _hits_without_page(question: Question, counts: Counts) -> int:
+    """Hits that say no page; none where pages are not known."""
+    if counts.without_page is not None:
+        found = [windows for (domain,), windows in counts.without_page.items() if question.includes(domain)]
+    elif "page" in counts.tags:
+        hits = counts.sums.get(Side.HITS, {})
+        found = [windows for (domain, page), windows in hits.items() if page in NO_PAGE and question.includes(domain)]
+    else:
+        found = []
+    return sum(sum(windows.values()) for windows in found)
+
+
+def _pixel_is_late(engine: Engine, settings: Settings, question: Question, counts: Counts) -> Caveat | None:
+    start, width = counts.sources.start, counts.width * NS
+    hits = [windows for tags, windows in counts.sums.get(Side.HITS, {}).items()]
+    early = start // width * width, -(-start // width) * width
+    if any(windows.get(window) for windows in hits for window in early):
         return None
-    domains = question.selection.domains
-    if has_before(engine, TaskSpec.from_settings(settings), found.sources.start, domains):
+    first = min((window for windows in hits for window, n in windows.items() if n), default=None)
+    if first is None or first < start + width:
+        return None
+    rollup = Rollup(engine, TaskSpec.from_settings(settings))
+    if rollup.has_before(start, question.where["domain"]):
         return None
     return Caveat(
         "pixel_late",
-        f"The first hits of the range are of the {found.width // _MINUTE} minutes from {format_instant(first)} on, and "
+        f"The first hits of the range are of the {counts.width // 60} minutes from {format_instant(first)} on, and "
         "none are known from before: the pixel was installed after the range's start, and JS loads from before it "
         f"count against it. Use --start {format_instant(first)}.",
     )

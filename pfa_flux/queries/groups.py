@@ -1,20 +1,22 @@
-"""Counts of a question by its keys, each with the blocks of time that its interval is judged by."""
+"""Counts by the keys of a question, each with the blocks of time that its interval is judged by."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import NamedTuple
 
-from pfa_flux.engines.base import Engine
+from pfa_flux.engines.ask import ByWindow, Sums
 from pfa_flux.errors import InvalidValueError
-from pfa_flux.queries.asking import Asker, DialectChoice
+from pfa_flux.queries.counts import Counts
 from pfa_flux.queries.grid import EVERY, Grid, make_grid
 from pfa_flux.queries.interval import block_hours, block_starts
-from pfa_flux.queries.question import NOTHING, Question, asked_for, fold, named
-from pfa_flux.queries.selection import Counts, Sides
-from pfa_flux.queries.sources import SourceChoice, Sources, choose
+from pfa_flux.queries.question import Question, Values, asked_for, values_of
+from pfa_flux.queries.sources import Sources
+from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
 from pfa_flux.times import NS
 
@@ -24,115 +26,136 @@ _BLOCK_OF_A_DAY = 7200
 """Seconds: twelve blocks of a day are enough for its interval (benchmarks/coverage.py), and half the windows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Counts of one row.
+Group = tuple[Mapping[str, str], Sequence[int], Sequence[int]]
+"""A row: the value of each key asked for, and hits and page loads by blocks of time, empty ones included."""
+
+_NONE = ByWindow()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of a question lie in time.
 
     Attributes:
-        key: value of each key asked for.
-        total: hits and loads.
-        blocks: the same by blocks of time, empty ones included.
+        question: the question.
+        step: seconds that blocks are whole multiples of.
+        grid: intervals of the key `time`; None without.
+        width: seconds of the windows that all blocks are made of.
     """
 
-    key: Mapping[str, str]
-    total: Sides
-    blocks: Sequence[Sides]
-
-
-@dataclass(frozen=True, slots=True)
-class Grouped:
-    """All rows' counts, and where they are from.
-
-    Attributes:
-        groups: sorted by key.
-        sources: the parts they are from.
-        asker: who asked for them.
-        width: width of the windows that were asked for, nanoseconds.
-        first_hits: start of the first window that has hits, nanoseconds; None without any.
-    """
-
-    groups: Sequence[Group]
-    sources: Sources
-    asker: Asker
+    question: Question
+    step: int
+    grid: Grid | None
     width: int
-    first_hits: int | None
+
+    @classmethod
+    def of(cls, question: Question, settings: Settings) -> Layout:
+        """The layout of a question.
+
+        Raises:
+            InvalidValueError: there would be too many intervals.
+        """
+        by_time = "time" in question.by
+        by_day = by_time and EVERY.get(question.every, 0) >= _DAY
+        step = math.lcm(_BLOCK_OF_A_DAY if by_day else 3600, settings.task.every)
+        if not by_time:
+            return cls(question, step, None, block_hours(question.start, question.stop, step // 3600) * 3600)
+        grid = make_grid(question.start, question.stop, question.every, question.zone)
+        return cls(question, step, grid, grid.granularity(step))
+
+    def groups(self, counts: Counts) -> Iterator[Group]:
+        """Rows with their counts, sorted by key.
+
+        Raises:
+            InvalidValueError: there would be more than a million.
+        """
+        hits = self._folded(counts.sums.get(Side.HITS, {}), counts.tags)
+        js = self._folded(counts.sums.get(Side.LOADS, {}), counts.tags)
+        keys = sorted({*hits, *js, *asked_for(self.question)})
+        pieces = self._pieces(counts.sources, counts.width)
+        if len(keys) * len(pieces) > _MOST_ROWS:
+            raise InvalidValueError(
+                f"the answer would have {len(keys) * len(pieces):,} rows",
+                "Use a wider --every, a shorter range, or filters.",
+            )
+        if self.grid and self.question.by[-1] != "time":
+            yield from self._in_order_of_time(keys, pieces, hits, js)
+            return
+        names = [str(name) for name in self.question.by if name != "time"]
+        for values in keys:
+            key, of_hits, of_js = dict(zip(names, values, strict=True)), hits.get(values, _NONE), js.get(values, _NONE)
+            for label, take in pieces:
+                yield ({**key, "time": label} if label else key), take(of_hits), take(of_js)
+
+    def _in_order_of_time(
+        self,
+        keys: Sequence[Values],
+        pieces: Sequence[_Piece],
+        hits: Mapping[Values, ByWindow],
+        js: Mapping[Values, ByWindow],
+    ) -> Iterator[Group]:
+        """Rows where other keys come after the time."""
+        names = tuple(map(str, self.question.by))
+        place = names.index("time")
+        # Rows whose keys before the time are alike stand together.
+        for _, alike in itertools.groupby(keys, key=lambda values: values[:place]):
+            for (label, take), values in itertools.product(pieces, list(alike)):
+                key = dict(zip(names, (*values[:place], label, *values[place:]), strict=True))
+                yield key, take(hits.get(values, _NONE)), take(js.get(values, _NONE))
+
+    def _folded(self, sums: Sums, tags: tuple[str, ...]) -> dict[Values, ByWindow]:
+        """Sums by the keys asked for: domains summed to networks, pages over domains."""
+        folded: dict[Values, ByWindow] = {}
+        own: set[Values] = set()
+        by_page = "page" in tags
+        for found, windows in sums.items():
+            domain, page = found if by_page else (*found, "")
+            if not self.question.includes(domain):
+                continue
+            values = values_of(self.question, domain, page)
+            there = folded.get(values)
+            if there is None:
+                # Not copied as long as nothing is added to it.
+                folded[values] = windows
+                continue
+            if values not in own:
+                folded[values] = there = ByWindow(there)
+                own.add(values)
+            for window, value in windows.items():
+                there[window] += value
+        return folded
+
+    def _pieces(self, sources: Sources, width: int) -> list[_Piece]:
+        """Intervals with their blocks, as far as the figures reach; the whole range as one without `time`."""
+        if self.grid is None:
+            starts = block_starts(sources.start, sources.stop, self.width // 3600)
+            return [_Piece("", _taker(starts, starts.start + len(starts) * starts.step, width * NS))]
+        found = []
+        for start, end in itertools.pairwise(self.grid.edges):
+            block = block_hours(0, end - start, self.step // 3600) * 3600 * NS
+            first = (max(start, sources.start) - start) // block
+            last = (min(end, sources.stop) - 1 - start) // block
+            # None at all where the interval lies in a past that is not known.
+            blocks = range(start + first * block, min(end, start + (last + 1) * block), block)
+            found.append(_Piece(self.grid.label(start), _taker(blocks, min(end, blocks.stop), width * NS)))
+        return found
 
 
-def grouped(
-    engine: Engine, settings: Settings, question: Question, now: int, dialect: DialectChoice, source: SourceChoice
-) -> Grouped:
-    """Count what a question asks for; arguments and errors as of `blocked_ratio`."""
-    by_day = "time" in question.by and EVERY.get(question.every, 0) >= _DAY
-    step = math.lcm(_BLOCK_OF_A_DAY if by_day else 3600, settings.task.every)
-    grid = make_grid(question.start, question.stop, question.every, question.zone) if "time" in question.by else None
-    width = grid.granularity(step) if grid else block_hours(question.start, question.stop, step // 3600) * 3600
-    sources = choose(engine, settings, question.selection, width, source, now)
-    asker = Asker(engine, settings, sources, dialect, by_time=grid is not None)
-    if question.selects_nothing:
-        totals, windows = Counts(), Counts()
-    elif grid:
-        totals, windows = Counts(), asker.windows(replace(question.selection, every=width))
-    else:
-        totals, windows = asker.whole(question.selection, width)
-    groups = (
-        _by_time(windows, question, sources, grid, step // 3600)
-        if grid
-        else _whole(totals, windows, question, sources, width)
-    )
-    first = min((cell.window for cell, sides in windows.items() if sides.hits), default=None)
-    return Grouped(groups, sources, asker, width * NS, first)
+class _Piece(NamedTuple):
+    """One row in time.
+
+    Attributes:
+        label: the interval's start as text; empty where time is no key.
+        take: sums windows to the blocks of the interval.
+    """
+
+    label: str
+    take: Callable[[ByWindow], Sequence[int]]
 
 
-def _whole(totals: Counts, windows: Counts, question: Question, sources: Sources, width: int) -> list[Group]:
-    """Rows for the whole range, and blocks of an hour or more for their intervals."""
-    sums, blocks = fold(totals, question), fold(windows, question)
-    starts = block_starts(sources.start, sources.stop, width // 3600)
-    return [
-        Group(
-            named(question, values),
-            sums.get(values, {}).get(0, NOTHING),
-            [blocks.get(values, {}).get(start, NOTHING) for start in starts],
-        )
-        for values in sorted({*sums, *asked_for(question)})
-    ]
-
-
-def _total(blocks: Iterable[Sides]) -> Sides:
-    return Sides(*map(sum, zip(*blocks, strict=True)))
-
-
-def _by_time(counts: Counts, question: Question, sources: Sources, grid: Grid, step: int) -> list[Group]:
-    """Rows for each interval of time, empty ones included; the blocks are parts of the interval."""
-    windows = fold(counts, question)
-    keys = {*windows, *asked_for(question)}
-    if len(keys) * len(grid.starts) > _MOST_ROWS:
-        raise InvalidValueError(
-            f"the answer would have {len(keys) * len(grid.starts):,} rows",
-            "Use a wider --every, a shorter range, or filters.",
-        )
-    found = []
-    place = question.by.index("time")
-    for values in keys:
-        for start, blocks in _parts(grid, sources, step, windows.get(values, {})):
-            order = (*values[:place], start, *values[place:])
-            labelled = (*values[:place], grid.label(start), *values[place:])
-            found.append((order, named(question, labelled), blocks))
-    found.sort(key=lambda item: item[0])
-    return [Group(key, _total(blocks), blocks) for _, key, blocks in found]
-
-
-def _parts(grid: Grid, sources: Sources, step: int, windows: Mapping[int, Sides]) -> Iterator[tuple[int, list[Sides]]]:
-    """Each interval's start and its blocks, as far as the figures reach."""
-    inside: dict[int, dict[int, Sides]] = {}
-    for window, sides in windows.items():
-        inside.setdefault(grid.start_of(window), {})[window] = sides
-    for start, end in itertools.pairwise(grid.edges):
-        width = block_hours(0, end - start, step) * 3600 * NS
-        first = (max(start, sources.start) - start) // width
-        last = (min(end, sources.stop) - 1 - start) // width
-        # None at all where the interval lies in a past that is not known.
-        blocks = [NOTHING] * max(1, last - first + 1)
-        for window, (hits, js) in inside.get(start, {}).items():
-            block = max((window - start) // width, first) - first
-            blocks[block] = Sides(blocks[block].hits + hits, blocks[block].js + js)
-        yield start, blocks
+def _taker(blocks: range, end: int, width: int) -> Callable[[ByWindow], Sequence[int]]:
+    """A function that sums windows of a width (nanoseconds) to blocks, the last of which may end early."""
+    if blocks.step == width and len(blocks) > 1:
+        return itemgetter(*blocks)
+    windows_of = [range(low, min(low + blocks.step, end), width) for low in blocks]
+    return lambda windows: [sum([windows[start] for start in block]) for block in windows_of]

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from pfa_flux.queries.selection import Sides
 from pfa_flux.times import NS
+
+
+class Sides(NamedTuple):
+    """Hits and page loads with JavaScript."""
+
+    hits: int
+    js: int
+
 
 Z = 1.959963984540054
 """Standard normal quantile of 0.975: the intervals are 95 %."""
@@ -33,19 +41,26 @@ def t_quantile(df: float) -> float:
 
     Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
     """
-    z = Z
-    terms = (
-        z,
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return sum(term / df**power for power, term in enumerate(terms))
+    a, b, c, d = _TERMS
+    return Z + (a + (b + (c + d / df) / df) / df) / df
 
 
-def effective_n(total: Sides, blocks: Sequence[Sides]) -> tuple[float, float]:
-    """How many independent page views say as much as `total` does, judged by how the blocks of time vary.
+_TERMS = (
+    (Z**3 + Z) / 4,
+    (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96,
+    (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384,
+    (79 * Z**9 + 776 * Z**7 + 1482 * Z**5 - 1920 * Z**3 - 945 * Z) / 92160,
+)
+
+
+def effective_n(hits: Sequence[int], js: Sequence[int], all_hits: int, all_js: int) -> tuple[float, float]:
+    """How many independent page views say as much as all do, judged by how the blocks of time vary.
+
+    Args:
+        hits: hits of each block.
+        js: page loads of each block.
+        all_hits: hits of all blocks, more than none.
+        all_js: page loads of all blocks.
 
     Page views of one visit are blocked together or not at all, so that they are worth fewer draws. With b and h the
     blocked and all hits of each of k blocks, H all hits, r the ratio and d = b - r*h, the ratio estimator's variance
@@ -60,19 +75,20 @@ def effective_n(total: Sides, blocks: Sequence[Sides]) -> tuple[float, float]:
     Returns:
         n, and the quantile to use with it.
     """
-    hits, k = total.hits, len(blocks)
-    blocked = hits - total.js
     # Whole numbers, H times d, so that blocks which agree give exactly nothing.
-    squares = [((block.hits - block.js) * hits - blocked * block.hits) ** 2 for block in blocks]
-    deviation, filled = sum(squares), sum(block.hits > 0 for block in blocks)
+    squares = [(d := h * all_js - j * all_hits) * d for h, j in zip(hits, js, strict=True)]
+    deviation, filled, k = sum(squares), len(hits) - hits.count(0), len(hits)
     if deviation == 0:
-        return float(min(hits, filled)), t_quantile(max(2, filled - 1))
-    ratio, variance = blocked / hits, k / (k - 1) * deviation / hits**4
+        return float(min(all_hits, filled)), t_quantile(max(2, filled - 1))
+    ratio, variance = (all_hits - all_js) / all_hits, k / (k - 1) * deviation / (all_hits * all_hits) ** 2
     n = ratio * (1 - ratio) / variance
-    if n >= hits:
-        return float(hits), Z
-    few = 4 * deviation**2 / sum(square**2 for square in squares)
-    return max(1.0, n), t_quantile(max(2, min(filled - 1, few)))
+    if n >= all_hits:
+        return float(all_hits), Z
+    # The sum of squares of parts is at most their sum times the largest: more often than not that is enough to know.
+    few: float = filled - 1
+    if 4 * deviation < few * max(squares):
+        few = min(few, 4 * deviation**2 / sum([square * square for square in squares]))
+    return max(1.0, n), t_quantile(max(2, few))
 
 
 def newcombe(first: tuple[float, float, float], second: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -94,25 +110,35 @@ def newcombe(first: tuple[float, float, float], second: tuple[float, float, floa
 
 
 def interval(total: Sides, blocks: Sequence[Sides]) -> tuple[float, float, bool]:
-    """Lowest and highest plausible ratio, and whether page views had to be taken as independent.
+    """Lowest and highest plausible ratio, and whether the interval assumes independent page views.
 
     Args:
         total: hits and loads, with 0 <= js <= hits and hits > 0.
-        blocks: the same, for each block of the time it covers, empty blocks included.
+        blocks: the same, for each block of the time it covers, empty blocks included. Where they do not add up to the
+            total they are of other data, and say nothing.
     """
-    ratio = (total.hits - total.js) / total.hits
-    if len(blocks) < FEWEST_BLOCKS:
-        return *wilson(ratio, total.hits), True
-    return *wilson(ratio, *effective_n(total, blocks)), False
+    hits, js = [block.hits for block in blocks], [block.js for block in blocks]
+    if (sum(hits), sum(js)) != total:
+        return *wilson((total.hits - total.js) / total.hits, total.hits), True
+    return interval_of(hits, js, *total)
+
+
+def interval_of(hits: Sequence[int], js: Sequence[int], all_hits: int, all_js: int) -> tuple[float, float, bool]:
+    """The same of hits and loads by blocks, and of all of them."""
+    ratio = (all_hits - all_js) / all_hits
+    if len(hits) < FEWEST_BLOCKS:
+        return *wilson(ratio, all_hits), True
+    return *wilson(ratio, *effective_n(hits, js, all_hits, all_js)), False
 
 
 def block_hours(start: int, stop: int, step: int = 1) -> int:
-    """Width of the blocks of a range in hours: `step`, or as many of it as it takes to have at most 100 of them.
+    """Width of the blocks of a range in hours: as little as makes at most 100 of them.
 
+    It is a multiple of `step`, and where that can be a part of a day or whole days, so that days are made of blocks.
     Blocks are aligned to the epoch, so an unaligned range touches one more. `start`, `stop`: nanoseconds.
     """
-    hours = max(1, math.ceil((stop - start) / (3600 * NS) / MOST_BLOCKS / step)) * step
-    while len(block_starts(start, stop, hours)) > MOST_BLOCKS:
+    hours = step
+    while len(block_starts(start, stop, hours)) > MOST_BLOCKS or (24 % step == 0 and 24 % hours and hours % 24):
         hours += step
     return hours
 

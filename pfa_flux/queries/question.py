@@ -1,23 +1,25 @@
-"""A question of page views, checked, and how counts are put under its keys."""
+"""A question of page views: as it is put, and checked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Literal, cast
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from pfa_flux.engines.base import Where
 from pfa_flux.errors import InvalidValueError
-from pfa_flux.queries.selection import Counts, Selection, Sides, WhichSides
-from pfa_flux.schema import NETWORKS, network_of
-from pfa_flux.times import format_instant
+from pfa_flux.schema import BOTH, NETWORKS, Side, network_of
+from pfa_flux.settings import Settings
+from pfa_flux.times import format_instant, parse_instant
 
 Key = Literal["domain", "network", "page", "time"]
 KEYS: tuple[Key, ...] = ("domain", "network", "page", "time")
+Instant = str | datetime | timedelta | int
 
 Values = tuple[str, ...]
 """Values of the keys but for `time`, in the order of `--by`."""
-NOTHING = Sides(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Question:
         pages: exact pages, empty for all.
         every: width of an interval with the key `time`: 15m, 1h, 1d or 1w.
         zone: time zone in which the intervals are aligned.
-        sides: both, or hits or page loads alone.
+        sides: hits, loads or both.
     """
 
     start: int
@@ -44,7 +46,7 @@ class Question:
     pages: tuple[str, ...] = ()
     every: str = "1h"
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
-    sides: WhichSides = "both"
+    sides: tuple[Side, ...] = BOTH
 
     def __post_init__(self) -> None:
         if self.start >= self.stop:
@@ -61,35 +63,83 @@ class Question:
             raise InvalidValueError("--by names a key twice", f"Use each of {', '.join(KEYS)} once at most.")
 
     @property
-    def selection(self) -> Selection:
-        """The points of interest, without windows."""
-        domains = tuple(d for d in self.domains or () if self.includes(d))
-        return Selection(self.start, self.stop, domains, self.pages, by_page="page" in self.by, sides=self.sides)
+    def tags(self) -> tuple[str, ...]:
+        """Tags that are to be kept apart, sorted."""
+        return ("domain", "page") if "page" in self.by else ("domain",)
+
+    @property
+    def where(self) -> Where:
+        """By tag, the values that count; none for all."""
+        return {"domain": tuple(d for d in self.domains or () if self.includes(d)), "page": self.pages}
 
     @property
     def selects_nothing(self) -> bool:
         """The domains asked for are all in other networks than those asked for."""
-        return self.domains is not None and not self.selection.domains
+        return self.domains is not None and not self.where["domain"]
 
     def includes(self, domain: str) -> bool:
         """A domain's network is one of those asked for."""
         return not self.networks or network_of(domain) in self.networks
 
 
-def fold(counts: Counts, question: Question) -> dict[Values, dict[int, Sides]]:
-    """Counts by the keys asked for and by window: domains summed to networks, pages over domains."""
-    folded: dict[Values, dict[int, Sides]] = {}
-    for cell, sides in counts.items():
-        if question.includes(cell.domain):
-            windows = folded.setdefault(values_of(question, cell.domain, cell.page), {})
-            before = windows.get(cell.window, NOTHING)
-            windows[cell.window] = Sides(before.hits + sides.hits, before.js + sides.js)
-    return folded
+@dataclass(frozen=True, slots=True)
+class Options:
+    """A question as it is put: the arguments of `Analytics.blocked_ratio`, which describes them."""
+
+    domains: Iterable[str] = ()
+    sites: Iterable[str] = ()
+    networks: Iterable[str] = ()
+    pages: Iterable[str] = ()
+    by: Iterable[str] = ("domain",)
+    start: Instant = "24h"
+    stop: Instant | None = None
+    every: str | None = None
+    tz: str = "UTC"
+    dialect: str = "auto"
+    source: str = "auto"
+    sides: tuple[Side, ...] = BOTH
+
+    def fixed(self, now: int) -> Options:
+        """The same with lists that can be read again, and a range of instants."""
+        return replace(
+            self,
+            domains=tuple(self.domains),
+            sites=tuple(self.sites),
+            networks=tuple(self.networks),
+            pages=tuple(self.pages),
+            by=tuple(self.by),
+            start=parse_instant(self.start, now),
+            stop=now if self.stop is None else parse_instant(self.stop, now),
+        )
+
+    def question(self, settings: Settings, now: int) -> Question:
+        """The question, checked.
+
+        Raises:
+            InvalidValueError: a value is malformed or contradicts another.
+        """
+        keys = tuple(self.by)
+        if self.every is not None and "time" not in keys:
+            raise InvalidValueError("--every is given without --by time", "Add --by time, or leave --every out.")
+        named = dict.fromkeys((*self.domains, *(d for site in self.sites for d in settings.domains_of(site))))
+        return Question(
+            parse_instant(self.start, now),
+            now if self.stop is None else parse_instant(self.stop, now),
+            cast("tuple[Key, ...]", keys),
+            tuple(named) or None,
+            tuple(self.networks),
+            tuple(self.pages),
+            self.every or "1h",
+            _zone(self.tz),
+            self.sides,
+        )
 
 
-def named(question: Question, values: Sequence[str]) -> dict[str, str]:
-    """Values by their keys."""
-    return dict(zip(map(str, question.by), values, strict=True))
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidValueError(f"no time zone {name!r}", "Use a name such as UTC or Europe/Berlin.") from error
 
 
 def values_of(question: Question, domain: str, page: str) -> Values:

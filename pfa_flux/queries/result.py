@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pfa_flux.engines.base import EngineName
 from pfa_flux.errors import InvalidValueError
 from pfa_flux.queries import words
 from pfa_flux.queries.interval import newcombe
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Status = Literal["ok", "no_js", "no_hits", "js_exceeds_hits", "no_data"]
-Dialect = Literal["join", "union", "influxql", "sqlite"]
 Source = Literal["raw", "rollup", "raw+rollup"]
 
 
@@ -105,8 +103,8 @@ class BlockedRatio(Table):
     start: int
     stop: int
     by: tuple[str, ...]
-    engine: EngineName
-    dialect: Dialect
+    engine: str
+    dialect: str
     source: Source
     rows: tuple[RatioRow, ...]
     warnings: tuple[Caveat, ...] = ()

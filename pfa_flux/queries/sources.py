@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from pfa_flux.engines.base import Engine
-from pfa_flux.engines.embedded import Embedded
+from pfa_flux.engines.base import Span
 from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, InvalidValueError
+from pfa_flux.queries.question import Question
 from pfa_flux.queries.result import Caveat, Source
-from pfa_flux.queries.selection import Selection, WhichSides
+from pfa_flux.schema import BOTH, Side
 from pfa_flux.settings import Settings
-from pfa_flux.tasks.ledger import known_from
-from pfa_flux.tasks.rollup import oldest_rollup, raw_totals, rollup_totals
-from pfa_flux.tasks.spans import Span, merged
-from pfa_flux.tasks.spec import TaskSpec
 from pfa_flux.times import NS, format_duration, format_instant
+from pfa_flux.windows.rollup import Rollup
+from pfa_flux.windows.spans import merged
+from pfa_flux.windows.spec import TaskSpec
 
 SourceChoice = Literal["auto", "raw", "rollup"]
 
@@ -34,7 +34,7 @@ class Part:
     source: Literal["raw", "rollup"]
     start: int
     stop: int
-    sides: WhichSides = "both"
+    sides: tuple[Side, ...] = BOTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +63,24 @@ class Sources:
 
 
 def choose(
-    engine: Engine, settings: Settings, selection: Selection, width: int, choice: SourceChoice, now: int
+    rollups: Mapping[Side, Rollup],
+    settings: Settings,
+    question: Question,
+    tags: tuple[str, ...],
+    width: int,
+    choice: str,
+    now: int,
 ) -> Sources:
     """Decide where each stretch of a range comes from.
 
     Args:
-        engine: where the data is.
+        rollups: the windows of the sides that are asked for.
         settings: names of the buckets, and how the task downsamples.
-        selection: the range, and whether pages count.
+        question: the range and the filters.
+        tags: tags that are kept apart.
         width: seconds of the windows that will be asked for.
-        choice: raw; rollup: downsampled windows alone; auto: downsampled ones where raw data has expired or would be
-            slow, raw data for the rest.
+        choice: raw; rollup: downsampled windows alone; auto: windows that are proved, or where the engine remembers no
+            proofs those whose raw data has expired or would be slow; raw data for the rest.
         now: the present, nanoseconds.
 
     Raises:
@@ -82,8 +89,8 @@ def choose(
     """
     if choice not in get_args(SourceChoice):
         raise InvalidValueError(f"no source {choice!r}", f"Use one of {', '.join(get_args(SourceChoice))}.")
-    chooser = _Chooser(engine, settings, selection, now)
-    unfit = chooser.why_unfit(width)
+    chooser = _Chooser(rollups, settings, question, now)
+    unfit = chooser.why_unfit(width, tags)
     if choice == "rollup":
         if unfit:
             raise InvalidValueError(f"downsampled data cannot answer this: {unfit}", "Use --source raw or auto.")
@@ -92,20 +99,25 @@ def choose(
 
 
 class _Chooser:
-    def __init__(self, engine: Engine, settings: Settings, selection: Selection, now: int) -> None:
-        self._engine, self._selection, self._now = engine, selection, now
-        self._hits, self._loads = (TaskSpec.from_settings(settings, what) for what in ("hits", "loads"))
-        self._start, self._stop = selection.start, selection.stop
+    def __init__(self, rollups: Mapping[Side, Rollup], settings: Settings, question: Question, now: int) -> None:
+        self._rollups, self._question, self._now = rollups, question, now
+        self._sides = tuple(rollups)
+        first = next(iter(rollups.values()))
+        self._engine = first.engine
+        # What is known of the past hangs on both sides, whichever are asked for.
+        self._both = {side: Rollup(self._engine, TaskSpec.from_settings(settings, side)) for side in BOTH}
+        self._spec = first.spec
+        self._start, self._stop = question.start, question.stop
         # The whole windows of the range.
-        self._low, self._high = self._hits.ceiling(self._start), self._hits.floor(self._stop)
+        self._low, self._high = self._spec.ceiling(self._start), self._spec.floor(self._stop)
 
-    def why_unfit(self, width: int) -> str:
+    def why_unfit(self, width: int, tags: tuple[str, ...]) -> str:
         """Why downsampled windows do not fit the question; empty where they do."""
-        if width % self._hits.every:
+        if width % self._spec.every:
             return (
-                f"its windows are of {format_duration(self._hits.every)}, which the intervals asked for are not made of"
+                f"its windows are of {format_duration(self._spec.every)}, which the intervals asked for are not made of"
             )
-        if (self._selection.by_page or self._selection.pages) and "page" not in self._hits.tags:
+        if ("page" in tags or self._question.pages) and "page" not in self._spec.tags:
             return "the task does not keep pages"
         return ""
 
@@ -113,7 +125,7 @@ class _Chooser:
         """All from raw data, whatever is left of it."""
         kept = self._kept_from()
         caveats = (_expired(kept),) if kept > self._start else ()
-        return Sources((Part("raw", self._start, self._stop),), self._start, self._stop, caveats)
+        return Sources((Part("raw", self._start, self._stop, self._sides),), self._start, self._stop, caveats)
 
     def auto(self) -> Sources:
         """Downsampled where raw data has expired or would be slow."""
@@ -135,96 +147,116 @@ class _Chooser:
 
     def rollup_only(self) -> Sources:
         """Downsampled windows alone; page loads from raw data where nobody downsamples them."""
-        low, high = self._low, min(self._high, self._hits.due(self._now))
+        low, high = self._low, min(self._high, self._spec.due(self._now))
         if low >= high:
             raise InvalidValueError(
-                f"no window of {format_duration(self._hits.every)} of this range is whole and closed",
+                f"no window of {format_duration(self._spec.every)} of this range is whole and closed",
                 "Use --source auto, or a longer range.",
             )
-        loads = oldest_rollup(self._engine, self._loads, high + 1)
         kept = self._kept_from()
-        start = low
-        if loads is None:
+        start, parts = low, [Part("rollup", low, high, self._sides)]
+        if self._both[Side.LOADS].oldest(high) is None:
             start = min(max(low, kept), high)
-            parts = [Part("rollup", start, high, "hits"), Part("raw", start, high, "js")]
-        else:
-            parts = [Part("rollup", low, high)]
-        missed = self._missed(self._hits, max(start, kept), high)
+            parts = [Part("rollup" if side is Side.HITS else "raw", start, high, (side,)) for side in self._sides]
+        missed = self._missed(self._both[Side.HITS], max(start, kept), high)
         caveats = [*self._cut(start, high, "windows are taken whole")]
         if missed:
-            caveats.append(self._gaps(missed, "are not counted"))
+            caveats.append(self._gaps(missed, "are not counted", self._both[Side.HITS].spec))
         return Sources(tuple(part for part in parts if part.start < part.stop), start, high, tuple(caveats))
 
     def _kept_from(self) -> int:
         """Instant since which raw data is kept, an edge of windows; the start of time where it is kept for ever."""
         # No server keeps anything for less than an hour.
         recent = self._start >= self._now - 3600 * NS
-        return 0 if recent else known_from(self._engine, self._hits, self._now)
+        return 0 if recent else self._both[Side.HITS].known_from(self._now)
 
     def _expired_part(self, kept: int) -> Sources:
         """What is before `kept`, as far as both sides are known."""
         low, high = self._low, min(self._high, kept)
         begins = low
-        for spec in () if self._was_proved() else (self._hits, self._loads):
-            oldest = oldest_rollup(self._engine, spec, kept + 1)
-            begins = max(begins, kept if oldest is None else spec.ceiling(oldest) - spec.width)
+        removed = self._engine.kept_since(self._spec.raw_bucket, self._now)
+        if not (removed and self._engine.capabilities.expires_proved):
+            for rollup in self._both.values():
+                oldest = rollup.oldest(kept)
+                begins = max(begins, kept if oldest is None else oldest)
         begins = min(begins, kept)
-        return Sources((Part("rollup", begins, high),), begins, high)
-
-    def _was_proved(self) -> bool:
-        """The embedded store lets raw rows go only once the windows of both sides are proved: none means none."""
-        return isinstance(self._engine, Embedded) and bool(self._engine.kept_since(self._hits.raw_bucket, self._now))
+        return Sources((Part("rollup", begins, high, self._sides),), begins, high)
 
     def _recent_parts(self, start: int) -> Sources:
-        """What is kept raw, from there unless it would be slow."""
-        low = self._hits.ceiling(start)
-        # The windows that a run still recomputes may yet grow.
-        high = min(self._high, self._hits.due(self._now) - self._hits.reach)
-        raw = Sources((Part("raw", start, self._stop),), start, self._stop)
-        if high - low < _SHORTEST_SLOW or not self._is_slow(low, high):
-            return raw
-        parts: list[Part] = [Part("raw", start, low), Part("raw", high, self._stop)]
-        caveats: list[Caveat] = []
-        sides: tuple[tuple[TaskSpec, WhichSides], ...] = ((self._hits, "hits"), (self._loads, "js"))
-        for spec, side in sides:
-            there = rollup_totals(self._engine, spec, low, high)
-            if not there:
-                parts.append(Part("raw", low, high, side))
-                continue
-            missed = self._missed(spec, low, high, there)
-            if len(missed) > _MOST_GAPS:
+        """What is kept raw: from there, but for windows that are proved, or where it would be slow."""
+        low = self._spec.ceiling(start)
+        raw = Sources((Part("raw", start, self._stop, self._sides),), start, self._stop)
+        high = min(self._high, self._spec.due(self._now))
+        proofs = low < high and self._engine.unproved(self._spec.windows, (low, high)) is not None
+        if not proofs:
+            # The windows that a run still recomputes may yet grow.
+            high -= self._spec.reach
+            if high - low < _SHORTEST_SLOW or not self._is_slow(low, high):
                 return raw
-            parts.append(Part("rollup", low, high, side))
-            parts += [Part("raw", *span, side) for span in missed]
-            gaps = [span for span in missed if span[0] >= min(there) - spec.width]
-            if gaps:
-                caveats.append(self._gaps(gaps, "were taken from raw data", spec))
-        found = tuple(part for part in parts if part.start < part.stop)
-        return Sources(found, start, self._stop, tuple(caveats))
+        parts: list[Part] = [Part("raw", start, low, self._sides), Part("raw", high, self._stop, self._sides)]
+        caveats: list[Caveat] = []
+        for side, rollup in self._rollups.items():
+            found = self._proved_parts(rollup, low, high) if proofs else self._quick_parts(rollup, low, high)
+            if found is None:
+                return raw
+            downsampled, undone, missed = found
+            parts += [Part("rollup", *span, (side,)) for span in downsampled]
+            parts += [Part("raw", *span, (side,)) for span in undone]
+            if missed:
+                caveats.append(self._gaps(missed, "were taken from raw data", rollup.spec))
+        if all(part.source == "raw" for part in parts):
+            return replace(raw, caveats=tuple(caveats))
+        return Sources(tuple(part for part in parts if part.start < part.stop), start, self._stop, tuple(caveats))
+
+    def _proved_parts(self, rollup: Rollup, low: int, high: int) -> tuple[list[Span], list[Span], list[Span]]:
+        """Spans that are proved, those that are not, and of these the windows that the task has missed."""
+        undone = self._engine.unproved(rollup.spec.windows, (low, high)) or []
+        if len(undone) > _MOST_GAPS:
+            undone = [(undone[0][0], undone[-1][1])]
+        edges = [low, *(edge for span in undone for edge in span), high]
+        proved = [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop]
+        # The newest windows may be due and not yet run.
+        missed = self._missed(rollup, low, high - rollup.spec.reach) if proved else []
+        return proved, undone, [span for span in missed if span[0] >= proved[0][0]]
+
+    def _quick_parts(self, rollup: Rollup, low: int, high: int) -> tuple[list[Span], list[Span], list[Span]] | None:
+        """Spans to take downsampled, those to take raw, and of these the gaps; None: raw data is read as a whole."""
+        there = rollup.totals(low, high)
+        if not there:
+            return [], [(low, high)], []
+        missed = self._missed(rollup, low, high, there)
+        if len(missed) > _MOST_GAPS:
+            return None
+        edges = [low, *(edge for span in missed for edge in span), high]
+        taken = [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop]
+        return taken, missed, [span for span in missed if span[0] >= min(there) - rollup.spec.width]
 
     def _is_slow(self, low: int, high: int) -> bool:
         try:
-            return sum(rollup_totals(self._engine, self._hits, low, high, whole=True).values()) > SLOW_HITS
+            return self._both[Side.HITS].total(low, high) > SLOW_HITS
         except (BucketNotFoundError, AccessDeniedError):
             return False
 
-    def _missed(self, spec: TaskSpec, low: int, high: int, there: dict[int, int] | None = None) -> list[Span]:
+    def _missed(self, rollup: Rollup, low: int, high: int, there: dict[int, int] | None = None) -> list[Span]:
         """Spans of windows that raw data has and downsampled data has not."""
+        spec = rollup.spec
         if low >= high:
             return []
-        there = rollup_totals(self._engine, spec, low, high) if there is None else there
+        if there is None:
+            spans = self._engine.unproved(spec.windows, (low, high))
+            spans = [(low, high)] if spans is None or len(spans) > _MOST_GAPS else spans
+            return merged(gap for span in spans for gap in self._missed(rollup, *span, rollup.totals(*span)))
         ends = range(low + spec.width, high + 1, spec.width)
         empty = merged((end - spec.width, end) for end in ends if end not in there)
         if len(empty) > _MOST_GAPS:
             empty = [(empty[0][0], empty[-1][1])]
-        raw = [end for span in empty for end in raw_totals(self._engine, spec, *span)]
+        raw = [end for span in empty for end in rollup.raw_totals(*span)]
         return merged((end - spec.width, end) for end in raw if end not in there)
 
-    def _gaps(self, missed: list[Span], fate: str, spec: TaskSpec | None = None) -> Caveat:
-        spec = spec or self._hits
+    def _gaps(self, missed: list[Span], fate: str, spec: TaskSpec) -> Caveat:
         count = sum(stop - start for start, stop in missed) // spec.width
         since = format_instant(missed[0][0])
-        option = "" if spec.what == "hits" else " --js"
+        option = "" if spec.what is Side.HITS else " --js"
         return Caveat(
             "gaps",
             f"{count} windows of {spec.what} since {since} have raw rows and no downsampled one; they {fate}. Run "

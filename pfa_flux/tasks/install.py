@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pfa_flux.engines.base import Engine
 from pfa_flux.errors import BucketNotFoundError, TaskError
-from pfa_flux.tasks.backends.base import Backend, Installed
-from pfa_flux.tasks.ledger import known_from
 from pfa_flux.tasks.plan import plan
-from pfa_flux.tasks.recompute import recompute
-from pfa_flux.tasks.rollup import Sums, newest_raw, raw_sums, rollup_sums
-from pfa_flux.tasks.spec import TaskSpec
+from pfa_flux.tasks.runners.base import Backend, Installed
 from pfa_flux.times import NS, format_instant
+from pfa_flux.windows.recompute import recompute
+from pfa_flux.windows.rollup import Difference, Rollup
 
 _DAY = 86400 * NS
 _LIMIT_SHOWN = 3
@@ -56,15 +53,14 @@ class Installation:
     proof: Proof | None = None
 
 
-def install(engine: Engine, backend: Backend, spec: TaskSpec, now: int, *, adopt: bool = False) -> Installation:
+def install(rollup: Rollup, backend: Backend, now: int, *, adopt: bool = False) -> Installation:
     """Make the task what the spec says, and prove it with a run of closed windows. A second call changes nothing.
 
     Where the proof fails, what was there before is put back.
 
     Args:
-        engine: where raw and downsampled data are.
+        rollup: the windows that the task is to make.
         backend: who runs the task.
-        spec: what the task is to be.
         now: the present, nanoseconds.
         adopt: take over a task of the name that was not made by pfa-flux; its rows are kept.
 
@@ -73,6 +69,7 @@ def install(engine: Engine, backend: Backend, spec: TaskSpec, now: int, *, adopt
         BucketNotFoundError: there is no raw bucket.
         AccessDeniedError: the token may not do this.
     """
+    engine, spec = rollup.engine, rollup.spec
     if not engine.has_bucket(spec.raw_bucket):
         raise BucketNotFoundError(
             f"the raw bucket {spec.raw_bucket!r} does not exist, or the token cannot see it",
@@ -87,46 +84,32 @@ def install(engine: Engine, backend: Backend, spec: TaskSpec, now: int, *, adopt
         engine.create_bucket(spec.rollup_bucket)
     if planned.state == "create":
         task = backend.create()
-        proof = _proved_or(lambda: backend.remove(task), engine, backend, spec, task, now)
+        proof = _proved_or(lambda: backend.remove(task), rollup, backend, task, now)
         return Installation("created", task.id, planned.make_bucket, proof)
     (found,) = backend.find()
     backend.update(found, backend.text(), active=True)
     proof = _proved_or(
-        lambda: backend.update(found, found.text, active=found.active),
-        engine,
-        backend,
-        spec,
-        found,
-        now,
-        clean=True,
+        lambda: backend.update(found, found.text, active=found.active), rollup, backend, found, now, clean=True
     )
     return Installation("adopted" if planned.state == "foreign" else "updated", found.id, planned.make_bucket, proof)
 
 
 def _proved_or(
-    undo: Callable[[], None],
-    engine: Engine,
-    backend: Backend,
-    spec: TaskSpec,
-    task: Installed,
-    now: int,
-    *,
-    clean: bool = False,
+    undo: Callable[[], None], rollup: Rollup, backend: Backend, task: Installed, now: int, *, clean: bool = False
 ) -> Proof:
     try:
-        return prove(engine, backend, spec, task, now, clean=clean)
+        return prove(rollup, backend, task, now, clean=clean)
     except BaseException:
         undo()
         raise
 
 
-def prove(engine: Engine, backend: Backend, spec: TaskSpec, task: Installed, now: int, *, clean: bool = False) -> Proof:
+def prove(rollup: Rollup, backend: Backend, task: Installed, now: int, *, clean: bool = False) -> Proof:
     """Run the task for closed windows, those of the newest row of the last day if there is one, and compare.
 
     Args:
-        engine: where raw and downsampled data are.
+        rollup: the windows that the task makes.
         backend: who runs the task.
-        spec: what the task is.
         task: the task as it is installed.
         now: the present, nanoseconds.
         clean: another task, or one of another form, has run before: in the windows that this one will recompute, rows
@@ -135,36 +118,32 @@ def prove(engine: Engine, backend: Backend, spec: TaskSpec, task: Installed, now
     Raises:
         TaskError: the run failed, or its rows differ from the raw data.
     """
+    spec = rollup.spec
     closed = spec.due(now)
-    newest = newest_raw(engine, spec, closed - _DAY, closed)
+    newest = rollup.newest_raw(closed - _DAY, closed)
     stop = closed if newest is None else spec.floor(newest) + spec.width
     start = stop - spec.reach
     if clean:
         # Those of the proof, and those that the next runs on schedule reach back to.
-        low = max(start, known_from(engine, spec, now))
-        recompute(engine, spec, [(low, stop), (max(low, closed - spec.reach), closed)])
-    # A row that comes in late, between the run and the comparison, is no fault: then once more.
-    for attempt in range(2):
-        before = raw_sums(engine, spec, start, stop)
+        low = max(start, rollup.known_from(now))
+        recompute(rollup, [(low, stop), (max(low, closed - spec.reach), closed)])
+    # A row that arrives late, between the run and the comparison, is no fault: then once more.
+    for _ in range(2):
         backend.run(task, stop)
-        made = rollup_sums(engine, spec, start, stop)
-        if made == before:
-            return Proof(start, stop, sum(made.values()), len(made))
-        if attempt and raw_sums(engine, spec, start, stop) == before:
-            break
+        found = rollup.compare(start, stop)
+        if not found.differences:
+            return Proof(start, stop, sum(found.raw.values()), found.rows)
     raise TaskError(
-        f"the proving run's rows differ from the raw data: {_difference(spec, before, made)}",
+        f"the proving run's rows differ from the raw data: {_words(found.differences)}",
         "Rows of another origin may lie in the rollup bucket: pfa-flux task verify names them, --repair removes them.",
     )
 
 
-def _difference(spec: TaskSpec, raw: Sums, rollup: Sums) -> str:
-    cells = sorted(cell for cell in {*raw, *rollup} if raw.get(cell) != rollup.get(cell))
+def _words(differences: Sequence[Difference]) -> str:
     shown = [
-        f"window ending {format_instant(cell.end)}, "
-        f"{' '.join(f'{tag}={value}' for tag, value in zip(spec.tags, cell.tags, strict=True))}: "
-        f"raw {raw.get(cell, 0)}, downsampled {rollup.get(cell, 0)}"
-        for cell in cells[:_LIMIT_SHOWN]
+        f"window ending {format_instant(each.end)}, {' '.join(f'{tag}={value}' for tag, value in each.tags.items())}: "
+        f"raw {each.raw}, downsampled {each.rollup or 0}"
+        for each in differences[:_LIMIT_SHOWN]
     ]
-    more = f" and {len(cells) - _LIMIT_SHOWN} more" if len(cells) > _LIMIT_SHOWN else ""
+    more = f" and {len(differences) - _LIMIT_SHOWN} more" if len(differences) > _LIMIT_SHOWN else ""
     return "; ".join(shown) + more

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pfa_flux.engines.base import Engine
-from pfa_flux.tasks.backends.base import Backend, BackendName, Installed
-from pfa_flux.tasks.spec import TaskSpec, origin_of
+from pfa_flux.engines.registry import OWN_BACKEND
+from pfa_flux.tasks.runners.base import Backend, Installed
+from pfa_flux.tasks.task_flux import origin_of
+from pfa_flux.windows.spec import TaskSpec
 
 State = Literal["create", "change", "up to date", "disabled", "foreign", "duplicates"]
 
@@ -45,7 +47,7 @@ class Plan:
     """
 
     task: str
-    backend: BackendName
+    backend: str
     state: State
     ids: tuple[str, ...]
     make_bucket: bool
@@ -79,7 +81,7 @@ def _state(backend: Backend, found: list[Installed]) -> State:
     if len(found) > 1:
         return "duplicates"
     (task,) = found
-    if backend.name != "runner" and origin_of(task.text) in {"original", "foreign"}:
+    if backend.name != OWN_BACKEND and origin_of(task.text) in {"original", "foreign"}:
         return "foreign"
     if task.text != backend.text():
         return "change"
@@ -94,7 +96,7 @@ def _told(state: State, backend: Backend, found: list[Installed]) -> str:
         if origin_of(found[0].text) == "original":
             return "a task of the name was installed by hand, in the form that the idea was published in"
         return "a task of the name is there that pfa-flux has not made"
-    if state == "change" and backend.name != "runner" and origin_of(found[0].text) == "altered":
+    if state == "change" and backend.name != OWN_BACKEND and origin_of(found[0].text) == "altered":
         return "the installed task was altered since pfa-flux made it"
     return _WORDS[state]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pfa_flux.engines.base import Engine
-from pfa_flux.tasks.backends.base import Backend, BackendName, Installed
-from pfa_flux.tasks.ledger import Ledger, look
 from pfa_flux.tasks.plan import Plan, plan
-from pfa_flux.tasks.spec import TaskSpec
+from pfa_flux.tasks.runners.base import Backend, Installed
 from pfa_flux.times import NS, format_duration, format_instant
+from pfa_flux.windows.ledger import Ledger, find_gaps
+from pfa_flux.windows.rollup import Rollup
+from pfa_flux.windows.spec import TaskSpec
 
 _GRACE = 60
 """Seconds after a run is due that it may take to start, end and show its rows."""
@@ -38,7 +38,7 @@ class Status:
     """
 
     task: str
-    backend: BackendName
+    backend: str
     id: str
     plan: Plan
     ledger: Ledger
@@ -51,23 +51,23 @@ class Status:
     advice: str
 
 
-def status(engine: Engine, backend: Backend, spec: TaskSpec, start: int, now: int) -> Status:
+def status(rollup: Rollup, backend: Backend, start: int, now: int) -> Status:
     """Look at the task, its last run, and every window since `start`.
 
     Args:
-        engine: where raw and downsampled data are.
+        rollup: the windows that the task makes.
         backend: who runs the task.
-        spec: what the task is to be.
         start: how far back windows are looked at, nanoseconds.
         now: the present, nanoseconds; where the engine's clock is behind, its time counts.
     """
+    engine, spec = rollup.engine, rollup.spec
     skew = round((now - engine.now()) / NS)
     present = now - max(0, skew) * NS - _GRACE * NS
     planned = plan(engine, backend, spec)
     found = backend.find()
     task = found[0] if len(found) == 1 else None
     ledger = Ledger(spec.floor(start), spec.due(present), 0) if planned.make_bucket else None
-    ledger = ledger or look(engine, spec, start, present, present)
+    ledger = ledger or find_gaps(rollup, start, present, present)
     summary, advice = _told(planned, ledger, task, spec, skew)
     return Status(
         spec.name,

@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from pfa_flux.engines.base import Engine
-from pfa_flux.engines.embedded import Embedded
+from pfa_flux.engines import registry
+from pfa_flux.engines.base import Engine, Span
 from pfa_flux.errors import CapabilityError, TaskError
+from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
-from pfa_flux.tasks.backends.base import Backend, Installed, Run
-from pfa_flux.tasks.backends.runner import Runner
 from pfa_flux.tasks.install import Installation, install
-from pfa_flux.tasks.ledger import Ledger, known_from, look
 from pfa_flux.tasks.plan import Plan, plan
-from pfa_flux.tasks.recompute import Report, recompute
-from pfa_flux.tasks.spans import Span
-from pfa_flux.tasks.spec import TaskSpec, What
+from pfa_flux.tasks.runners.base import Backend, Installed, Run
+from pfa_flux.tasks.runners.own import Runner
+from pfa_flux.tasks.state import State
 from pfa_flux.tasks.status import Status, status
-from pfa_flux.tasks.touched import forget_touched, note_touched, touched_windows
-from pfa_flux.tasks.verify import Verification, verify
+from pfa_flux.windows.ledger import Ledger, find_gaps
+from pfa_flux.windows.recompute import Report, nobody, recompute, settle
+from pfa_flux.windows.rollup import Rollup
+from pfa_flux.windows.spec import TaskSpec
+from pfa_flux.windows.verify import Verification, verify
 
 
 class Task:
     """One task: of hits or of page loads. Times are nanoseconds since the epoch."""
 
     def __init__(
-        self, engine: Engine, store: Embedded, settings: Settings, what: What, backend: str, clock: Callable[[], int]
+        self, engine: Engine, state: State, settings: Settings, what: Side, backend: str, clock: Callable[[], int]
     ) -> None:
         self.spec = TaskSpec.from_settings(settings, what)
-        self._engine, self._store, self._clock = engine, store, clock
-        self.backend = _backend(engine, store, settings, self.spec, backend)
+        self.rollup = Rollup(engine, self.spec)
+        self._engine, self._state, self._clock = engine, state, clock
+        self.backend = _backend(engine, state, settings, self.spec, backend)
 
     def plan(self) -> Plan:
         """What installing would change; changes nothing."""
@@ -45,11 +48,11 @@ class Task:
             TaskError, CapabilityError, BucketNotFoundError, AccessDeniedError: as their words say; what was there
                 before is back.
         """
-        return install(self._engine, self.backend, self.spec, self._now(), adopt=adopt)
+        return install(self.rollup, self.backend, self._now(), adopt=adopt)
 
     def status(self, start: int) -> Status:
         """How the task is doing, with every window since `start`."""
-        return status(self._engine, self.backend, self.spec, start, self._clock())
+        return status(self.rollup, self.backend, start, self._clock())
 
     def runs(self, limit: int = 20) -> list[Run]:
         """The newest runs that are remembered, newest first."""
@@ -63,30 +66,25 @@ class Task:
         """Run now: the last windows that are closed; of the runner every window that is due.
 
         Returns:
-            Start and stop of what was put together; none where nothing was due.
+            Start and stop of what was recomputed; none where nothing was due.
 
         Raises:
             TaskError: the task is not installed or disabled, or its run failed.
         """
-        task, now = self.installed(), self._now()
-        if isinstance(self.backend, Runner):
-            return self.backend.run_due(task, now)
-        stop = self.spec.due(now)
-        self.backend.run(task, stop)
-        return [(stop - self.spec.reach, stop)]
+        return self.backend.run_now(self.installed(), self._now())
 
     def run_due(self) -> list[Span]:
-        """Put together what is due, as the runner.
+        """Recompute what is due, as the runner.
 
         Raises:
             CapabilityError: a server runs the task. TaskError: it is not installed, disabled, or failed.
         """
-        if not isinstance(self.backend, Runner):
+        if self.backend.name != registry.OWN_BACKEND:
             raise CapabilityError(
                 f"{self.backend.name} runs the task {self.spec.name!r} by itself",
                 "Leave --due out to force a run, or say --backend runner.",
             )
-        return self.backend.run_due(self.installed(), self._now())
+        return self.run()
 
     def disable(self) -> None:
         """Let the task rest; it keeps its id and history."""
@@ -117,48 +115,64 @@ class Task:
     def gaps(self, start: int, stop: int | None = None) -> Ledger:
         """Which windows of a range are missing or short."""
         now = self._now()
-        return look(self._engine, self.spec, start, now if stop is None else stop, now)
+        return find_gaps(self.rollup, start, now if stop is None else stop, now)
 
-    def backfill(self, start: int, stop: int | None = None, *, report: Report = lambda _: None) -> tuple[Ledger, int]:
+    def backfill(self, start: int, stop: int | None = None, *, report: Report = nobody) -> tuple[Ledger, int]:
         """Fill what `gaps` finds. Broken off, it goes on where it was; done again, it does nothing.
 
         Returns:
             What was found before, and the number of rows written.
         """
-        found = self.gaps(start, stop)
-        return found, recompute(self._engine, self.spec, found.to_fill, report=report)
+        found, now = self.gaps(start, stop), self._now()
+        rows = recompute(self.rollup, found.to_fill, report=report)
+        settle(self.rollup, start, now if stop is None else stop, now)
+        return found, rows
 
-    def verify(self, start: int, stop: int | None = None, *, report: Report = lambda _: None) -> Verification:
+    def verify(self, start: int, stop: int | None = None, *, report: Report = nobody) -> Verification:
         """Compare raw with downsampled data, window by window and page by page."""
         now = self._now()
-        return verify(self._engine, self.spec, start, now if stop is None else stop, now, report=report)
+        return verify(self.rollup, start, now if stop is None else stop, now, report=report)
 
     def repair(
-        self, start: int, stop: int | None = None, *, report: Report = lambda _: None
+        self, start: int, stop: int | None = None, *, report: Report = nobody
     ) -> tuple[Verification, Verification]:
-        """Verify, make right what differs, and verify again. Returns both verifications."""
-        before = self.verify(start, stop, report=report)
-        recompute(self._engine, self.spec, before.spans, report=report)
-        return before, self.verify(start, stop, report=report) if before.spans else before
+        """Verify, make right what differs with what was read, and verify that again.
+
+        Returns:
+            What was found, and what is left of it.
+        """
+        now = self._now()
+        stop = now if stop is None else stop
+        before = verify(self.rollup, start, stop, now, fix=True, report=report)
+        if before.clean:
+            return before, before
+        again = [verify(self.rollup, low, high, now) for low, high in before.spans]
+        left = replace(
+            before,
+            count=sum(each.count for each in again),
+            differences=tuple(difference for each in again for difference in each.differences),
+            spans=tuple(span for each in again for span in each.spans),
+        )
+        return before, left
 
     def touched(self) -> list[int]:
         """Ends of the windows that late rows were noted for."""
-        return touched_windows(self._store, self.spec)
+        return list(self._state.late_windows(self.spec).ends)
 
     def note_late(self, times: list[int]) -> None:
-        """Note that raw rows of these times have come in after their windows were put together."""
-        note_touched(self._store, self.spec.raw_bucket, self.spec.source, times)
+        """Note that raw rows of these times have arrived after their windows were recomputed."""
+        self._state.note_late(self.spec.raw_bucket, self.spec.source, times)
 
-    def repair_touched(self, *, report: Report = lambda _: None) -> list[Span]:
-        """Put the windows together again that late rows were noted for. Returns them."""
+    def repair_touched(self, *, report: Report = nobody) -> list[Span]:
+        """Recompute the windows that late rows were noted for. Returns them."""
         now = self._now()
-        known, due = known_from(self._engine, self.spec, now), self.spec.due(now)
-        width = self.spec.width
-        ends = [end for end in self.touched() if end <= due]
+        known, due, width = self.rollup.known_from(now), self.spec.due(now), self.spec.width
+        late = self._state.late_windows(self.spec)
+        ends = [end for end in late.ends if end <= due]
         wanted = [(end - width, end) for end in ends if end - width >= known]
-        recompute(self._engine, self.spec, wanted, report=report)
-        # What has expired can never be put together, and is not asked for again.
-        forget_touched(self._store, self.spec, [(end - width, end) for end in ends])
+        recompute(self.rollup, wanted, report=report)
+        # What has expired can never be recomputed, and is not asked for again.
+        self._state.forget_late(self.spec, [(end - width, end) for end in ends], late.upto)
         return wanted
 
     def _now(self) -> int:
@@ -184,7 +198,7 @@ class Task:
         return found[0]
 
 
-def _backend(engine: Engine, store: Embedded, settings: Settings, spec: TaskSpec, asked: str) -> Backend:
+def _backend(engine: Engine, state: State, settings: Settings, spec: TaskSpec, asked: str) -> Backend:
     """Who runs the task: whom the engine has, pfa-flux itself where it has nobody, or who was asked for.
 
     Raises:
@@ -193,20 +207,13 @@ def _backend(engine: Engine, store: Embedded, settings: Settings, spec: TaskSpec
     has = engine.capabilities.tasks
     chosen = asked if asked != "auto" else settings.task.backend
     if chosen == "auto":
-        chosen = has or "runner"
-    if chosen == "runner":
-        return Runner(engine, store, spec, settings.url)
+        chosen = has or registry.OWN_BACKEND
+    if chosen == registry.OWN_BACKEND:
+        return Runner(engine, state, spec, settings.url)
     if chosen != has:
         raise CapabilityError(
             f"tasks cannot be run by {chosen} here: this engine has {has or 'nobody who runs them'}",
             "Leave --backend out, or say --backend runner and run pfa-flux task run --due every 15 minutes.",
         )
-    # Imported here: they bring the HTTP client along.
-    from pfa_flux.engines.detect import kapacitor_transport
-    from pfa_flux.engines.influxdb2 import InfluxDB2
-    from pfa_flux.tasks.backends.server import InfluxDBTasks, KapacitorTasks
-
-    if isinstance(engine, InfluxDB2):
-        return InfluxDBTasks(engine.transport, spec)
-    cut = engine.capabilities.range_takes_stop
-    return KapacitorTasks(kapacitor_transport(settings), spec, settings.url, settings.token, cut=cut)
+    backend: Backend = registry.backend_module(chosen).open_backend(engine, settings, spec)
+    return backend

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.engines import ENGINES, EngineFailedError, EngineUnavailableError, Server, Workspace, start
-from tests.engines.servers import alive_processes, close_all
+from tests.engines.servers import IN_MEMORY, alive_processes, close_all
 from tests.engines.source import outlook
 
 _REQUIRE = "PFA_FLUX_REQUIRE_ENGINES"
@@ -76,7 +76,8 @@ def make_workspace(pool: Pool) -> Iterator[MakeWorkspace]:
     made: list[Workspace] = []
 
     def make(name: str, *, flux: bool = True, auth: bool = False, backend: str = "auto") -> Workspace:
-        workspace = Workspace(pool.get(name, flux=flux, auth=auth), backend)
+        in_memory = Server(IN_MEMORY, "", "in this process")
+        workspace = Workspace(in_memory if name == IN_MEMORY else pool.get(name, flux=flux, auth=auth), backend)
         made.append(workspace)
         return workspace
 

@@ -17,6 +17,8 @@ from tests.engines.catalog import PROGRAMS, EngineFailedError
 from tests.engines.http import Client
 from tests.engines.process import Process, Runner, free_ports, wait_until_ready
 
+IN_MEMORY = "memory"
+"""The test engine of one file, which lives in the process of the tests."""
 RAW, ROLLUP = "telegraf/autogen", "websites/analytics"
 ORG = "pfa-flux"
 _USER, _PASSWORD = "pfa-flux", "pfa-flux-tests"

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tests.engines.http import Client
-from tests.engines.servers import Server
+from tests.engines.servers import IN_MEMORY, Server
 
 
 class Workspace:
@@ -21,7 +21,7 @@ class Workspace:
         self.task_name = f"downsample_{mark}"
         self.backend = backend
         self.folder = Path(tempfile.mkdtemp(prefix="pfa-flux-workspace-"))
-        if not self.embedded:
+        if not self.serverless:
             for bucket in (self.raw, self.rollup):
                 self.client.make_bucket(bucket)
 
@@ -31,14 +31,16 @@ class Workspace:
         return self.server.client
 
     @property
-    def embedded(self) -> bool:
+    def serverless(self) -> bool:
         """It has no server."""
-        return self.server.name == "embedded"
+        return not self.server.url
 
     def settings(self) -> dict[str, str]:
         """Settings of pfa-flux for it, by their names."""
         own = {"data_dir": str(self.folder / "data")}
-        if self.embedded:
+        if self.server.name == IN_MEMORY:
+            return {**own, "url": f"memory://{self.folder.name}"}
+        if self.serverless:
             return own
         return {**self.server.settings(), **own, "raw_bucket": self.raw, "rollup_bucket": self.rollup}
 
@@ -49,7 +51,7 @@ class Workspace:
     def close(self) -> None:
         """Remove it, with any task of its name."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self.embedded:
+        if self.serverless:
             return
         existing = self.client.buckets()
         for bucket in {self.raw, self.rollup} & existing:

@@ -1,0 +1,11 @@
+// Downsampled rows as they are, with all their tags; _time is the end of a row's window.
+
+// Parameters
+bucket = "websites/analytics"
+rows = (r) => r._measurement == "pf_analytics_pixel" and r._field == "hitcount"
+// End of parameters
+
+from(bucket: bucket)
+    |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
+    |> filter(fn: rows)
+    |> drop(columns: ["_start", "_stop"])

@@ -1,0 +1,1 @@
+"""The languages that an InfluxDB is asked in."""

@@ -1,0 +1,127 @@
+"""Flux: the texts for what is asked, from the files in `flux/queries`, and their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
+
+from pfa_flux import flux
+from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, summed
+from pfa_flux.engines.base import Capabilities, Row, Where
+from pfa_flux.times import from_datetime
+
+_NOTHING = flux.Expression('(r) => r._measurement == "" and r._field == ""')
+"""No row has an empty measurement, and the storage knows that without looking."""
+
+
+def delta(hits: Ask | None, loads: Ask | None, dialect: str, can: Capabilities) -> str:
+    """The delta query for hits and loads of one shape, or for one of them."""
+    ask = hits or loads
+    assert ask is not None
+    values = {
+        "bucket": flux.literal((hits or ask).rows.bucket),
+        "loadsBucket": flux.literal((loads or ask).rows.bucket),
+        "hits": predicate(hits.rows) if hits else _NOTHING,
+        "loads": predicate(loads.rows) if loads else _NOTHING,
+        "selected": flux.predicate(*_conditions(ask.where)),
+        "keys": flux.literal(ask.tags or ("_field",)),
+        "byTime": flux.literal(ask.every is not None),
+        "every": flux.duration(ask.every or 1),
+    }
+    return flux.bind(flux.load(f"queries/blocked_ratio.{dialect}.flux"), values, _v(ask.rows, ask.start, ask.stop, can))
+
+
+def read_delta(answer: Iterable[Row], hits: Ask | None, loads: Ask | None) -> tuple[Sums, Sums]:
+    """Hits and loads of a delta query."""
+    rows = list(answer)
+    return _read(rows, hits, "hits"), _read(rows, loads, "js")
+
+
+def sums(ask: Ask, can: Capabilities) -> str:
+    """The text that answers one question."""
+    values = {
+        "bucket": flux.literal(ask.rows.bucket),
+        "rows": predicate(ask.rows, ask.where),
+        # Flux refuses an empty array; all rows are of one measurement.
+        "tags": flux.literal(ask.tags or ("_measurement",)),
+        "aggregate": flux.Expression("count" if ask.rows.count else "sum"),
+        "byTime": flux.literal(ask.every is not None),
+        "every": flux.duration(ask.every or 1),
+        "begun": flux.Expression(f"(tables=<-) => tables{_BEGUN if ask.rows.every else ''}"),
+    }
+    return flux.bind(flux.load("queries/sums.flux"), values, _v(ask.rows, ask.start, ask.stop, can))
+
+
+_BEGUN = " |> timeShift(duration: -1ns)"
+
+
+def read_sums(answer: Iterable[Row], ask: Ask) -> Sums:
+    """A question's answer."""
+    return _read(answer, ask, "_value")
+
+
+def rows(asked: Rows, start: int, stop: int, can: Capabilities) -> str:
+    """The text for rows as they are stored."""
+    values = {"bucket": flux.literal(asked.bucket), "rows": predicate(asked)}
+    return flux.bind(flux.load("queries/rows.flux"), values, _v(asked, start, stop, can))
+
+
+def read_rows(answer: Iterable[Row]) -> list[Stored]:
+    """Rows as they are stored."""
+    return [
+        Stored(from_datetime(row["_time"]), {k: v for k, v in row.items() if k[0] != "_" and v}, row["_value"])
+        for row in answer
+    ]
+
+
+def edge(asked: Rows, pick: Literal["first", "last"], start: int, stop: int, where: Where, can: Capabilities) -> str:
+    """The text for the first or last row."""
+    values = {
+        "bucket": flux.literal(asked.bucket),
+        "rows": predicate(asked, where),
+        "pick": flux.Expression(pick),
+        "newest": flux.literal(pick == "last"),
+    }
+    return flux.bind(flux.load("queries/edge.flux"), values, _v(asked, start, stop, can))
+
+
+def read_time(answer: Iterable[Row]) -> int | None:
+    """Time of the first row of an answer; None without any."""
+    return next((from_datetime(row["_time"]) for row in answer), None)
+
+
+def predicate(rows: Rows, where: Where | None = None) -> flux.Expression:
+    """Which rows."""
+    actions = [flux.none_of("action", rows.excluded_actions)] if rows.excluded_actions else []
+    return flux.predicate(
+        flux.any_of("_measurement", [rows.measurement]),
+        flux.any_of("_field", [rows.field]),
+        *actions,
+        *_conditions(where or {}),
+    )
+
+
+def _conditions(where: Where) -> Sequence[flux.Expression]:
+    return [flux.any_of(column, values) for column, values in where.items() if values]
+
+
+def _v(rows: Rows, start: int, stop: int, can: Capabilities) -> dict[str, flux.Expression]:
+    """The record `v`: the range."""
+    first, after = rows.times(start, stop)
+    last = after - 1 if can.range_takes_stop else after
+    return {"timeRangeStart": flux.instant(first), "timeRangeStop": flux.instant(last)}
+
+
+def _read(answer: Iterable[Row], ask: Ask | None, value: str) -> Sums:
+    return summed(_counted(answer, ask, value)) if ask else {}
+
+
+def _counted(answer: Iterable[Row], ask: Ask, value: str) -> Iterator[tuple[tuple[str, ...], int, int]]:
+    for row in answer:
+        number = int(row[value])
+        if number:
+            # `begun` has moved labels that are ends to their windows.
+            window = ask.start if ask.every is None else from_datetime(row["_time"])
+            window = window if ask.every is None else window // (ask.every * 10**9) * (ask.every * 10**9)
+            # An empty tag comes back as None.
+            yield tuple([str(row.get(tag) or "") for tag in ask.tags]), window, number

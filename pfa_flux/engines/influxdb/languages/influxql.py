@@ -1,0 +1,141 @@
+"""InfluxQL: literals, and the statements for what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, summed
+from pfa_flux.engines.base import Row, Where
+from pfa_flux.errors import InvalidValueError
+
+
+def _escaped(text: str, quote: str) -> str:
+    # Measured on 1.8.10 and 2.7: a raw carriage return or NUL does not come through.
+    if "\r" in text or "\x00" in text:
+        raise InvalidValueError(f"{text!r} holds a carriage return or NUL, which InfluxQL cannot carry", "Remove it.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidValueError(
+            f"{text!r} holds a lone surrogate, which is not a character", "Pass valid Unicode text."
+        ) from error
+    return text.replace("\\", "\\\\").replace(quote, f"\\{quote}").replace("\n", "\\n")
+
+
+def string(text: str) -> str:
+    """InfluxQL string literal.
+
+    Raises:
+        InvalidValueError: the text holds a carriage return, NUL or lone surrogate.
+    """
+    return f"'{_escaped(text, chr(39))}'"
+
+
+def identifier(text: str) -> str:
+    """InfluxQL quoted identifier.
+
+    Raises:
+        InvalidValueError: the text holds a carriage return, NUL or lone surrogate.
+    """
+    return f'"{_escaped(text, chr(34))}"'
+
+
+def source(database: Sequence[str], measurement: str) -> str:
+    """A measurement of a database and retention policy."""
+    return ".".join(map(identifier, (*database, measurement)))
+
+
+def _conditions(rows: Rows, start: int, stop: int, where: Where) -> str:
+    first, after = rows.times(start, stop)
+    found = [f"time >= {first}", f"time < {after}"]
+    # A missing tag compares as '', so that rows without an action pass.
+    found += [f"{identifier('action')} != {string(value)}" for value in rows.excluded_actions]
+    for column, values in where.items():
+        if values:
+            found.append("(" + " OR ".join(f"{identifier(column)} = {string(value)}" for value in values) + ")")
+    return " AND ".join(found)
+
+
+def sums(ask: Ask, database: Sequence[str]) -> str:
+    """The statement that answers a question."""
+    value = f"{'count' if ask.rows.count else 'sum'}({identifier(ask.rows.field)})"
+    groups = [identifier(tag) for tag in ask.tags]
+    if ask.every:
+        # Windows of labels that are ends begin a nanosecond later, too.
+        groups.append(f"time({ask.every}s, {ask.rows.shift}ns)" if ask.rows.shift else f"time({ask.every}s)")
+    grouped = f" GROUP BY {', '.join(groups)}" if groups else ""
+    fill = " fill(none)" if ask.every else ""
+    return (
+        f"SELECT {value} AS n FROM {source(database, ask.rows.measurement)} "
+        f"WHERE {_conditions(ask.rows, ask.start, ask.stop, ask.where)}{grouped}{fill}"
+    )
+
+
+def read_sums(answer: Sequence[Row], ask: Ask) -> Sums:
+    """A question's answer."""
+    return summed(_counted(answer, ask))
+
+
+def _counted(answer: Sequence[Row], ask: Ask) -> Iterator[tuple[tuple[str, ...], int, int]]:
+    tags, windows = ask.tags, ask.every is not None
+    for row in answer:
+        # The start of a window, which for labels that are ends is the first label of the window.
+        window = ask.window(row["time"]) if windows else ask.start
+        yield tuple([row[tag] for tag in tags]), window, int(row["n"])
+
+
+def rows(asked: Rows, start: int, stop: int, database: Sequence[str]) -> str:
+    """The statement for rows as they are stored."""
+    return (
+        f"SELECT {identifier(asked.field)} AS _value FROM {source(database, asked.measurement)} "
+        f"WHERE {_conditions(asked, start, stop, {})} GROUP BY *"
+    )
+
+
+_OWN = {"time", "_value", "measurement"}
+
+
+def read_rows(answer: Sequence[Row]) -> list[Stored]:
+    """Rows as they are stored."""
+    return [
+        Stored(int(row["time"]), {k: v for k, v in row.items() if k not in _OWN and v}, row["_value"]) for row in answer
+    ]
+
+
+def whole_numbers(asked: Rows, start: int, stop: int, database: Sequence[str]) -> str:
+    """A statement that is refused where the field is a float in any shard of [start, stop)."""
+    return (
+        f"SELECT {identifier(asked.field)} & 1 FROM {source(database, asked.measurement)} "
+        f"WHERE {_conditions(asked, start, stop, {})} LIMIT 1"
+    )
+
+
+def is_float(words: str) -> bool:
+    """The refusal of `whole_numbers` says that there is a float."""
+    return "::float & 1" in words
+
+
+def edge(
+    asked: Rows, pick: Literal["first", "last"], start: int, stop: int, where: Where, database: Sequence[str]
+) -> str:
+    """The statement for the first or last row."""
+    return (
+        f"SELECT {pick}({identifier(asked.field)}) FROM {source(database, asked.measurement)} "
+        f"WHERE {_conditions(asked, start, stop, where)}"
+    )
+
+
+def types(fields: Sequence[Rows]) -> str:
+    """The statement for the types that fields have."""
+    return f"SHOW FIELD KEYS FROM {', '.join(identifier(rows.measurement) for rows in fields)}"
+
+
+def mixed(answer: Sequence[Row], fields: Sequence[Rows]) -> list[str]:
+    """Names of the fields that have one type in some shards, and another in others."""
+    wanted = {(rows.measurement, rows.field) for rows in fields}
+    found: dict[str, set[str]] = {}
+    for row in answer:
+        if (row["measurement"], row["fieldKey"]) in wanted:
+            found.setdefault(f"{row['measurement']}.{row['fieldKey']}", set()).add(row["fieldType"])
+    return sorted(name for name, kinds in found.items() if len(kinds) > 1)

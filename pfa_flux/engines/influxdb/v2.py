@@ -1,0 +1,205 @@
+"""InfluxDB 2.x, OSS, Cloud and Enterprise: organisations, buckets, and tasks of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from functools import cached_property
+from typing import Any
+
+from pfa_flux.engines.ask import Rows
+from pfa_flux.engines.base import Row
+from pfa_flux.engines.influxdb.server import Server
+from pfa_flux.engines.influxdb.transport import BUCKET_HINT, Transport
+from pfa_flux.errors import (
+    AccessDeniedError,
+    BucketNotFoundError,
+    CapabilityError,
+    NotInfluxDBError,
+    QueryError,
+    SettingsError,
+)
+from pfa_flux.times import NS, format_instant
+
+_NAMED = re.compile(r'could not find bucket "([^"]+)"')
+
+
+class InfluxDB2(Server):
+    """An InfluxDB with organisations, buckets and a tasks API."""
+
+    def flux(self, text: str) -> list[Row]:
+        """Rows of a Flux query.
+
+        Raises:
+            AccessDeniedError: the token may not read the bucket; the server itself calls it missing.
+            BucketNotFoundError, QueryError: the server refuses the query, with its words.
+        """
+        try:
+            return super().flux(text)
+        except BucketNotFoundError as error:
+            named = _NAMED.search(error.message)
+            if named:
+                self._refuse_unreadable(named[1])
+            raise
+
+    def influxql(self, text: str, bucket: str) -> list[Row]:
+        """Rows of one InfluxQL statement, with the same errors as `flux`."""
+        try:
+            return super().influxql(text, bucket)
+        except BucketNotFoundError:
+            self._refuse_unreadable(bucket)
+            raise
+
+    def _refuse_unreadable(self, bucket: str) -> None:
+        """Tell a bucket that the token may not read from one that is missing: of the two only writing says which."""
+        try:
+            with contextlib.suppress(AccessDeniedError):
+                self.probe_write(bucket)
+        except BucketNotFoundError:
+            return
+        raise AccessDeniedError(
+            f"the token may not read the bucket {bucket!r}",
+            "Give it the right to read the raw bucket, and to read and write the rollup bucket.",
+        )
+
+    @cached_property
+    def org_id(self) -> str:
+        """Organisation's id, asked of any bucket that the token can see: a limited token sees no organisations.
+
+        Raises:
+            CapabilityError: the token sees none.
+        """
+        # The limit comes before the token's rights are looked at, so that 1 would find none for most tokens.
+        buckets = self._buckets({"limit": "100"})
+        if not buckets:
+            raise CapabilityError(
+                f"the token sees no bucket in the organisation {self.transport.org!r}",
+                "Check PFA_FLUX_ORG and its rights.",
+            )
+        return str(buckets[0]["orgID"])
+
+    def database_of(self, bucket: str) -> tuple[str, str]:
+        """Database and retention policy of a bucket: its DBRP mapping, virtual ones included.
+
+        The name alone is not enough: a mapping made by hand can lead `db/rp` to another bucket, without a word.
+
+        Asked for once a connection: a figure would cost three times as many requests otherwise.
+
+        Raises:
+            CapabilityError: no mapping leads to the bucket.
+        """
+        if bucket in self._databases:
+            return self._databases[bucket]
+        bucket_id = self.bucket_id(bucket)
+        answer = self.transport.request("GET", "/api/v2/dbrps", query={"org": self.transport.org}).json()
+        for mapping in answer.get("content", ()):
+            if mapping["bucketID"] == bucket_id:
+                found = str(mapping["database"]), str(mapping["retention_policy"])
+                self._databases[bucket] = found
+                return found
+        raise CapabilityError(
+            f"InfluxQL cannot reach the bucket {bucket!r}: it has no DBRP mapping",
+            f"Make one: influx v1 dbrp create --bucket-id {bucket_id} --db NAME --rp autogen --default.",
+        )
+
+    @cached_property
+    def _databases(self) -> dict[str, tuple[str, str]]:
+        return {}
+
+    def bucket_id(self, bucket: str) -> str:
+        """Id of a bucket.
+
+        Raises:
+            AccessDeniedError: the token may not read it. BucketNotFoundError: it does not exist.
+        """
+        return str(self._bucket(bucket)["id"])
+
+    def _bucket(self, bucket: str) -> dict[str, Any]:
+        found = self._find(bucket)
+        if found is None:
+            self._refuse_unreadable(bucket)
+            raise BucketNotFoundError(
+                f"the bucket {bucket!r} does not exist, or the token cannot see it",
+                BUCKET_HINT,
+            )
+        return found
+
+    def has_bucket(self, bucket: str) -> bool:
+        """The bucket exists and the token can see it."""
+        return self._find(bucket) is not None
+
+    def create_bucket(self, bucket: str) -> None:
+        """Make the bucket, kept for ever."""
+        body = {"orgID": self.org_id, "name": bucket, "retentionRules": []}
+        self.transport.request("POST", "/api/v2/buckets", json_body=body)
+
+    def drop_bucket(self, bucket: str) -> None:
+        """Remove the bucket and all that is in it."""
+        self.transport.request("DELETE", f"/api/v2/buckets/{self.bucket_id(bucket)}")
+
+    def retention(self, bucket: str) -> int:
+        """How long the bucket keeps its points, nanoseconds; 0: for ever."""
+        return int(self._rule(bucket).get("everySeconds", 0)) * NS
+
+    def shard_width(self, bucket: str) -> int:
+        """Span of a shard of the bucket, nanoseconds; within one, a field has one type."""
+        return int(self._rule(bucket).get("shardGroupDurationSeconds", 7 * 86400)) * NS
+
+    def _rule(self, bucket: str) -> dict[str, Any]:
+        rules = self._bucket(bucket).get("retentionRules")
+        return dict(rules[0]) if rules else {}
+
+    def delete(self, rows: Rows, start: int, stop: int) -> None:
+        """Remove all rows of the measurement that belong to [start, stop), nanoseconds."""
+        first, after = rows.times(start, stop)
+        name = rows.measurement.replace("\\", "\\\\").replace('"', '\\"')
+        # The API takes its stop in.
+        body = {
+            "start": format_instant(first),
+            "stop": format_instant(after - 1),
+            "predicate": f'_measurement="{name}"',
+        }
+        query = {"bucket": rows.bucket, "org": self.transport.org}
+        self.transport.request("POST", "/api/v2/delete", query=query, json_body=body)
+
+    def _find(self, bucket: str) -> dict[str, Any] | None:
+        return next((found for found in self._buckets({"name": bucket}) if found["name"] == bucket), None)
+
+    def _buckets(self, query: dict[str, str]) -> list[dict[str, Any]]:
+        try:
+            answer = self.transport.request("GET", "/api/v2/buckets", query={"org": self.transport.org, **query}).json()
+        except BucketNotFoundError:
+            return []
+        return list(answer.get("buckets", ()))
+
+
+def only_org(transport: Transport) -> str:
+    """Name of the one organisation that the token sees.
+
+    Raises:
+        SettingsError: it sees none or several, so that the settings have to say which.
+    """
+    orgs = transport.request("GET", "/api/v2/orgs", query={"limit": "2"}).json().get("orgs", ())
+    if len(orgs) != 1:
+        raise SettingsError(
+            f"the token sees {'no organisation' if not orgs else 'more than one organisation'}",
+            "Name the organisation with PFA_FLUX_ORG.",
+        )
+    return str(orgs[0]["name"])
+
+
+def name_org(transport: Transport) -> None:
+    """Let writes name the organisation, where none is named and the server has any; only InfluxDB 2 has.
+
+    Raises:
+        SettingsError: as of `only_org`.
+    """
+    if transport.org:
+        return
+    try:
+        transport.org = only_org(transport)
+    except NotInfluxDBError:
+        pass
+    except QueryError as error:
+        if error.status not in (404, 405):
+            raise

@@ -1,0 +1,14 @@
+"""The embedded engine: everything in one SQLite file, with no server at all."""
+
+from __future__ import annotations
+
+from pfa_flux.engines.sqlite.engine import Embedded
+from pfa_flux.engines.sqlite.store import STORE_NAME
+from pfa_flux.settings import Settings
+
+__all__ = ["STORE_NAME", "Embedded", "open_engine"]
+
+
+def open_engine(settings: Settings) -> Embedded:
+    """The store in the data directory, whether it is there yet or not."""
+    return Embedded(settings)

@@ -1,0 +1,240 @@
+"""The embedded engine: what is asked of it, in SQL."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, Windows
+from pfa_flux.engines.base import Capabilities, Check, Checks, EngineDefaults, Span, Where
+from pfa_flux.engines.sqlite import proofs
+from pfa_flux.engines.sqlite.days import DayReader
+from pfa_flux.engines.sqlite.schema import FORMAT
+from pfa_flux.engines.sqlite.store import Store
+from pfa_flux.engines.sqlite.targets import Targets, series_condition
+from pfa_flux.settings import Settings
+from pfa_flux.times import NS
+
+
+class Embedded(Store, EngineDefaults):
+    """The embedded store as an engine: its buckets are two tables."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """SQL; SQLite's version."""
+        return Capabilities("embedded", f"SQLite {sqlite3.sqlite_version}", expires_proved=True)
+
+    @property
+    def dialects(self) -> tuple[str, ...]:
+        """SQL."""
+        return ("sqlite",)
+
+    def aggregate(self, asks: Sequence[Ask], dialect: str = "") -> list[Sums]:
+        """Answers to questions, of one state of the file. Questions of one range are answered in one pass."""
+        del dialect
+        answers: list[Sums] = [{} for _ in asks]
+        with self.snapshot():
+            passes: dict[tuple[str, int, int, int | None, tuple[int, ...]], list[tuple[Ask, Sums]]] = {}
+            for ask, sums in zip(asks, answers, strict=True):
+                days = tuple(self._days(ask))
+                key = (self.table(ask.rows.bucket), ask.start, ask.stop, ask.every, days)
+                passes.setdefault(key, []).append((ask, sums))
+            for (table, _, _, _, days), asked in passes.items():
+                self._pass(table, days, asked)
+        return [{tags: windows for tags, windows in sums.items() if windows} for sums in answers]
+
+    def _pass(self, table: str, days: Sequence[int], asked: Sequence[tuple[Ask, Sums]]) -> None:
+        targets = Targets(self, asked)
+        if not targets:
+            return
+        ask = asked[0][0]
+        left = [(ask.start, ask.stop)]
+        if days:
+            reader = DayReader(self, ask, targets)
+            left = reader.read(days)
+        for start, stop in left:
+            self._scan(table, ask, start, stop, targets)
+
+    def _scan(self, table: str, ask: Ask, start: int, stop: int, targets: Targets) -> None:
+        """Sum rows of a table, by series first and names afterwards."""
+        first, after = ask.rows.times(start, stop)
+        width = (ask.every or 0) * NS
+        window = f"(time - {ask.rows.shift}) / {width} * {width}" if width else str(ask.start)
+        sql = f"SELECT series, {window}, count(*), sum(value) FROM {table} WHERE time >= ? AND time < ?"
+        only, parameters = targets.condition()
+        for series, begin, count, total in self.select(f"{sql}{only} GROUP BY 1, 2", (first, after, *parameters)):
+            for windows, counts in targets.of(series):
+                windows[begin] += count if counts else int(total)
+
+    def _days(self, ask: Ask) -> Iterator[int]:
+        """Days of a question that are answered from their sums."""
+        if not ask.rows.every or self.format < FORMAT:
+            return
+        sql = (
+            "SELECT day FROM proved WHERE measurement = ? AND width = ? AND day >= ? AND day + ? <= ? "
+            "AND upto >= day + ? ORDER BY day"
+        )
+        day, width = proofs.DAY, ask.rows.every * NS
+        parameters = (ask.rows.measurement, width, ask.start, day, ask.stop, day)
+        if proofs.DAY % width == 0 and DayReader.can(ask):
+            yield from (day for (day,) in self.select(sql, parameters))
+
+    def rows(self, rows: Rows, start: int, stop: int) -> list[Stored]:
+        """The rows of [start, stop) with all their tags."""
+        first, after = rows.times(start, stop)
+        with self.snapshot():
+            series = self.select("SELECT id, tags FROM series WHERE measurement = ? AND field = ?",
+                                 (rows.measurement, rows.field))  # fmt: skip
+            tags = {number: json.loads(text) for number, text in series}
+            sql = f"SELECT time, series, value FROM {self.table(rows.bucket)} WHERE time >= ? AND time < ?"
+            found = self.select(sql, (first, after))
+        return [Stored(time, tags[number], value) for time, number, value in found if number in tags]
+
+    def edge(self, rows: Rows, pick: Literal["first", "last"], start: int, stop: int, where: Where) -> int | None:
+        """Time of the first or last row."""
+        first, after = rows.times(start, stop)
+        series, parameters = series_condition(rows, where)
+        sql = (
+            f"SELECT time FROM {self.table(rows.bucket)} WHERE time >= ? AND time < ? "
+            f"AND series IN (SELECT id FROM series WHERE {series}) "
+            f"ORDER BY time {'DESC' if pick == 'last' else ''} LIMIT 1"
+        )
+        return next((time for (time,) in self.select(sql, (first, after, *parameters))), None)
+
+    def delete(self, rows: Rows, start: int, stop: int) -> None:
+        """Remove all rows of the measurement that belong to [start, stop), nanoseconds."""
+        first, after = rows.times(start, stop)
+        table = self.table(rows.bucket)
+        with self.transaction() as connection:
+            connection.execute(
+                f"DELETE FROM {table} WHERE time >= ? AND time < ? AND series IN "
+                "(SELECT id FROM series WHERE measurement = ?)",
+                (first, after, rows.measurement),
+            )
+            proofs.take_back(connection, table, rows.measurement, first, after)
+
+    def has_bucket(self, bucket: str) -> bool:
+        """The bucket is one of the two it has."""
+        return bucket in self._tables
+
+    def create_bucket(self, bucket: str) -> None:
+        """Nothing to do: both buckets are tables of the file."""
+        self.table(bucket)
+
+    def drop_bucket(self, bucket: str) -> None:
+        """Remove all that is in the bucket."""
+        table = self.table(bucket)
+        with self.transaction() as connection:
+            connection.execute(f"DELETE FROM {table}")
+            connection.execute("DELETE FROM proved")
+
+    def kept_since(self, bucket: str, now: int) -> int:
+        """Instant since which all points of the bucket are kept, nanoseconds; 0: nothing was ever removed."""
+        del now
+        if self.format < 3:
+            return 0
+        rows = self.select("SELECT until FROM purged WHERE bucket = ?", (self.table(bucket),))
+        return int(rows[0][0]) if rows else 0
+
+    def purge(self, bucket: str, measurements: Sequence[str], until: int, *, at_once: int = 2000) -> int:
+        """Remove the points of measurements before `until`, nanoseconds, for good. Returns their number.
+
+        A few at a time, so that nobody who writes beside it waits for long.
+        """
+        table, gone = self.table(bucket), 0
+        with self.transaction() as connection:
+            sql = "INSERT INTO purged VALUES (?1, ?2) ON CONFLICT DO UPDATE SET until = max(until, ?2)"
+            connection.execute(sql, (table, until))
+        names = ", ".join("?" * len(measurements))
+        rows = (
+            f"SELECT time, series FROM {table} JOIN series ON series.id = series "
+            f"WHERE time < ? AND measurement IN ({names}) ORDER BY time LIMIT ?"
+        )
+        while True:
+            with self.transaction() as connection:
+                connection.execute("PRAGMA secure_delete = ON")
+                found = connection.execute(rows, (until, *measurements, at_once)).fetchall()
+                connection.executemany(f"DELETE FROM {table} WHERE time = ? AND series = ?", found)
+            gone += len(found)
+            if len(found) < at_once:
+                return gone
+
+    def mark(self, rows: Rows, start: int, stop: int) -> object:
+        """Number and sum of the raw rows, of whatever series: counted in a fraction of what reading them takes."""
+        first, after = rows.times(start, stop)
+        sql = f"SELECT count(*), total(value) FROM {self.table(rows.bucket)} WHERE time >= ? AND time < ?"
+        return self.select(sql, (first, after))
+
+    def prove(self, windows: Windows, span: Span, mark: object) -> None:
+        """Remember that the windows of a span are right, with the sums of the days that it completes."""
+        if span[0] >= span[1] or not self.exists():
+            return
+        # Whoever writes downsampled rows holds the lock, which is ours.
+        whole = span[0] // proofs.DAY * proofs.DAY, span[1] // proofs.DAY * proofs.DAY
+        sums = proofs.day_rows(self._rollup_rows(windows, whole), windows)
+        with self.transaction() as connection:
+            if mark is None or mark == self.mark(windows.raw, *span):
+                proofs.prove(connection, windows, span, sums)
+
+    def _rollup_rows(self, windows: Windows, span: Span) -> list[tuple[int, int, int]]:
+        first, after = windows.rollup.times(*span)
+        sql = (
+            f"SELECT series, time, value FROM {self.table(windows.rollup.bucket)} WHERE time >= ? AND time < ? "
+            "AND series IN (SELECT id FROM series WHERE measurement = ? AND field = ?)"
+        )
+        return self.select(sql, (first, after, windows.rollup.measurement, windows.rollup.field))
+
+    def unproved(self, windows: Windows, span: Span) -> list[Span] | None:
+        """The part of a span that is not proved."""
+        if self.format < FORMAT:
+            return [span] if span[0] < span[1] else []
+        sql = (
+            "SELECT day, upto FROM proved WHERE measurement = ? AND windows = ? AND day + ? > ? AND day < ? "
+            "ORDER BY day"
+        )
+        rows = self.select(sql, (windows.rollup.measurement, windows.key, proofs.DAY, *span))
+        left, at = [], span[0]
+        for day, upto in rows:
+            begin, end = max(day, span[0]), min(upto // windows.width * windows.width, span[1])
+            if at < begin:
+                left.append((at, begin))
+            at = max(at, end)
+        if at < span[1]:
+            left.append((at, span[1]))
+        return left
+
+    def check_sums(self, windows: Windows, span: Span, *, fix: bool) -> list[Span]:
+        """Days whose sums are not what the downsampled rows say."""
+        if self.format < FORMAT:
+            return []
+        sql = (
+            "SELECT day FROM proved WHERE measurement = ? AND width = ? AND day + ? > ? AND day < ? AND upto >= day + ?"
+        )
+        parameters = (windows.rollup.measurement, windows.width, proofs.DAY, *span, proofs.DAY)
+        found: list[Span] = []
+        for (day,) in self.select(sql, parameters):
+            with self.snapshot():
+                right = self._day_rows(windows, day)
+                there = self.select(proofs.DAY_ROWS, (day, windows.rollup.measurement, windows.rollup.field))
+            if set(there) != set(right):
+                found.append((day, day + proofs.DAY))
+                if fix:
+                    with self.transaction() as connection:
+                        proofs.replace_day(connection, windows, day, right)
+        return found
+
+    def _day_rows(self, windows: Windows, day: int) -> Sequence[proofs.DayRow]:
+        return proofs.day_rows(self._rollup_rows(windows, (day, day + proofs.DAY)), windows).get(day, ())
+
+    def checks(self, settings: Settings) -> Checks:
+        """Where the store is."""
+        del settings
+        return {"engine": self._check}
+
+    def _check(self) -> list[Check]:
+        found = f"embedded, {self.capabilities.version}, {self.path}"
+        if self.exists():
+            return [Check("engine", "ok", found)]
+        return [Check("engine", "warning", f"{found} (no store yet)", "It is made when the first hit is written.")]

@@ -1,0 +1,275 @@
+"""The embedded engine's file: a small store of points in SQLite, with no server at all.
+
+It keeps InfluxDB's rules, so that the same analysis gives the same figures: a point belongs to a series
+(measurement, tags, field), and a point of the same series and time replaces an earlier one. One process at a time
+writes, held by a lock; readers beside it see the last commit (WAL).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pfa_flux.engines.base import Point
+from pfa_flux.engines.directory import private_directory, take_lock
+from pfa_flux.engines.sqlite import proofs
+from pfa_flux.engines.sqlite.schema import FORMAT, MIGRATIONS, TAG_COLUMNS
+from pfa_flux.errors import StoreError
+from pfa_flux.settings import Settings
+
+STORE_NAME = "pfa-flux.sqlite3"
+LOCK_NAME = "lock"
+
+
+class Store:
+    """Points in `data_dir`/pfa-flux.sqlite3. Opens the file when first needed; takes the lock when it first writes."""
+
+    def __init__(self, settings: Settings, *, lock: int | None = None, patience: float = 0.0) -> None:
+        """Make it.
+
+        Args:
+            settings: where it is, and what its buckets are called.
+            lock: handle of a lock that another process holds and shares with us.
+            patience: seconds to wait for a lock that is held by another.
+        """
+        self.directory = settings.data_dir
+        self.path = settings.data_dir / STORE_NAME
+        self._tables = {settings.raw_bucket: "raw", settings.rollup_bucket: "rollup"}
+        self._series: dict[tuple[str, str, str], int] = {}
+        self._lock = threading.RLock()
+        self._inside = False
+        self._lock_file, self._shared, self._patience = lock, lock is not None, patience
+        self._reader: sqlite3.Connection | None = None
+        self._writer: sqlite3.Connection | None = None
+
+    def table(self, bucket: str) -> str:
+        """Table that stands for a bucket.
+
+        Raises:
+            StoreError: there is none of this name.
+        """
+        if bucket not in self._tables:
+            raise StoreError(
+                f"the embedded store has no bucket {bucket!r}",
+                f"It has {' and '.join(map(repr, self._tables))}.",
+            )
+        return self._tables[bucket]
+
+    def remove_unused_series(self, upto: int) -> int:
+        """Remove series up to an id that have no point left. Returns their number."""
+        used = {
+            row[0] for table in ("raw", "rollup", "day") for row in self.select(f"SELECT DISTINCT series FROM {table}")
+        }
+        ids = [row for row in self.select("SELECT id FROM series WHERE id <= ?", (upto,)) if row[0] not in used]
+        with self.transaction() as connection:
+            connection.executemany("DELETE FROM series WHERE id = ?", ids)
+            self._series.clear()
+        return len(ids)
+
+    def exists(self) -> bool:
+        """There is a store in the data directory."""
+        return self.path.exists()
+
+    def select(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a query; none where there is no store yet.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        with self._lock, self._translated():
+            if self._writer is None and not self.exists():
+                return []
+            return self._connection().execute(sql, parameters).fetchall()
+
+    def pages(self, sql: str, parameters: Sequence[Any], at_once: int) -> Iterator[list[tuple[Any, ...]]]:
+        """Rows of a query, so many at a time. Within a snapshot.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        with self._lock, self._translated():
+            cursor = self._connection().execute(sql, parameters)
+            while page := cursor.fetchmany(at_once):
+                yield page
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Within it all that is read is of one state of the file.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        with self._lock, self._translated():
+            if self._inside or (self._writer is None and not self.exists()):
+                yield
+                return
+            connection = self._connection()
+            connection.execute("BEGIN")
+            self._inside = True
+            try:
+                yield
+            finally:
+                self._inside = False
+                connection.execute("COMMIT")
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Connection to write with; committed at the end of the block, or not at all.
+
+        Raises:
+            StoreError: another process writes, or the file cannot be written.
+        """
+        with self._lock, self._translated():
+            connection = self.open_writer()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                # What was rolled back may have taken new series with it.
+                self._series.clear()
+                raise
+            connection.execute("COMMIT")
+
+    def write(self, bucket: str, points: Iterable[Point]) -> int:
+        """Write points in one transaction. Returns their number.
+
+        Raises:
+            StoreError: another process writes, or the file cannot be written.
+        """
+        with self.transaction() as connection:
+            return self.insert(connection, bucket, points)
+
+    def insert(self, connection: sqlite3.Connection, bucket: str, points: Iterable[Point]) -> int:
+        """Write points within a transaction. Returns their number."""
+        table, written = self.table(bucket), 0
+        changed = proofs.Changes(table)
+        statement = f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)"
+        for point in points:
+            connection.execute(statement, (point.time, self.series_id(connection, point), point.value))
+            changed.add(point.measurement, point.time)
+            written += 1
+        changed.apply(connection)
+        return written
+
+    def forget_series(self) -> None:
+        """Forget ids of series, which a transaction that was rolled back may have taken with it."""
+        self._series.clear()
+
+    @property
+    def lock(self) -> int:
+        """Handle of the lock, taken now if need be, to be shared with a helper process."""
+        private_directory(self.directory)
+        self._take_lock()
+        assert self._lock_file is not None
+        return self._lock_file
+
+    def release_connections(self) -> None:
+        """Close the file, and keep the lock."""
+        with self._lock:
+            for connection in (self._reader, self._writer):
+                if connection is not None:
+                    connection.close()
+            self._reader = self._writer = None
+            self._series.clear()
+
+    def close(self) -> None:
+        """Close the file and let go of the lock."""
+        with self._lock:
+            self.release_connections()
+            if self._lock_file is not None and not self._shared:
+                os.close(self._lock_file)
+                self._lock_file = None
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._writer is not None:
+            return self._writer
+        if self._reader is None:
+            self._reader = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode=ro",
+                uri=True,
+                check_same_thread=False,
+                isolation_level=None,
+            )
+            # An older store can be read as it is; who writes to it brings it up to date.
+            self._check_format(_format(self._reader), oldest=1)
+        return self._reader
+
+    def open_writer(self) -> sqlite3.Connection:
+        """Connection to write with; takes the lock.
+
+        Raises:
+            StoreError: another process writes, or the directory is not ours. sqlite3.Error: the file is damaged.
+        """
+        if self._writer is None:
+            private_directory(self.directory)
+            self._take_lock()
+            # Made before SQLite opens it, so that it is never readable for others, not even for a moment.
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            writer = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+            try:
+                writer.execute("PRAGMA journal_mode = WAL")
+                writer.execute("PRAGMA synchronous = NORMAL")
+                self._bring_up_to_date(writer)
+            except BaseException:
+                writer.close()
+                raise
+            self._writer = writer
+        return self._writer
+
+    def _bring_up_to_date(self, writer: sqlite3.Connection) -> None:
+        found = _format(writer)
+        if found in MIGRATIONS:
+            writer.executescript(f"BEGIN; {MIGRATIONS[found]} PRAGMA user_version = {FORMAT}; COMMIT")
+        self._check_format(_format(writer), oldest=FORMAT)
+
+    def _check_format(self, found: int, *, oldest: int) -> None:
+        if not oldest <= found <= FORMAT:
+            raise StoreError(
+                f"{self.path} has format {found}, this version of pfa-flux reads format {FORMAT}",
+                "Use the version of pfa-flux that wrote it, or another data directory.",
+            )
+
+    @property
+    def format(self) -> int:
+        """Format of the file; a reader does not bring it up to date. 0: there is none."""
+        rows = self.select("PRAGMA user_version")
+        return int(rows[0][0]) if rows else 0
+
+    def _take_lock(self) -> None:
+        if self._lock_file is None:
+            self._lock_file = take_lock(self.directory / LOCK_NAME, self._patience)
+
+    def series_id(self, connection: sqlite3.Connection, point: Point) -> int:
+        """Id of the series of a point, made within a transaction if need be."""
+        # An empty tag value is no tag at all, as in InfluxDB.
+        tags = {name: point.tags[name] for name in sorted(point.tags) if point.tags[name]}
+        key = (point.measurement, point.field, json.dumps(tags, ensure_ascii=False))
+        if key not in self._series:
+            connection.execute(
+                "INSERT OR IGNORE INTO series (measurement, field, tags, domain, page, scheme, action) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*key, *(tags.get(name, "") for name in TAG_COLUMNS)),
+            )
+            where = "measurement = ? AND field = ? AND tags = ?"
+            self._series[key] = connection.execute(f"SELECT id FROM series WHERE {where}", key).fetchone()[0]
+        return self._series[key]
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError, UnicodeEncodeError) as error:
+            raise StoreError(
+                f"the store {self.path} cannot be used: {error}",
+                "Check the directory's owner, rights and free space (PFA_FLUX_DATA_DIR).",
+            ) from error
+
+
+def _format(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

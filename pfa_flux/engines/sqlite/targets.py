@@ -1,0 +1,64 @@
+"""Where the sums of each series go: names are looked up once a series, not once a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pfa_flux.engines.ask import Ask, ByWindow, Rows, Sums
+from pfa_flux.engines.base import Where
+from pfa_flux.engines.sqlite.schema import TAG_COLUMNS
+
+if TYPE_CHECKING:
+    from pfa_flux.engines.sqlite.store import Store
+
+Target = tuple[ByWindow, bool]
+"""Sums by window, and whether rows are counted."""
+
+
+class Targets:
+    """For each series that questions of one range ask for, the sums that its rows go into."""
+
+    def __init__(self, store: Store, asked: Sequence[tuple[Ask, Sums]]) -> None:
+        self._of: dict[int, list[Target]] = {}
+        self._filtered = any(values for ask, _ in asked for values in ask.where.values())
+        for ask, sums in asked:
+            condition, parameters = series_condition(ask.rows, ask.where)
+            columns = "".join(f", {tag_column(tag)}" for tag in ask.tags)
+            for number, *tags in store.select(f"SELECT id{columns} FROM series WHERE {condition}", parameters):
+                self._of.setdefault(number, []).append((sums.setdefault(tuple(tags), ByWindow()), ask.rows.count))
+
+    def __bool__(self) -> bool:
+        return bool(self._of)
+
+    def of(self, series: int) -> Sequence[Target]:
+        """Where the rows of a series go; nowhere if nobody asked for it."""
+        return self._of.get(series, ())
+
+    def condition(self) -> tuple[str, tuple[str, ...]]:
+        """Condition that leaves out other series, where filters make that worth the while, and its parameters."""
+        if not self._filtered:
+            return "", ()
+        return " AND series IN (SELECT value FROM json_each(?))", (str(list(self._of)),)
+
+
+def series_condition(rows: Rows, where: Where) -> tuple[str, list[str]]:
+    """SQL condition for the series of rows, and its parameters."""
+    conditions, parameters = ["measurement = ?", "field = ?"], [rows.measurement, rows.field]
+    for tag, values in where.items():
+        if values:
+            conditions.append(f"{tag_column(tag)} IN ({', '.join('?' * len(values))})")
+            parameters += values
+    if rows.excluded_actions:
+        # A series without the tag has '' there, and stays.
+        conditions.append(f"action NOT IN ({', '.join('?' * len(rows.excluded_actions))})")
+        parameters += rows.excluded_actions
+    return " AND ".join(conditions), parameters
+
+
+def tag_column(name: str) -> str:
+    """SQL expression of a tag's value, '' where a series has not the tag."""
+    if name in TAG_COLUMNS:
+        return name
+    path = '$."' + name.replace('"', '""') + '"'
+    return "coalesce(json_extract(tags, '" + path.replace("'", "''") + "'), '')"

@@ -1,0 +1,168 @@
+"""Reading what several questions of one span need, once: hits and loads by domain, page and block of time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pfa_flux.engines import registry
+from pfa_flux.engines.ask import Ask, Rows, Sums, merged
+from pfa_flux.engines.base import Engine
+from pfa_flux.errors import BucketNotFoundError, CapabilityError, InvalidValueError
+from pfa_flux.queries.question import Question
+from pfa_flux.queries.result import Caveat
+from pfa_flux.queries.sources import Part, Sources, choose
+from pfa_flux.schema import Side
+from pfa_flux.settings import Settings
+from pfa_flux.windows.rollup import Rollup
+from pfa_flux.windows.spec import TaskSpec
+
+NO_PAGE = ("", "(unknown)", "(other)")
+"""Pages of hits that say no page."""
+
+_UNCHECKED = Caveat(
+    "types_unchecked",
+    "InfluxQL cannot reach the raw bucket, so it was not checked whether a field changed its type over time; Flux "
+    "would count only some of such rows. A DBRP mapping for the bucket mends it (pfa-flux doctor).",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was read.
+
+    Attributes:
+        sums: of each side by domain, or by domain and page, and by window.
+        tags: domain, or domain and page.
+        without_page: of hits those that say no page, where they were read on their own.
+        width: width of a window, seconds.
+        sources: where it is from.
+        dialect: what raw data was asked in.
+        caveats: what the reader has to know of it.
+    """
+
+    sums: dict[Side, Sums]
+    tags: tuple[str, ...]
+    without_page: Sums | None
+    width: int
+    sources: Sources
+    dialect: str
+    caveats: tuple[Caveat, ...]
+
+
+def read(
+    engine: Engine,
+    settings: Settings,
+    questions: Sequence[Question],
+    widths: Sequence[int],
+    now: int,
+    *,
+    dialect: str,
+    source: str,
+) -> Counts:
+    """Read once what questions need that differ in their keys and intervals alone.
+
+    Args:
+        engine: where the data is.
+        settings: names of the buckets and all in them.
+        questions: what is asked.
+        widths: of each the width of the windows that it is made of, seconds.
+        now: the present, nanoseconds.
+        dialect: what to ask raw data in.
+        source: which data to read.
+
+    Raises:
+        CapabilityError: the engine has not the dialect, or the dialect would miscount.
+    """
+    first, width = questions[0], math.gcd(*widths)
+    tags = max((question.tags for question in questions), key=len)
+    rollups = {side: Rollup(engine, TaskSpec.from_settings(settings, side)) for side in first.sides}
+    sources = choose(rollups, settings, first, tags, width, source, now)
+    raw = [rollup.spec.raw for rollup in rollups.values()]
+    has_raw = any(part.source == "raw" for part in sources.parts)
+    chosen, sure = _dialect(engine, dialect, raw if has_raw else [])
+    caveats = (*(() if sure else (_UNCHECKED,)), *sources.caveats)
+    if first.selects_nothing:
+        return Counts({}, tags, None, width, sources, chosen, caveats)
+    asks: dict[str, list[Ask]] = {"raw": [], "rollup": []}
+    meaning: dict[str, list[Side | None]] = {"raw": [], "rollup": []}
+    own = _reads_pages_apart(settings, sources, questions, tags)
+    for part in sources.parts:
+        for side, ask in _asks(part, rollups, first, tags, width, own=own):
+            asks[part.source].append(ask)
+            meaning[part.source].append(side)
+    answers = _answers(engine, asks, chosen)
+    found: dict[Side | None, list[Sums]] = {}
+    for side, sums in zip([*meaning["raw"], *meaning["rollup"]], answers, strict=True):
+        found.setdefault(side, []).append(sums)
+    together = {side: parts[0] if len(parts) == 1 else merged(parts) for side, parts in found.items()}
+    without = together.pop(None, {}) if own else None
+    return Counts({s: sums for s, sums in together.items() if s}, tags, without, width, sources, chosen, caveats)
+
+
+def _asks(
+    part: Part, rollups: dict[Side, Rollup], question: Question, tags: tuple[str, ...], width: int, *, own: bool
+) -> list[tuple[Side | None, Ask]]:
+    """What has to be asked of a part; under None the hits that say no page."""
+    asks: list[tuple[Side | None, Ask]] = []
+    for side in part.sides:
+        spec = rollups[side].spec
+        rows = spec.raw if part.source == "raw" else spec.rollup
+        asks.append((side, Ask(rows, part.start, part.stop, tags, question.where, width)))
+    if own and Side.HITS in part.sides:
+        spec = rollups[Side.HITS].spec
+        rows = spec.raw if part.source == "raw" else spec.rollup
+        where = {**question.where, "page": NO_PAGE}
+        asks.append((None, Ask(rows, part.start, part.stop, ("domain",), where, width)))
+    return asks
+
+
+def _reads_pages_apart(
+    settings: Settings, sources: Sources, questions: Sequence[Question], tags: tuple[str, ...]
+) -> bool:
+    """The hits that say no page have to be read on their own: pages are not kept apart, and are known."""
+    first = questions[0]
+    ratio = len(first.sides) > 1
+    knows = "page" in settings.task.tags or sources.label == "raw"
+    return ratio and knows and "page" not in tags and not first.pages
+
+
+def _answers(engine: Engine, asks: dict[str, list[Ask]], dialect: str) -> list[Sums]:
+    """Answers to the questions of raw data, then to those of downsampled data, which come in the fastest dialect."""
+    if dialect == engine.dialects[0]:
+        together = [*asks["raw"], *asks["rollup"]]
+        return engine.aggregate(together, dialect if asks["raw"] else "") if together else []
+    answers = engine.aggregate(asks["raw"], dialect) if asks["raw"] else []
+    return answers + (engine.aggregate(asks["rollup"]) if asks["rollup"] else [])
+
+
+def _dialect(engine: Engine, choice: str, raw: Sequence[Rows]) -> tuple[str, bool]:
+    """The dialect, and whether it is known to count right: of those that the engine has the fastest that does.
+
+    Raises:
+        InvalidValueError: there is no such dialect. CapabilityError: the engine has not it, or it would miscount.
+    """
+    able = engine.dialects
+    if choice == "auto":
+        for dialect in able[:-1]:
+            try:
+                return dialect, not raw or engine.admits(dialect, raw)
+            except (CapabilityError, BucketNotFoundError):
+                continue
+        return able[-1], not raw or engine.admits(able[-1], raw)
+    if choice not in registry.dialects():
+        raise InvalidValueError(
+            f"no dialect {choice!r}", f"Use one of {', '.join(registry.choices(registry.dialects()))}."
+        )
+    if choice not in able:
+        raise CapabilityError(
+            f"{_name(engine)} has no dialect {choice!r} ({registry.why_not(choice)})",
+            f"It has: auto, {', '.join(able)}.",
+        )
+    return choice, not raw or engine.admits(choice, raw)
+
+
+def _name(engine: Engine) -> str:
+    can = engine.capabilities
+    return f"InfluxDB {can.version}" if can.engine.startswith("influxdb") else f"the {can.engine} engine"

@@ -1,1 +1,0 @@
-"""The dialects in which the same counts are asked for."""

@@ -1,0 +1,176 @@
+"""Flux tasks of InfluxDB 2, by its tasks API."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any, cast
+
+from pfa_flux.engines.base import Engine, Span
+from pfa_flux.engines.influxdb.server import Server
+from pfa_flux.engines.influxdb.transport import Transport
+from pfa_flux.errors import NotInfluxDBError, QueryError, TaskError
+from pfa_flux.settings import Settings
+from pfa_flux.tasks.runners.base import Installed, Run
+from pfa_flux.tasks.task_flux import task_flux
+from pfa_flux.times import format_instant
+from pfa_flux.windows.spec import TaskSpec
+
+_PATIENCE = 60.0
+"""Seconds a forced run may take. One of two windows takes a fraction of a second."""
+
+_PAGE = 500
+"""Tasks in one answer: the most that servers give."""
+
+_DESCRIPTION = "Downsamples to windows, without sess. Kept by pfa-flux."
+_TOKEN = re.compile(r'(\btoken\s*(?::|=)\s*)"(?:\\.|[^"\\])*"')
+
+
+def open_backend(engine: Engine, settings: Settings, spec: TaskSpec) -> InfluxDBTasks:
+    """The tasks of the InfluxDB 2 that the engine is."""
+    del settings
+    return InfluxDBTasks(cast("Server", engine).transport, spec)
+
+
+class InfluxDBTasks:
+    """Tasks of InfluxDB 2."""
+
+    def __init__(self, transport: Transport, spec: TaskSpec) -> None:
+        self._transport, self._spec = transport, spec
+
+    @property
+    def name(self) -> str:
+        """Who it is."""
+        return "influxdb"
+
+    def text(self) -> str:
+        """What the task is to be."""
+        return task_flux(self._spec)
+
+    def masked(self, text: str) -> str:
+        """A task's Flux without the tokens in it, whoever put them there."""
+        return _TOKEN.sub(r'\1"***"', text)
+
+    def find(self) -> list[Installed]:
+        """The tasks of the name in the organisation."""
+        return self._listed({"name": self._spec.name, "org": self._transport.org})
+
+    def _listed(self, query: dict[str, str]) -> list[Installed]:
+        """The tasks of the name among those that a query lists, page by page."""
+        found: list[Installed] = []
+        page = {**query, "limit": str(_PAGE)}
+        while True:
+            tasks = self._transport.request("GET", "/api/v2/tasks", query=page).json()["tasks"] or []
+            found += [_installed(task) for task in tasks if task["name"] == self._spec.name]
+            if len(tasks) < _PAGE:
+                return found
+            page["after"] = str(tasks[-1]["id"])
+
+    def create(self) -> Installed:
+        """Make the task, active."""
+        body = {"flux": self.text(), "status": "active", "description": _DESCRIPTION, **self._owner()}
+        return _installed(self._transport.request("POST", "/api/v2/tasks", json_body=body).json())
+
+    def _owner(self) -> dict[str, str]:
+        return {"org": self._transport.org}
+
+    def update(self, task: Installed, text: str, *, active: bool) -> None:
+        """Give the task another text and status."""
+        body = {"flux": text, "status": "active" if active else "inactive", "description": _DESCRIPTION}
+        self._transport.request("PATCH", f"/api/v2/tasks/{task.id}", json_body=body)
+
+    def remove(self, task: Installed) -> None:
+        """Delete the task."""
+        self._transport.request("DELETE", f"/api/v2/tasks/{task.id}")
+
+    def run(self, task: Installed, stop: int) -> None:
+        """Force a run and wait for its end.
+
+        Raises:
+            TaskError: it failed, with the server's words, or did not end in time.
+        """
+        path = f"/api/v2/tasks/{task.id}/runs"
+        body = {"scheduledFor": format_instant(stop)}
+        run = self._transport.request("POST", path, json_body=body).json()
+        deadline = time.monotonic() + _PATIENCE
+        while run.get("status") not in {"success", "failed", "canceled"}:
+            if time.monotonic() > deadline:
+                raise TaskError(
+                    f"the run of {task.id} did not end within {_PATIENCE:.0f} s",
+                    "Look at the server's load and log.",
+                )
+            time.sleep(0.1)
+            run = self._run(path, run)
+        if run["status"] != "success":
+            raise TaskError(f"the run failed: {self._reason(path, run)}", "Mend what the server says, then try again.")
+
+    def run_now(self, task: Installed, now: int) -> list[Span]:
+        """Force a run for the last closed windows. Returns their span."""
+        stop = self._spec.due(now)
+        self.run(task, stop)
+        return [(stop - self._spec.reach, stop)]
+
+    @property
+    def advice(self) -> str:
+        """Nothing has to be set up."""
+        return ""
+
+    def runs(self, task: Installed, limit: int) -> list[Run]:
+        """The newest runs that are remembered, newest first."""
+        path = f"/api/v2/tasks/{task.id}/runs"
+        try:
+            found = self._transport.request("GET", path, query={"limit": str(min(limit, 500))}).json().get("runs") or []
+        except (QueryError, NotInfluxDBError):
+            # Kapacitor says so of a task that has not run since it started.
+            return []
+        runs = [
+            Run(
+                str(run["id"]),
+                str(run.get("scheduledFor", "")),
+                str(run.get("status", "")),
+                _time(run.get("startedAt")),
+                _time(run.get("finishedAt")),
+                self._reason(path, run) if run.get("status") == "failed" else "",
+            )
+            for run in found
+        ]
+        return sorted(runs, key=lambda run: run.scheduled_for, reverse=True)
+
+    def logs(self, task: Installed, run: str = "") -> list[str]:
+        """Lines of the log, oldest first."""
+        path = f"/api/v2/tasks/{task.id}" + (f"/runs/{run}" if run else "")
+        try:
+            events = self._transport.request("GET", f"{path}/logs").json().get("events") or []
+        except (QueryError, NotInfluxDBError):
+            return []
+        lines = sorted((str(event.get("time", "")), str(event.get("message", ""))) for event in events)
+        return [self.masked(f"{moment} {words}") for moment, words in lines]
+
+    def _run(self, path: str, run: dict[str, Any]) -> dict[str, Any]:
+        """The run as it is now; as it was, where the server has put it aside and not yet recorded it."""
+        try:
+            found: dict[str, Any] = self._transport.request("GET", f"{path}/{run['id']}").json()
+        except (QueryError, NotInfluxDBError):
+            return run
+        return found
+
+    def _reason(self, path: str, run: dict[str, Any]) -> str:
+        lines = run.get("log") or self._transport.request("GET", f"{path}/{run['id']}/logs").json().get("events") or ()
+        words = [str(line.get("message", "")) for line in lines]
+        reason = next((w for w in reversed(words) if "error" in w.lower()), " / ".join(words) or "no reason given")
+        return self.masked(reason)
+
+
+def _installed(task: dict[str, Any]) -> Installed:
+    return Installed(
+        id=str(task["id"]),
+        text=str(task["flux"]),
+        active=task.get("status") == "active",
+        last_run=_time(task.get("latestCompleted")),
+        last_error=str(task.get("lastRunError") or ""),
+    )
+
+
+def _time(text: object) -> str:
+    """A time as servers write it; empty where it is the year 1, by which Go means none."""
+    return "" if not text or str(text).startswith("0001-") else str(text)

@@ -1,0 +1,57 @@
+"""Flux tasks of Kapacitor: InfluxDB 2's tasks API, but for a few things."""
+
+from __future__ import annotations
+
+from pfa_flux import flux
+from pfa_flux.engines.base import Engine
+from pfa_flux.engines.influxdb.detect import kapacitor_transport
+from pfa_flux.engines.influxdb.transport import Transport
+from pfa_flux.errors import BucketNotFoundError, QueryError, TaskError
+from pfa_flux.settings import Secret, Settings
+from pfa_flux.tasks.runners.base import Installed
+from pfa_flux.tasks.runners.influxdb import InfluxDBTasks
+from pfa_flux.tasks.task_flux import task_flux
+from pfa_flux.windows.spec import TaskSpec
+
+
+def open_backend(engine: Engine, settings: Settings, spec: TaskSpec) -> KapacitorTasks:
+    """The tasks of the Kapacitor in front of an InfluxDB 1.x."""
+    cut = engine.capabilities.range_takes_stop
+    return KapacitorTasks(kapacitor_transport(settings), spec, settings.url, settings.token, cut=cut)
+
+
+class KapacitorTasks(InfluxDBTasks):
+    """Flux tasks of Kapacitor, which runs them against the InfluxDB 1.x behind it."""
+
+    def __init__(self, transport: Transport, spec: TaskSpec, url: str, token: Secret, *, cut: bool) -> None:
+        super().__init__(transport, spec)
+        self._url, self._token, self._cut = url, token, cut
+
+    @property
+    def name(self) -> str:
+        """Who it is."""
+        return "kapacitor"
+
+    def text(self) -> str:
+        """What the task is to be, with the address and the token that Kapacitor needs in it."""
+        origin = f", host: {flux.literal(self._url)}, token: {flux.literal(self._token.reveal())}"
+        return task_flux(self._spec, origin=origin, cut=self._cut)
+
+    def run(self, task: Installed, stop: int) -> None:
+        """Force a run; the answer comes at its end.
+
+        Raises:
+            TaskError: it failed, with the server's words.
+        """
+        try:
+            super().run(task, stop)
+        except (QueryError, BucketNotFoundError) as error:
+            words = self.masked(error.message.partition("could not execute task run: ")[2] or error.message)
+            raise TaskError(f"the run failed: {words}", "Mend what the server says, then try again.") from error
+
+    def find(self) -> list[Installed]:
+        """The tasks of the name; Kapacitor can not search by it."""
+        return self._listed({})
+
+    def _owner(self) -> dict[str, str]:
+        return {}

@@ -1,0 +1,195 @@
+"""pfa-flux itself as the one who runs tasks, where no server does: `pfa-flux task run --due`, every 15 minutes.
+
+What it knows of its tasks and runs lies in the data directory (`pfa_flux.tasks.state`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+
+from pfa_flux.engines.base import Engine, Span
+from pfa_flux.engines.registry import OWN_BACKEND
+from pfa_flux.errors import PfaFluxError, TaskError
+from pfa_flux.tasks.runners.base import Installed, Run
+from pfa_flux.tasks.state import State
+from pfa_flux.times import NS, format_duration, format_instant
+from pfa_flux.windows.ledger import find_gaps
+from pfa_flux.windows.recompute import recompute, settle
+from pfa_flux.windows.rollup import Rollup
+from pfa_flux.windows.spans import merged
+from pfa_flux.windows.spec import TaskSpec
+
+_KEPT_RUNS = 500
+_CATCH_UP = 7 * 86400 * NS
+"""How far back every run looks for windows that are missing or short."""
+
+
+class Runner:
+    """The tasks that pfa-flux runs itself, for one engine."""
+
+    def __init__(self, engine: Engine, state: State, spec: TaskSpec, url: str) -> None:
+        self._state, self._spec = state, spec
+        self._rollup = Rollup(engine, spec)
+        key = "\n".join((url, spec.raw_bucket, spec.rollup_bucket, spec.name))
+        self._id = hashlib.sha256(key.encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        """Backend name."""
+        return OWN_BACKEND
+
+    def text(self) -> str:
+        """The spec, as the store keeps it."""
+        return self._spec.as_json()
+
+    def masked(self, text: str) -> str:
+        """The same: it holds no secret."""
+        return text
+
+    def find(self) -> list[Installed]:
+        """The task, where it is installed."""
+        last = (
+            "SELECT finished, error FROM run WHERE run.task = ?1 AND finished IS NOT NULL ORDER BY run.id DESC LIMIT 1"
+        )
+        rows = self._state.select("SELECT spec, active FROM task WHERE id = ?1", (self._id,))
+        ended = self._state.select(last, (self._id,)) or [(None, "")]
+        return [
+            Installed(self._id, spec, bool(active), format_instant(ended[0][0]) if ended[0][0] else "", ended[0][1])
+            for spec, active in rows
+        ]
+
+    def create(self) -> Installed:
+        """Note it down."""
+        with self._state.transaction() as connection:
+            row = (self._id, self._spec.name, self.text())
+            connection.execute("INSERT INTO task (id, name, spec, active) VALUES (?, ?, ?, 1)", row)
+        return self.find()[0]
+
+    def update(self, task: Installed, text: str, *, active: bool) -> None:
+        """Give it another spec and status."""
+        with self._state.transaction() as connection:
+            connection.execute("UPDATE task SET spec = ?, active = ? WHERE id = ?", (text, int(active), task.id))
+
+    def remove(self, task: Installed) -> None:
+        """Forget it and its runs; the rows stay."""
+        with self._state.transaction() as connection:
+            connection.execute("DELETE FROM task WHERE id = ?", (task.id,))
+            connection.execute("DELETE FROM run WHERE task = ?", (task.id,))
+
+    def run(self, task: Installed, stop: int) -> None:
+        """Recompute the last windows up to `stop`, as a run of a server's task does."""
+        with self._state.running():
+            self._logged(task.id, stop, lambda: [(stop - self._spec.reach, stop)])
+
+    def run_now(self, task: Installed, now: int) -> list[Span]:
+        """Recompute every window that is due.
+
+        That is what has closed since the last run, the lookback before it, windows of the last 7 days that are missing
+        or short, and windows that received late hits. The first run begins with the oldest raw row that is kept.
+
+        Args:
+            task: the installed task.
+            now: the present, nanoseconds.
+
+        Returns:
+            Start and stop of what was put together, nanoseconds; none where nothing was due.
+
+        Raises:
+            TaskError: the task is disabled.
+        """
+        if not task.active:
+            raise TaskError(f"the task {self._spec.name!r} is disabled", "Run pfa-flux task enable.")
+        due = self._spec.due(now)
+        with self._state.running():
+            late = self._state.late_windows(self._spec)
+            spans = self._logged(task.id, due, lambda: self._due_spans(due, late.ends))
+            settle(self._rollup, 0, due, now)
+            with self._state.transaction() as connection:
+                connection.execute(
+                    "UPDATE task SET done_until = max(coalesce(done_until, ?1), ?1) WHERE id = ?2", (due, task.id)
+                )
+            self._state.forget_late(self._spec, spans, late.upto)
+        return spans
+
+    def _due_spans(self, due: int, late: Sequence[int]) -> list[Span]:
+        spec = self._spec
+        done = self._state.select("SELECT done_until FROM task WHERE id = ?", (self._id,))
+        since = done[0][0] if done else None
+        known = self._rollup.known_from(due + spec.offset * NS)
+        if since is None:
+            oldest = self._rollup.oldest_raw(due)
+            return [] if oldest is None else merged([(max(known, spec.floor(oldest)), due)])
+        recent = (min(since, due) - spec.reach, due)
+        spans = [recent, *((end - spec.width, end) for end in late if end <= due)]
+        low = max(known, due - _CATCH_UP)
+        if low < recent[0]:
+            spans += find_gaps(self._rollup, low, recent[0], due + spec.offset * NS).to_fill
+        return merged((max(known, start), stop) for start, stop in spans)
+
+    def _logged(self, task: str, stop: int, spans: Callable[[], list[Span]]) -> list[Span]:
+        """Put spans together, as a run that is written down, whatever becomes of it."""
+        with self._state.transaction() as connection:
+            kept = "SELECT id FROM run WHERE task = ?1 ORDER BY id DESC LIMIT ?2"
+            connection.execute(f"DELETE FROM run WHERE task = ?1 AND id NOT IN ({kept})", (task, _KEPT_RUNS))
+            # One process runs tasks at a time: a run that has not ended by now never will.
+            connection.execute(
+                "UPDATE run SET finished = ?, error = 'broken off: the process was ended' "
+                "WHERE task = ? AND finished IS NULL",
+                (time.time_ns(), task),
+            )
+            run = connection.execute(
+                "INSERT INTO run (task, scheduled_for, started, error, log) VALUES (?, ?, ?, '', '')",
+                (task, stop, time.time_ns()),
+            ).lastrowid
+        lines, error = [], ""
+        try:
+            found = spans()
+            for start, end in found:
+                rows = recompute(self._rollup, [(start, end)])
+                windows = (end - start) // self._spec.width
+                lines.append(
+                    f"{format_instant(start)} to {format_instant(end)}: {windows} windows, {rows} rows written"
+                )
+        except PfaFluxError as failure:
+            error = failure.message
+            raise
+        finally:
+            with self._state.transaction() as connection:
+                ended = (time.time_ns(), error, "\n".join(lines), run)
+                connection.execute("UPDATE run SET finished = ?, error = ?, log = ? WHERE id = ?", ended)
+        return found
+
+    def runs(self, task: Installed, limit: int) -> list[Run]:
+        """The newest runs, newest first."""
+        rows = self._state.select(
+            "SELECT id, scheduled_for, started, finished, error FROM run WHERE task = ? ORDER BY id DESC LIMIT ?",
+            (task.id, limit),
+        )
+        return [
+            Run(
+                str(run),
+                format_instant(due),
+                "started" if finished is None else "failed" if error else "success",
+                format_instant(started),
+                format_instant(finished) if finished is not None else "",
+                error,
+            )
+            for run, due, started, finished, error in rows
+        ]
+
+    def logs(self, task: Installed, run: str = "") -> list[str]:
+        """Lines of the log, oldest first."""
+        rows = self._state.select("SELECT id, started, log, error FROM run WHERE task = ? ORDER BY id", (task.id,))
+        return [
+            f"{format_instant(started)} {line}"
+            for number, started, log, error in rows
+            if run in ("", str(number))
+            for line in (*log.splitlines(), *([f"failed: {error}"] if error else []))
+        ]
+
+    @property
+    def advice(self) -> str:
+        """What has to be set up for the task to run."""
+        return f"Have `pfa-flux task run --due` run every {format_duration(self._spec.every)}, by cron or systemd."

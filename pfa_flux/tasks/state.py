@@ -1,0 +1,301 @@
+"""What pfa-flux has to remember of tasks and late rows: a small store of its own in the data directory.
+
+0.1 kept it in the file of the embedded engine, from which it is taken over when it is first written to.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pfa_flux.engines.base import Span
+from pfa_flux.engines.directory import private_directory, take_lock
+from pfa_flux.engines.sqlite.schema import FORMAT
+from pfa_flux.engines.sqlite.store import LOCK_NAME, STORE_NAME
+from pfa_flux.errors import StoreError
+from pfa_flux.settings import Settings
+from pfa_flux.times import NS
+from pfa_flux.windows.spec import TaskSpec
+
+STATE_NAME = "state.sqlite3"
+_LOCK_NAME = "state.lock"
+_FORMAT = 1
+_MINUTE = 60 * NS
+_PATIENCE = 10.0
+_ABANDONED = 60.0
+"""Seconds after which a file that is being made is nobody's."""
+
+_CREATE = """
+-- Tasks that pfa-flux runs itself, on the embedded store or on a server.
+CREATE TABLE task (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    spec TEXT NOT NULL,
+    active INTEGER NOT NULL,
+    done_until INTEGER        -- end of the last window that was recomputed, nanoseconds
+) STRICT;
+CREATE TABLE run (
+    id INTEGER PRIMARY KEY,
+    task TEXT NOT NULL,
+    scheduled_for INTEGER NOT NULL,     -- nanoseconds, as all times here
+    started INTEGER NOT NULL,
+    finished INTEGER,                   -- NULL while it runs, or where it was killed
+    error TEXT NOT NULL,
+    log TEXT NOT NULL
+) STRICT;
+-- Minutes of raw rows that arrived after their window had been recomputed. Each note is a row of its own, so that one
+-- that arrives while its window is being repaired is not forgotten with those before it.
+CREATE TABLE late (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, bucket TEXT NOT NULL, measurement TEXT NOT NULL, minute INTEGER NOT NULL
+) STRICT;
+"""
+_TAKE_OVER = """
+INSERT INTO task SELECT id, name, spec, active, done_until FROM old.task;
+INSERT INTO run SELECT id, task, scheduled_for, started, finished, error, log FROM old.run;
+INSERT INTO late SELECT -row_number() OVER (ORDER BY minute), bucket, measurement, minute FROM old.touched;
+"""
+_AS_NOW = "CREATE TEMP VIEW late AS SELECT -1 AS id, bucket, measurement, minute FROM touched"
+"""Makes the tables of 0.1 readable as those of today."""
+
+
+@dataclass(frozen=True, slots=True)
+class LateWindows:
+    """Windows that received late rows.
+
+    Attributes:
+        ends: their ends, nanoseconds, in order.
+        upto: number of the newest note; what arrives later has a larger one.
+    """
+
+    ends: Sequence[int]
+    upto: int
+
+
+class State:
+    """The memory of one data directory. Several processes may use it at the same time."""
+
+    def __init__(self, settings: Settings, *, patience: float = _PATIENCE) -> None:
+        """Make it; the file is opened when first needed.
+
+        Args:
+            settings: whose data directory.
+            patience: seconds to wait for a process that is writing to it.
+        """
+        self.path = settings.data_dir / STATE_NAME
+        self._old = settings.data_dir / STORE_NAME
+        self._patience = patience
+        self._lock = threading.RLock()
+        self._writer: sqlite3.Connection | None = None
+
+    def select(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a query; none where there is nothing to remember.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        with self._lock, self._translated():
+            if self._writer is not None:
+                return self._writer.execute(sql, parameters).fetchall()
+            with self._reader() as reader:
+                return reader.execute(sql, parameters).fetchall() if reader else []
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection | None]:
+        """The file, or as long as there is none the tables of 0.1; None where there are neither."""
+        for path in (self.path, self._old):
+            if path.exists():
+                with closing(sqlite3.connect(_uri(path), uri=True, timeout=self._patience)) as reader:
+                    if path == self.path:
+                        self._check(reader)
+                        yield reader
+                        return
+                    if _has_old_tables(reader):
+                        reader.execute(_AS_NOW)
+                        yield reader
+                        return
+        yield None
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Connection to write with; committed at the end of the block, or not at all.
+
+        Raises:
+            StoreError: the file cannot be written.
+        """
+        with self._lock, self._translated():
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Within it this process is the only one that runs tasks of this directory.
+
+        Raises:
+            StoreError: another one does.
+        """
+        with self._translated():
+            self._open()
+            lock = take_lock(self.path.with_name(_LOCK_NAME))
+        try:
+            yield
+        finally:
+            os.close(lock)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    def _open(self) -> sqlite3.Connection:
+        if self._writer is None:
+            private_directory(self.path.parent)
+            if not self.path.exists():
+                self._make()
+            writer = sqlite3.connect(
+                _uri(self.path, "rw"), uri=True, timeout=self._patience, check_same_thread=False, isolation_level=None
+            )
+            try:
+                writer.execute("PRAGMA synchronous = NORMAL")
+                self._check(writer)
+            except BaseException:
+                writer.close()
+                raise
+            self._writer = writer
+        return self._writer
+
+    def _make(self) -> None:
+        """Make the file with what 0.1 remembered in it, under another name first: it is there as a whole or not at all.
+
+        Raises:
+            StoreError: a process of 0.1 is writing to its own.
+        """
+        with self._old_at_rest() as old:
+            handle, name = tempfile.mkstemp(prefix="state.", suffix=".new", dir=self.path.parent)
+            os.close(handle)
+            try:
+                with closing(sqlite3.connect(name, uri=True, isolation_level=None)) as made:
+                    made.execute("PRAGMA journal_mode = WAL")
+                    if old:
+                        made.execute("ATTACH ? AS old", (_uri(self._old),))
+                    made.executescript(
+                        f"BEGIN; {_CREATE} {_TAKE_OVER if old else ''} PRAGMA main.user_version = {_FORMAT}; COMMIT"
+                    )
+                # Another process may have been first; it has made the same.
+                with suppress(FileExistsError):
+                    os.link(name, self.path)
+            finally:
+                for path in self.path.parent.glob("state.*.new*"):
+                    # Its own, and what a kill has left of another.
+                    if path.name.startswith(Path(name).name) or time.time() - path.stat().st_mtime > _ABANDONED:
+                        path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _old_at_rest(self) -> Iterator[bool]:
+        """Whether there are tables of 0.1. While they are taken over no process of 0.1 writes to them."""
+        if not self._old.exists():
+            yield False
+            return
+        with closing(sqlite3.connect(_uri(self._old), uri=True, timeout=self._patience)) as reader:
+            found = _has_old_tables(reader)
+            (version,) = reader.execute("PRAGMA user_version").fetchone()
+        # Once we have brought it up to date, 0.1 does not open it any more.
+        lock = take_lock(self._old.with_name(LOCK_NAME)) if found and version < FORMAT else None
+        try:
+            yield found
+        finally:
+            if lock is not None:
+                os.close(lock)
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        (found,) = connection.execute("PRAGMA main.user_version").fetchone()
+        if found != _FORMAT:
+            raise StoreError(
+                f"{self.path} has format {found}, this version of pfa-flux reads format {_FORMAT}",
+                "Use the version of pfa-flux that wrote it, or another data directory.",
+            )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError, UnicodeEncodeError) as error:
+            raise StoreError(
+                f"{self.path} cannot be used: {error}",
+                "Check the directory's owner, rights and free space (PFA_FLUX_DATA_DIR).",
+            ) from error
+
+    def note_late(self, bucket: str, measurement: str, times: Iterable[int]) -> int:
+        """Note the times (nanoseconds) of late raw rows, to the minute: every window is whole minutes.
+
+        Returns:
+            Minutes noted.
+
+        Raises:
+            StoreError: the file cannot be written.
+        """
+        minutes = {time // _MINUTE * _MINUTE for time in times}
+        if minutes:
+            with self.transaction() as connection:
+                rows = [(bucket, measurement, minute) for minute in sorted(minutes)]
+                connection.executemany("INSERT INTO late (bucket, measurement, minute) VALUES (?, ?, ?)", rows)
+        return len(minutes)
+
+    def late_windows(self, spec: TaskSpec) -> LateWindows:
+        """The windows that received late rows."""
+        where = "bucket = ? AND measurement = ?"
+        rows = self.select(f"SELECT minute, id FROM late WHERE {where}", (spec.raw_bucket, spec.source))
+        ends = sorted({spec.floor(minute) + spec.width for minute, _ in rows})
+        return LateWindows(ends, max((number for _, number in rows), default=0))
+
+    def forget_late(self, spec: TaskSpec, spans: Sequence[Span], upto: int) -> None:
+        """Forget the notes up to one of a number that lie in spans which have been recomputed since."""
+        if not self.late_windows(spec).ends:
+            return
+        with self.transaction() as connection:
+            for start, stop in spans:
+                connection.execute(
+                    "DELETE FROM late WHERE bucket = ? AND measurement = ? AND minute >= ? AND minute < ? AND id <= ?",
+                    (spec.raw_bucket, spec.source, start, stop, upto),
+                )
+
+
+def late_before(spec: TaskSpec, now: int) -> int:
+    """Rows of times before this arrive late at `now`: the next run of the task does not reach back to them."""
+    return spec.due(now) + spec.width - spec.reach
+
+
+def note_late(settings: Settings, late: Mapping[TaskSpec, Iterable[int]], *, patience: float) -> int:
+    """Note the times (nanoseconds) of late rows of several tasks, as `State.note_late` does for one.
+
+    Args:
+        settings: whose data directory.
+        late: times by the task whose raw rows they are of.
+        patience: seconds to wait for a process that is writing to it.
+    """
+    with closing(State(settings, patience=patience)) as state:
+        return sum(state.note_late(spec.raw_bucket, spec.source, times) for spec, times in late.items())
+
+
+def _uri(path: Path, mode: str = "ro") -> str:
+    return f"{path.absolute().as_uri()}?mode={mode}"
+
+
+def _has_old_tables(connection: sqlite3.Connection) -> bool:
+    """The tables of 0.1 are there; before its format 2, tasks had to be installed anew."""
+    return bool(connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'touched'").fetchone()[0])

@@ -1,0 +1,219 @@
+"""Downsampled rows beside the raw rows that they are made of, and the one rule of what a right row is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pfa_flux.engines.ask import Ask, Rows, Stored
+from pfa_flux.engines.base import Engine, Point, Span
+from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, QueryError
+from pfa_flux.windows.spans import merged
+from pfa_flux.windows.spec import TaskSpec
+
+
+class Cell(NamedTuple):
+    """Place of a downsampled row: the end of its window in nanoseconds, and the spec's tags, '' where there is none."""
+
+    end: int
+    tags: tuple[str, ...]
+
+
+Sums = dict[Cell, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A place where downsampled data is not what raw data says.
+
+    Attributes:
+        end: end of the window, nanoseconds.
+        tags: the tags that are kept.
+        raw: what raw data says; 0 where it knows nothing of it.
+        rollup: what is there, None where there is no row.
+        reason: why, in words.
+    """
+
+    end: int
+    tags: Mapping[str, str]
+    raw: int
+    rollup: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Windows of which raw and downsampled rows were read.
+
+    Attributes:
+        span: edges of windows, nanoseconds.
+        raw: what the windows are by the raw data.
+        rows: number of downsampled rows.
+        differences: places that are not right.
+        foreign: ends of the windows with a row that ours would not overwrite; they have to be emptied first.
+        missing: rows that have to be written.
+        mark: changes when raw rows do.
+    """
+
+    span: Span
+    raw: Sums
+    rows: int
+    differences: tuple[Difference, ...]
+    foreign: frozenset[int]
+    missing: Sums
+    mark: object
+
+
+class Rollup:
+    """The windows of one measurement on an engine."""
+
+    def __init__(self, engine: Engine, spec: TaskSpec) -> None:
+        self.engine, self.spec = engine, spec
+
+    def raw_sums(self, start: int, stop: int) -> Sums:
+        """What the windows of [start, stop), edges of windows in nanoseconds, are by the raw data."""
+        return self._sums(self.spec.raw, start, stop, self.spec.tags)
+
+    def sums(self, start: int, stop: int) -> Sums:
+        """What the same windows are by the downsampled data. Rows with further tags add up, as in every query."""
+        return self._sums(self.spec.rollup, start, stop, self.spec.tags)
+
+    def raw_totals(self, start: int, stop: int) -> dict[int, int]:
+        """Raw sums by the ends of windows, without tags: much less to read."""
+        return {cell.end: value for cell, value in self._sums(self.spec.raw, start, stop, ()).items()}
+
+    def totals(self, start: int, stop: int) -> dict[int, int]:
+        """Downsampled sums by the ends of windows, without tags."""
+        return {cell.end: value for cell, value in self._sums(self.spec.rollup, start, stop, ()).items()}
+
+    def total(self, start: int, stop: int) -> int:
+        """Downsampled sum of the whole range."""
+        (sums,) = self.engine.aggregate([Ask(self.spec.rollup, start, stop)])
+        return sum(value for windows in sums.values() for value in windows.values())
+
+    def _sums(self, rows: Rows, start: int, stop: int, tags: tuple[str, ...]) -> Sums:
+        if start >= stop:
+            return {}
+        (sums,) = self.engine.aggregate([Ask(rows, start, stop, tags, every=self.spec.every)])
+        width = self.spec.width
+        return {Cell(begin + width, key): n for key, windows in sums.items() for begin, n in windows.items() if n}
+
+    def stored(self, start: int, stop: int) -> list[Stored]:
+        """The downsampled rows of the windows of [start, stop), with all their tags."""
+        return self.engine.rows(self.spec.rollup, start, stop)
+
+    def newest_raw(self, start: int, stop: int) -> int | None:
+        """Time of the newest raw row of a range, nanoseconds; None without any."""
+        return self.engine.edge(self.spec.raw, "last", start, stop, {})
+
+    def oldest_raw(self, stop: int) -> int | None:
+        """Time of the oldest raw row before an instant, nanoseconds; None without any."""
+        return self.engine.edge(self.spec.raw, "first", 0, stop, {})
+
+    def oldest(self, stop: int) -> int | None:
+        """Start of the oldest downsampled window that ends by an instant, nanoseconds; None without any."""
+        label = self.engine.edge(self.spec.rollup, "first", 0, stop, {})
+        return None if label is None else self.spec.ceiling(label) - self.spec.width
+
+    def has_before(self, stop: int, domains: Sequence[str] = ()) -> bool:
+        """There is any row of the domains (of all without any named) before an instant, raw or downsampled."""
+        for rows in (self.spec.raw, self.spec.rollup):
+            try:
+                if self.engine.edge(rows, "last", 0, stop, {"domain": tuple(domains)}) is not None:
+                    return True
+            except (BucketNotFoundError, AccessDeniedError):
+                continue
+        return False
+
+    def compare(self, start: int, stop: int) -> Compared:
+        """Compare raw and downsampled rows of the windows of [start, stop).
+
+        A row is right if it is labelled with the end of a window, has no tags but those that are kept, is an integer,
+        and is what raw rows add up to.
+        """
+        mark = self.engine.mark(self.spec.raw, start, stop)
+        raw, stored = self.raw_sums(start, stop), self.stored(start, stop)
+        there: Sums = {}
+        wrong: dict[Cell, str] = {}
+        foreign: set[int] = set()
+        right: set[Cell] = set()
+        for row in stored:
+            cell = Cell(self.spec.ceiling(row.time), tuple(row.tags.get(tag, "") for tag in self.spec.tags))
+            there[cell] = there.get(cell, 0) + int(row.value)
+            reason = self._reason(row, cell)
+            if reason:
+                wrong[cell] = reason
+            if reason or cell not in raw:
+                foreign.add(cell.end)
+            elif row.value == raw[cell]:
+                right.add(cell)
+        differences = [
+            self._difference(cell, raw, there, wrong.get(cell))
+            for cell in sorted({*raw, *there})
+            if raw.get(cell) != there.get(cell) or cell in wrong
+        ]
+        missing = {cell: n for cell, n in raw.items() if cell not in right or cell.end in foreign}
+        return Compared((start, stop), raw, len(stored), tuple(differences), frozenset(foreign), missing, mark)
+
+    def _reason(self, row: Stored, cell: Cell) -> str:
+        """Why a row is none of ours whatever its value; empty where it may be."""
+        further = sorted(set(row.tags) - set(self.spec.tags))
+        if further:
+            return f"a row has further tags ({', '.join(f'{tag}={row.tags[tag]}' for tag in further)})"
+        if row.time != cell.end:
+            return "a row is labelled with a time that ends no window"
+        if not isinstance(row.value, int):
+            return "the value is no integer"
+        return ""
+
+    def _difference(self, cell: Cell, raw: Sums, there: Sums, wrong: str | None) -> Difference:
+        tags = dict(zip(self.spec.tags, cell.tags, strict=True))
+        value = there.get(cell)
+        reason = wrong or (
+            "the window is not downsampled"
+            if value is None
+            else "no raw rows"
+            if cell not in raw
+            else "the sum is wrong"
+        )
+        return Difference(cell.end, tags, raw.get(cell, 0), value, reason)
+
+    def fix(self, found: Compared) -> int:
+        """Make windows what raw data says, writing only what is not so already. Returns the number of rows written.
+
+        A window that holds a row which has no business there is emptied first, so that nothing counts twice.
+
+        Raises:
+            TaskError: a row that is no whole number keeps the field from being an integer.
+        """
+        for low, high in merged((end - self.spec.width, end) for end in found.foreign):
+            self.engine.delete(self.spec.rollup, low, high)
+        try:
+            written = self._write(found.missing)
+        except QueryError as error:
+            if "field type conflict" not in error.message:
+                raise
+            self.engine.make_integers(self.spec.rollup, *found.span)
+            written = self._write(found.missing)
+        self.engine.prove(self.spec.windows, found.span, found.mark)
+        return written
+
+    def _write(self, sums: Sums) -> int:
+        """Write windows in order of time, so that what a kill leaves unfinished lies in few of them."""
+        points: Iterable[Point] = (
+            Point(
+                self.spec.measurement,
+                dict(zip(self.spec.tags, cell.tags, strict=True)),
+                self.spec.field,
+                sums[cell],
+                cell.end,
+            )
+            for cell in sorted(sums)
+        )
+        return self.engine.write(self.spec.rollup_bucket, points)
+
+    def known_from(self, now: int) -> int:
+        """First edge of windows from which all raw data is kept, nanoseconds."""
+        since = self.engine.kept_since(self.spec.raw_bucket, now)
+        return self.spec.ceiling(since) if since else 0

@@ -1,0 +1,49 @@
+"""Spans of time, [start, stop) in nanoseconds, and going through long ones in pieces of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pfa_flux.engines.base import Span
+
+_FIRST, _MOST = 672, 2880
+"""Windows of the first piece, and of the largest: a week and a month of 15 minutes."""
+
+_MANY, _FEW = 60_000, 15_000
+"""Rows of a piece above and below which the next one is made smaller or larger."""
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """Spans in order, those that touch or overlap made one, empty ones left out."""
+    found: list[Span] = []
+    for start, stop in sorted(spans):
+        if start >= stop:
+            continue
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], stop))
+        else:
+            found.append((start, stop))
+    return found
+
+
+class Pieces:
+    """Spans cut into pieces whose size follows the rows found in them, so that memory stays bounded."""
+
+    def __init__(self, spans: Iterable[Span], width: int) -> None:
+        self._spans, self._width = list(spans), width
+        self._windows = _FIRST
+
+    def __iter__(self) -> Iterator[Span]:
+        for start, stop in self._spans:
+            low = start
+            while low < stop:
+                high = min(stop, low + self._windows * self._width)
+                yield low, high
+                low = high
+
+    def resize(self, rows: int) -> None:
+        """Make the next piece smaller or larger, by the number of rows that the last one had."""
+        if rows > _MANY:
+            self._windows = max(1, self._windows // 2)
+        elif rows < _FEW:
+            self._windows = min(_MOST, self._windows * 2)
