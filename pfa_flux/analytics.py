@@ -269,21 +269,30 @@ class Analytics:
         return Task(self._engine, self._state, self.settings, Side(what), backend, self._clock)
 
     def write(self, points: Iterable[Point]) -> int:
-        """Write raw points. Windows of the past that receive hits are noted, and recomputed by `repair`.
+        """Write raw points, page loads to their own bucket where they have one.
+
+        Windows of the past that receive hits are noted, and recomputed by `repair`.
 
         Returns:
             Their number.
         """
         spec, late = TaskSpec.from_settings(self.settings), set[int]()
         before = late_before(spec, self._clock())
+        elsewhere: list[Point] = []
+        loads = self.settings.schema.loads_measurement if self.settings.loads_bucket else None
 
         def noticed() -> Iterator[Point]:
             for point in points:
+                if point.measurement == loads:
+                    elsewhere.append(point)
+                    continue
                 if point.time < before and point.measurement == spec.source:
                     late.add(point.time // (60 * NS) * 60 * NS)
                 yield point
 
         written = self._engine.write(self.settings.raw_bucket, noticed())
+        if elsewhere:
+            written += self._engine.write(self.settings.loads_bucket, elsewhere)
         self._state.note_late(spec.raw_bucket, spec.source, late)
         return written
 

@@ -19,7 +19,7 @@ from pfa_flux.settings import Secret, Settings, load
 from pfa_flux.toml_edit import Change, edited
 
 FILE_NAME = "pfa-flux.toml"
-KEYS = ("url", "org", "raw_bucket", "rollup_bucket", "data_dir", "kapacitor_url", "ca_file")
+KEYS = ("url", "org", "raw_bucket", "loads_bucket", "rollup_bucket", "data_dir", "kapacitor_url", "ca_file")
 """Keys at the top level that are taken from flags and environment, and written."""
 
 _HEAD = "# Settings of pfa-flux. `pfa-flux init` writes them, and changes its own keys alone when it is run again.\n"

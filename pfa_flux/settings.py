@@ -18,7 +18,7 @@ from pfa_flux import pixel_settings
 from pfa_flux.engines import registry
 from pfa_flux.errors import SettingsError
 from pfa_flux.pixel_settings import PixelSettings
-from pfa_flux.schema import Schema
+from pfa_flux.schema import BOTH, Schema, Side
 from pfa_flux.values import choice, duration, positive_int, strings, table
 
 _PREFIX = "PFA_FLUX_"
@@ -85,6 +85,7 @@ class Settings:
         token: API token, on 1.x `user:password`.
         org: organisation of InfluxDB 2; empty is right where the token sees exactly one.
         raw_bucket: bucket of raw points, on 1.x `database/retention policy`.
+        loads_bucket: bucket of raw page loads, where they are not in the raw bucket; empty where they are.
         rollup_bucket: bucket of downsampled points.
         data_dir: directory of the embedded store.
         kapacitor_url: Kapacitor's address, for tasks on InfluxDB 1.x.
@@ -101,6 +102,7 @@ class Settings:
     token: Secret = field(default_factory=lambda: Secret(""))
     org: str = ""
     raw_bucket: str = "telegraf/autogen"
+    loads_bucket: str = ""
     rollup_bucket: str = "websites/analytics"
     data_dir: Path = field(default_factory=_default_data_dir)
     kapacitor_url: str = ""
@@ -111,6 +113,15 @@ class Settings:
     task: TaskSettings = field(default_factory=TaskSettings)
     pixel: PixelSettings = field(default_factory=PixelSettings)
     warnings: tuple[str, ...] = ()
+
+    def raw_bucket_of(self, side: Side) -> str:
+        """Bucket of the raw rows of a side."""
+        return (self.loads_bucket or self.raw_bucket) if side is Side.LOADS else self.raw_bucket
+
+    @property
+    def raw_buckets(self) -> tuple[str, ...]:
+        """Buckets of raw rows, each once."""
+        return tuple(dict.fromkeys(map(self.raw_bucket_of, BOTH)))
 
     def domains_of(self, site: str) -> tuple[str, ...]:
         """Domains of a site.
@@ -133,6 +144,7 @@ _TEXT_KEYS = (
     "token_file",
     "org",
     "raw_bucket",
+    "loads_bucket",
     "rollup_bucket",
     "data_dir",
     "kapacitor_url",
@@ -348,7 +360,8 @@ def _check(settings: Settings) -> None:
     for key in ("raw_bucket", "rollup_bucket"):
         if not getattr(settings, key):
             raise SettingsError(f"{key} is empty", "Name a bucket, on 1.x as database/retention policy.")
-    if settings.raw_bucket == settings.rollup_bucket:
-        raise SettingsError("raw_bucket and rollup_bucket are the same", "Keep downsampled points in one of their own.")
+    for key in ("raw_bucket", "loads_bucket"):
+        if getattr(settings, key) == settings.rollup_bucket:
+            raise SettingsError(f"{key} and rollup_bucket are the same", "Keep downsampled points in one of their own.")
     if settings.kapacitor_url and not settings.url:
         raise SettingsError("kapacitor_url is set and url is not", "Name the InfluxDB 1.x behind it with PFA_FLUX_URL.")

@@ -43,6 +43,7 @@ OLD = Capabilities(
     "influxdb1",
     "1.8.10",
     flux_version="before 0.103",
+    kapacitor=True,
 )
 
 

@@ -13,6 +13,7 @@ from pfa_flux import InvalidValueError, SettingsError, settings
 from pfa_flux.doctor import examine
 from pfa_flux.engines import registry
 from pfa_flux.engines.base import Engine
+from pfa_flux.hits.server import serve
 from tests import memory_engine
 from tests.contract import LASTING, Target, analytics, fill, workspace_of
 from tests.data import DAY, HOUR, T0, hit, load
@@ -132,6 +133,12 @@ def test_the_report_and_doctor_work_on_the_test_engine(make_workspace: MakeWorks
     assert "memory, asked in python" in html
     assert error is None
     assert [check.status for check in found if check.name in {"engine", "task", "newest hit"}] == ["ok"] * 3
+
+
+def test_a_pixel_that_an_engine_has_no_place_for_does_not_start(make_workspace: MakeWorkspace) -> None:
+    own = settings.load(make_workspace(memory_engine.NAME).settings(), environ={})
+    with pytest.raises(SettingsError, match=r"the pixel cannot write to memory://"):
+        serve(own)
 
 
 def test_an_address_that_no_engine_has_is_refused() -> None:

@@ -46,6 +46,10 @@ def init(
         str | None, typer.Option(help="Where the pixel listens: HOST:PORT, or unix:PATH.", show_default=False)
     ] = None,
     raw_bucket: Annotated[str | None, typer.Option(help="Bucket of raw points.", show_default=False)] = None,
+    loads_bucket: Annotated[
+        str | None,
+        typer.Option(help="Bucket of raw page loads, where they are not in the raw bucket.", show_default=False),
+    ] = None,
     rollup_bucket: Annotated[str | None, typer.Option(help="Bucket of downsampled points.", show_default=False)] = None,
     data_dir: Annotated[
         str | None, typer.Option(help="Directory of the embedded store and the spool.", show_default=False)
@@ -70,8 +74,8 @@ def init(
     from pfa_flux.setting_up import KEYS, config_path
 
     flags = {
-        "url": url, "org": org, "raw_bucket": raw_bucket, "rollup_bucket": rollup_bucket, "data_dir": data_dir,
-        "kapacitor_url": kapacitor_url,
+        "url": url, "org": org, "raw_bucket": raw_bucket, "loads_bucket": loads_bucket,
+        "rollup_bucket": rollup_bucket, "data_dir": data_dir, "kapacitor_url": kapacitor_url,
     }  # fmt: skip
     path = config_path(config, os.environ, Path.cwd())
     given = {key: value for key, value in flags.items() if value is not None}
@@ -166,7 +170,7 @@ class _Dialogue:
         self._until_it_connects()
         with connect(self.draft.settings()) as analytics:
             engine = analytics.engine.capabilities
-        if engine.engine == "influxdb1":
+        if engine.kapacitor:
             self.draft = self.draft.with_values(kapacitor_url=self._kapacitor)
             if self.asking and "kapacitor_url" not in self.given:
                 self._ask("kapacitor_url")
@@ -174,7 +178,7 @@ class _Dialogue:
         else:
             if "kapacitor_url" in self.given and self._kapacitor:
                 self.say("--kapacitor-url is left out: only an InfluxDB 1.x needs a Kapacitor")
-            if engine.engine == "influxdb2":
+            if self.draft.settings().url:
                 values = {key: value for key, value in self.draft.values.items() if key != "kapacitor_url"}
                 self.draft = replace(self.draft, values=values)
         return connect(self.draft.settings())
@@ -239,12 +243,12 @@ class _Dialogue:
     def ask_rest(self, analytics: Analytics) -> None:
         """Ask for what no connection proves: the place of the data, domains, sites."""
         can = analytics.engine.capabilities
-        self.say(f"InfluxDB {can.version} answers" if can.engine != "embedded" else "no InfluxDB: all data in one file")
+        self.say(f"{can.title} answers" if self.draft.settings().url else "no InfluxDB: all data in one file")
         if can.kapacitor_version:
             self.say(f"Kapacitor {can.kapacitor_version} answers")
         if not self.asking:
             return
-        if can.engine == "embedded" and "data_dir" not in self.given:
+        if not self.draft.settings().url and "data_dir" not in self.given:
             self._ask("data_dir")
         if "domains" not in self.given:
             self._until_right(self._ask_domains)

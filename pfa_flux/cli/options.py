@@ -33,6 +33,7 @@ _FLAGS = (
     _flag("token_file", "File that holds the token, user:password on 1.x."),
     _flag("org", "Organisation of InfluxDB 2."),
     _flag("raw_bucket", "Bucket of raw points; database/retention policy on 1.x."),
+    _flag("loads_bucket", "Bucket of raw page loads, where they are not in the raw bucket."),
     _flag("rollup_bucket", "Bucket of downsampled points."),
     _flag("data_dir", "Directory of the embedded store."),
     _flag("kapacitor_url", "Kapacitor's address, for tasks on 1.x."),

@@ -35,6 +35,7 @@ class Capabilities:
         join: Flux has the `join` package.
         to: Flux can write with `to()`.
         tasks: who runs Flux tasks: "influxdb", "kapacitor", or "" for nobody; then pfa-flux can.
+        kapacitor: Kapacitor could run its tasks.
         kapacitor_version: Kapacitor's version, empty without one.
         expires_proved: raw rows are removed only once their windows are proved, so that nothing is unknown.
     """
@@ -45,8 +46,14 @@ class Capabilities:
     join: bool = False
     to: bool = False
     tasks: str = ""
+    kapacitor: bool = False
     kapacitor_version: str = ""
     expires_proved: bool = False
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"InfluxDB {self.version}" if self.engine.startswith("influxdb") else f"the {self.engine} engine"
 
     @property
     def flux(self) -> bool:
@@ -240,7 +247,7 @@ class EngineDefaults:
     def checks(self, settings: Settings) -> Checks:
         """What it is."""
         del settings
-        return {"engine": lambda: [Check("engine", "ok", f"{self.capabilities.engine} {self.capabilities.version}")]}
+        return {"engine": lambda: [Check("engine", "ok", f"{self.capabilities.title}")]}
 
     if TYPE_CHECKING:
 

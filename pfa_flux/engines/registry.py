@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pfa_flux.errors import SettingsError
 
@@ -42,14 +42,15 @@ class Registration:
         schemes: schemes of the addresses that are its own; "" for no address.
         dialects: what it can be asked in, with what each needs.
         backends: who runs tasks for it, beside pfa-flux itself, and their modules.
-        journal: hits are committed to it at once, and wait in no spool.
+        hits: where the pixel commits hits: to the engine at once, or to a spool until they are shipped; "" where it
+            cannot write to the engine.
     """
 
     module: str
     schemes: tuple[str, ...]
     dialects: dict[str, str]
     backends: dict[str, str] = field(default_factory=dict)
-    journal: bool = False
+    hits: Literal["engine", "spool", ""] = ""
 
 
 REGISTERED = [
@@ -62,8 +63,9 @@ REGISTERED = [
             "influxql": "it needs an InfluxDB",
         },
         {"influxdb": "pfa_flux.tasks.runners.influxdb", "kapacitor": "pfa_flux.tasks.runners.kapacitor"},
+        hits="spool",
     ),
-    Registration("pfa_flux.engines.sqlite", ("",), {"sqlite": "it is the embedded engine's"}, journal=True),
+    Registration("pfa_flux.engines.sqlite", ("",), {"sqlite": "it is the embedded engine's"}, hits="engine"),
 ]
 OWN_BACKEND = "runner"
 """pfa-flux itself: `pfa-flux task run --due`, or `pfa-flux serve`."""

@@ -85,6 +85,20 @@ class Quarantine:
         self._connection.execute("UPDATE quarantine SET reason = ? WHERE id = ?", (reason, each.id))
 
 
+def by_bucket(settings: Settings, lines: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
+    """Lines of hits and page loads with the bucket that they belong to."""
+    if len(settings.raw_buckets) == 1:
+        return [(settings.raw_bucket, lines)]
+    from pfa_flux.engines.influxdb.lineprotocol import start_of
+
+    mark = start_of(settings.schema.loads_measurement)
+    parts = {
+        settings.raw_bucket: [line for line in lines if not line.startswith(mark)],
+        settings.loads_bucket: [line for line in lines if line.startswith(mark)],
+    }
+    return [(bucket, part) for bucket, part in parts.items() if part]
+
+
 def retry(
     settings: Settings, quarantine: Quarantine, clock: Callable[[], int] = time.time_ns
 ) -> tuple[int, Sequence[Refused]]:
@@ -114,7 +128,8 @@ def retry(
     with closing(writer):
         for each in quarantine.all():
             try:
-                writer.write(settings.raw_bucket, each.lines)
+                for bucket, lines in by_bucket(settings, each.lines):
+                    writer.write(bucket, lines)
             except QueryError as error:
                 if error.status not in REFUSED:
                     raise

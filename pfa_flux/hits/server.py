@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pfa_flux.engines import registry
-from pfa_flux.errors import PfaFluxError, StoreError
+from pfa_flux.errors import PfaFluxError, SettingsError, StoreError
 from pfa_flux.hits.admin import Admin, State
 from pfa_flux.hits.connection import App, Connection, Limits, Roster
 from pfa_flux.hits.hit import Rules
@@ -230,7 +230,12 @@ class _Server:
 def _journal(settings: Settings) -> JournalFile:
     pixel = settings.pixel
     try:
-        if registry.registration(settings.url).journal:
+        goes_to = registry.registration(settings.url).hits
+        if not goes_to:
+            raise SettingsError(
+                f"the pixel cannot write to {settings.url}", "Name an InfluxDB with --url, or leave it out."
+            )
+        if goes_to == "engine":
             return StoreJournal(settings, patience=_LOCK_PATIENCE)
         return Spool(settings.data_dir, pixel.synchronous, pixel.spool_mib * MIB, patience=_LOCK_PATIENCE)
     except PfaFluxError:

@@ -23,7 +23,7 @@ from pfa_flux.errors import (
     StoreError,
 )
 from pfa_flux.hits.hit import View
-from pfa_flux.hits.quarantine import REFUSED
+from pfa_flux.hits.quarantine import REFUSED, by_bucket
 from pfa_flux.hits.spool import SpoolReader, Waiting
 from pfa_flux.hits.store import point_of
 from pfa_flux.schema import Side
@@ -151,24 +151,24 @@ class Shipper:
 
     def _write(self, batch: Sequence[Waiting]) -> None:
         """Write all points of a batch; those that the server refuses are put by with its words."""
-        parts, splits = [self._lines(batch)], 0
+        parts, splits = by_bucket(self._settings, self._lines(batch)), 0
         while parts:
-            lines = parts.pop()
+            bucket, lines = parts.pop()
             try:
-                self._writer.write(self._settings.raw_bucket, lines)
+                self._writer.write(bucket, lines)
             except QueryError as error:
                 if error.status not in REFUSED:
                     raise
                 if self._learned(error):
-                    parts = [self._lines(batch)]
+                    parts = by_bucket(self._settings, self._lines(batch))
                     continue
                 if not splits:
                     # Refuses it an empty write as well, then it is the request that is wrong, and not these lines.
-                    self._writer.probe_write(self._settings.raw_bucket)
+                    self._writer.probe_write(bucket)
                 splits += 1
                 if len(lines) > 1 and splits < _MOST_SPLITS:
                     middle = len(lines) // 2
-                    parts += [lines[middle:], lines[:middle]]
+                    parts += [(bucket, lines[middle:]), (bucket, lines[:middle])]
                 else:
                     self._put_by(error, lines)
 

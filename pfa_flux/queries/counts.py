@@ -157,12 +157,7 @@ def _dialect(engine: Engine, choice: str, raw: Sequence[Rows]) -> tuple[str, boo
         )
     if choice not in able:
         raise CapabilityError(
-            f"{_name(engine)} has no dialect {choice!r} ({registry.why_not(choice)})",
+            f"{engine.capabilities.title} has no dialect {choice!r} ({registry.why_not(choice)})",
             f"It has: auto, {', '.join(able)}.",
         )
     return choice, not raw or engine.admits(choice, raw)
-
-
-def _name(engine: Engine) -> str:
-    can = engine.capabilities
-    return f"InfluxDB {can.version}" if can.engine.startswith("influxdb") else f"the {can.engine} engine"

@@ -168,7 +168,7 @@ class _Chooser:
         """Instant since which raw data is kept, an edge of windows; the start of time where it is kept for ever."""
         # No server keeps anything for less than an hour.
         recent = self._start >= self._now - 3600 * NS
-        return 0 if recent else self._both[Side.HITS].known_from(self._now)
+        return 0 if recent else max(rollup.known_from(self._now) for rollup in self._both.values())
 
     def _expired_part(self, kept: int) -> Sources:
         """What is before `kept`, as far as both sides are known."""

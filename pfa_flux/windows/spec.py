@@ -53,7 +53,7 @@ class TaskSpec:
         return cls(
             what=Side(what),
             name=names.task_name if hits else names.loads_task_name,
-            raw_bucket=settings.raw_bucket,
+            raw_bucket=settings.raw_bucket_of(what),
             rollup_bucket=settings.rollup_bucket,
             source=names.hits_measurement if hits else names.loads_measurement,
             source_field=names.hits_field if hits else names.loads_field,

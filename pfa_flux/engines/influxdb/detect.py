@@ -66,6 +66,7 @@ def _detect(transport: Transport, settings: Settings) -> InfluxDB1 | InfluxDB2:
             join=join,
             to=bool(flux_version) and _can_write(transport, settings),
             tasks="kapacitor" if kapacitor else "",
+            kapacitor=True,
             kapacitor_version=kapacitor,
         ),
     )

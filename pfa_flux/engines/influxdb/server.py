@@ -251,7 +251,7 @@ class Server(EngineDefaults, ABC):
     def _check_engine(self, settings: Settings) -> list[Check]:
         can = self._capabilities
         checks = [
-            Check("engine", "ok", f"InfluxDB {can.version} at {settings.url}"),
+            Check("engine", "ok", f"{can.title} at {settings.url}"),
             Check("access", "ok", "the token is accepted" if settings.token else "no token is asked for"),
         ]
         if can.flux:
@@ -262,22 +262,30 @@ class Server(EngineDefaults, ABC):
 
     def _check_buckets(self, settings: Settings) -> list[Check]:
         missing = "missing, or the token cannot see it"
-        advice = {"raw": "Set PFA_FLUX_RAW_BUCKET, or make it.", "rollup": "pfa-flux install-task makes it."}
+        advice = {
+            "raw": "Set PFA_FLUX_RAW_BUCKET, or make it.",
+            "loads": "Set PFA_FLUX_LOADS_BUCKET to where the analytics writes.",
+            "rollup": "pfa-flux install-task makes it.",
+        }
+        buckets = {"raw": settings.raw_bucket, "loads": settings.loads_bucket, "rollup": settings.rollup_bucket}
         return [
             Check(f"{name} bucket", "ok", bucket)
             if self.has_bucket(bucket)
             else Check(f"{name} bucket", "failed", f"{bucket}: {missing}", advice[name])
-            for name, bucket in (("raw", settings.raw_bucket), ("rollup", settings.rollup_bucket))
+            for name, bucket in buckets.items()
+            if bucket
         ]
 
     def _check_influxql(self, settings: Settings) -> list[Check]:
-        bucket = settings.raw_bucket
+        return [self._check_reach(bucket) for bucket in settings.raw_buckets]
+
+    def _check_reach(self, bucket: str) -> Check:
         try:
             database, policy = self.database_of(bucket)
             self.influxql("SHOW FIELD KEYS LIMIT 1", bucket)
         except CapabilityError as error:
-            return [Check("influxql (DBRP)", "warning", error.message, error.hint)]
-        return [Check("influxql (DBRP)", "ok", f"reaches {bucket} as {database}.{policy}")]
+            return Check("influxql (DBRP)", "warning", error.message, error.hint)
+        return Check("influxql (DBRP)", "ok", f"reaches {bucket} as {database}.{policy}")
 
     def _check_write(self, settings: Settings) -> list[Check]:
         self.probe_write(settings.rollup_bucket)

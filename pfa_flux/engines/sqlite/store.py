@@ -39,7 +39,7 @@ class Store:
         """
         self.directory = settings.data_dir
         self.path = settings.data_dir / STORE_NAME
-        self._tables = {settings.raw_bucket: "raw", settings.rollup_bucket: "rollup"}
+        self._tables = {**dict.fromkeys(settings.raw_buckets, "raw"), settings.rollup_bucket: "rollup"}
         self._series: dict[tuple[str, str, str], int] = {}
         self._lock = threading.RLock()
         self._inside = False
