@@ -236,7 +236,10 @@ def run_now(
 ) -> None:
     """Run now: of a server's task the last closed windows, of the runner every window that is due."""
     from pfa_flux.cli import render
+    from pfa_flux.errors import InvalidValueError
 
+    if accept_clock and not due:
+        raise InvalidValueError("--accept-clock is given without --due", "Add --due.")
     with _task(settings, js, backend) as task, render.working("downsampling", quiet):
         spans = task.run_due(accept_clock=accept_clock) if due else task.run()
     if not quiet:

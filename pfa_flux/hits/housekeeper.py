@@ -202,6 +202,6 @@ def _proved(rollup: Rollup, limit: int, now: int, census: Sequence[Counted]) -> 
         log.error("raw rows of before %s are kept: %d page views of %s were not compared with their windows",
                   format_instant(limit), views, spec.source)  # fmt: skip
         return False
-    first = min(row.first for row in census)
+    first = spec.floor(min(row.first for row in census))
     prove_days(rollup, first // DAY * DAY, limit, now)
     return True

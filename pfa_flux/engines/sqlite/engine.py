@@ -224,7 +224,7 @@ class Embedded(Store, EngineDefaults):
             "ORDER BY day"
         )
         rows = self.select(sql, (windows.rollup.measurement, windows.key, proofs.DAY, *span))
-        left, at, reached = [], span[0], None
+        left, at, reached = [], span[0] // windows.width * windows.width, None
         for day, upto in rows:
             # A window that lies across midnight is proved where both days are.
             begin = min(-(-day // windows.width) * windows.width, span[1])
