@@ -234,6 +234,21 @@ def test_a_removal_that_was_broken_off_goes_on_and_promises_no_more_than_it_did(
     assert len(late) - after <= lost.dropped <= len(late) - after + 1
 
 
+def test_what_a_removal_that_was_broken_off_has_left_of_the_last_window_goes_the_next_time(
+    own: Settings, store: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write(own.raw_bucket, [hit(BASE + n * MINUTE) for n in range(10)])
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Embedded, "purge", lambda self, _, which, end, proved: remove_rows(self, "raw", which, end, proved, 4)
+        )
+        assert purge(store, own, OLD, 0) == 4
+    assert purge(store, own, OLD, 0) == 6
+    assert (count(own, "raw"), sum(downsampled(own).values())) == (0, 10)
+    assert purged_until(own) == BASE + WINDOW
+    assert store.uncounted(TaskSpec.from_settings(own).raw) == Uncounted()
+
+
 def test_late_rows_of_windows_that_are_gone_are_told_of_and_lower_nothing(
     own: Settings, store: Embedded, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -160,11 +160,13 @@ def purge(store: Embedded, settings: Settings, now: int, newest_series: int) -> 
             )
     # Counted before and apart from what is compared, and never an empty proof of rows that are there.
     census = store.census(bucket, sources, spec.ceiling(store.kept_since(bucket, now)), limit)
-    if not census or not all(_proved(rollup, limit, now, census) for rollup in rollups):
+    if census and not all(_proved(rollup, limit, now, census) for rollup in rollups):
         return 0
+    # Without any there may be what a removal that was broken off has left of its last window.
     gone = store.purge(bucket, sources, limit, proved=windows)
-    if not gone:
+    if not gone and census:
         log.warning("raw rows of before %s are kept for now: their windows have just changed", format_instant(limit))
+    if not gone:
         return 0
     store.remove_unused_series(newest_series)
     log.info("%d raw rows of before %s were removed; their windows are kept", gone, format_instant(limit))
