@@ -11,6 +11,7 @@ from pfa_flux.analytics import Analytics, connect
 from pfa_flux.engines.base import Check
 from pfa_flux.errors import AccessDeniedError, PfaFluxError
 from pfa_flux.hits.spool import SPOOL_NAME
+from pfa_flux.schema import BOTH
 from pfa_flux.settings import Settings
 from pfa_flux.tasks.task import Task
 from pfa_flux.times import NS, format_duration, format_instant, parse_instant
@@ -46,6 +47,7 @@ def examine(settings: Settings, now: int) -> tuple[list[Check], PfaFluxError | N
             "read raw": lambda: _read_raw(analytics, now),
             **{name: own[name] for name in own if name not in reads},
             "task": lambda: _task(analytics, now),
+            "raw rows": lambda: _raw_rows(analytics),
         }
         checks = [check for name, look in looks.items() for check in _guarded(name, look)]
     return [*checks, *_pixel(settings, now)], None
@@ -137,6 +139,13 @@ def _last_by_runner(last: str, task: Task, now: int) -> Check:
         return Check("last run", "ok", last)
     advice = f"Nobody runs it: let pfa-flux serve run, which does. Or: {task.backend.advice}"
     return Check("last run", "warning", f"{last}, {_age(age)} ago", advice)
+
+
+def _raw_rows(analytics: Analytics) -> list[Check]:
+    """What is uncounted or kept longer than it should be; nothing where all is well."""
+    found = dict.fromkeys(words for side in BOTH for words in analytics.task(side.value).raw_warnings())
+    advice = "Set the clock by NTP: docs/operations.md says what happens to raw rows where it is wrong."
+    return [Check("raw rows", "warning", words, advice) for words in found]
 
 
 def _pixel(settings: Settings, now: int) -> list[Check]:

@@ -8,7 +8,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 from urllib.error import HTTPError
@@ -39,6 +39,7 @@ class PixelServer:
         pixel: Mapping[str, Any] | None = None,
         task: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         """`folder` holds its file, data and log; `pixel` and `task` are tables, beside other settings."""
@@ -55,7 +56,7 @@ class PixelServer:
         # env(1) is replaced by the command, so the process is the server's.
         given_too = [f"{name}={value}" for name, value in (environment or {}).items()]
         self._process = Process(
-            ["env", *forgotten, *given_too, str(command), "serve", "--config", str(self.config)], folder
+            ["env", *forgotten, *given_too, str(command), "serve", "--config", str(self.config), *options], folder
         )
 
     @property

@@ -19,6 +19,12 @@ def serve(
         str | None,
         typer.Option(help="HOST:PORT of /healthz and /metrics; '' for nowhere.", show_default="127.0.0.1:8481"),
     ] = None,
+    accept_clock: Annotated[
+        bool,
+        typer.Option(
+            "--accept-clock", help="Remove raw rows of the embedded store by today's clock, even if it looks wrong."
+        ),
+    ] = False,
     settings: Settings,
     quiet: bool,
 ) -> None:
@@ -37,4 +43,4 @@ def serve(
     logging.basicConfig(
         format="pfa-flux: %(message)s", level=logging.WARNING if quiet else logging.INFO, stream=sys.stderr
     )
-    run(replace(settings, pixel=pixel), ready=(lambda _: None) if quiet else note)
+    run(replace(settings, pixel=pixel), accept_clock=accept_clock, ready=(lambda _: None) if quiet else note)

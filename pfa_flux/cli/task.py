@@ -222,6 +222,13 @@ def logs(
 def run_now(
     *,
     due: Annotated[bool, typer.Option("--due", help="As the runner: every window that is due.")] = False,
+    accept_clock: Annotated[
+        bool,
+        typer.Option(
+            "--accept-clock",
+            help="With --due: remove raw rows of the embedded store by today's clock, even if it looks wrong.",
+        ),
+    ] = False,
     js: Js = False,
     backend: Backend = _AUTO,
     settings: Settings,
@@ -229,9 +236,12 @@ def run_now(
 ) -> None:
     """Run now: of a server's task the last closed windows, of the runner every window that is due."""
     from pfa_flux.cli import render
+    from pfa_flux.errors import InvalidValueError
 
+    if accept_clock and not due:
+        raise InvalidValueError("--accept-clock is given without --due", "Add --due.")
     with _task(settings, js, backend) as task, render.working("downsampling", quiet):
-        spans = task.run_due() if due else task.run()
+        spans = task.run_due(accept_clock=accept_clock) if due else task.run()
     if not quiet:
         note("\n".join(f"downsampled {view.words(span)}" for span in spans) or "nothing is due")
 

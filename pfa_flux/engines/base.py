@@ -101,6 +101,21 @@ class Check:
     advice: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Uncounted:
+    """Raw rows that arrived when those of their windows had been removed for good: no figure counts them.
+
+    Attributes:
+        waiting: those that are still there.
+        dropped: those that were removed in turn.
+        at: when the last of these were, nanoseconds; 0 without any.
+    """
+
+    waiting: int = 0
+    dropped: int = 0
+    at: int = 0
+
+
 Checks = Mapping[str, Callable[[], list[Check]]]
 """Checks by the name that one has where it breaks."""
 
@@ -197,6 +212,9 @@ class Engine(Protocol):
     def check_sums(self, windows: Windows, span: Span, *, fix: bool) -> list[Span]:
         """Spans whose sums of longer windows are not what the downsampled rows say; made right if asked for."""
 
+    def uncounted(self, rows: Rows) -> Uncounted:
+        """Raw rows that no figure counts, where the engine removes raw rows itself and so knows of them."""
+
     def checks(self, settings: Settings) -> Checks:
         """What `doctor` can ask of it."""
 
@@ -243,6 +261,11 @@ class EngineDefaults:
         """There are no longer windows."""
         del windows, span, fix
         return []
+
+    def uncounted(self, rows: Rows) -> Uncounted:
+        """It removes none itself."""
+        del rows
+        return Uncounted()
 
     def checks(self, settings: Settings) -> Checks:
         """What it is."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pfa_flux.engines.registry import OWN_BACKEND
 from pfa_flux.engines.sqlite import Embedded
+from pfa_flux.engines.sqlite.proofs import DAY
+from pfa_flux.engines.sqlite.purge import Counted
 from pfa_flux.errors import PfaFluxError
-from pfa_flux.schema import BOTH
+from pfa_flux.schema import BOTH, Side
 from pfa_flux.settings import Settings
+from pfa_flux.tasks.clock import accept, allow_accepting, doubt, look
 from pfa_flux.tasks.state import State
 from pfa_flux.tasks.task import Task
 from pfa_flux.times import NS, format_instant
-from pfa_flux.windows.recompute import recompute
+from pfa_flux.windows.recompute import prove_days, recompute
 from pfa_flux.windows.rollup import Rollup
 from pfa_flux.windows.spec import TaskSpec
 from pfa_flux.windows.verify import verify
@@ -36,6 +39,7 @@ class Housekeeper:
         *,
         lock: int | None = None,
         newest_series: int = 0,
+        accept_clock: bool = False,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Make it.
@@ -45,13 +49,15 @@ class Housekeeper:
             wait: waits for seconds; true: stop.
             lock: of the embedded store, where the process that serves holds it; None where there is an InfluxDB.
             newest_series: series of the store up to this one belong to nobody who still writes.
+            accept_clock: believe the clock of the start.
             clock: the present, nanoseconds.
         """
         self._settings, self._wait, self._lock, self._clock = settings, wait, lock, clock
-        self._newest_series = newest_series
+        self._newest_series, self._accept_clock = newest_series, accept_clock
         self._spec = TaskSpec.from_settings(settings)
         self._done = 0
         self._said = ""
+        self._looked = self._doubted = False
 
     def run(self) -> None:
         """Do what is due, wait, and so on."""
@@ -80,13 +86,37 @@ class Housekeeper:
             self._run_due()
             return
         with contextlib.closing(Embedded(self._settings, lock=self._lock)) as store, self._state() as state:
+            believed = self._believes_clock(store, state)
             for what in BOTH:
                 task = Task(store, state, self._settings, what, OWN_BACKEND, self._clock)
                 if not task.backend.find():
                     task.install()
                 if task.installed().active:
                     task.run_due()
-            purge(store, self._settings, self._clock(), self._newest_series)
+            if believed:
+                purge(store, self._settings, self._clock(), self._newest_series)
+
+    def _believes_clock(self, store: Embedded, state: State) -> bool:
+        """The clock may be believed, as far as raw rows are removed by it; says so once where it may not."""
+        now = self._clock()
+        if not self._looked:
+            if self._accept_clock:
+                accept(state, now)
+            else:
+                allow_accepting(state)
+        rollups = _rollups(store, self._settings)
+
+        def newest(start: int, stop: int) -> int | None:
+            rows = (rollup.newest_raw(start, stop) for rollup in rollups)
+            return max((row for row in rows if row is not None), default=None)
+
+        words = doubt(look(state, now, newest))
+        if words and not self._doubted:
+            log.warning("%s", words)
+        elif self._doubted and not words:
+            log.warning("the clock is believed again: raw rows are removed as before")
+        self._looked, self._doubted = True, bool(words)
+        return not words
 
     def _run_due(self) -> None:
         """Of a server: only tasks that were installed with pfa-flux as their runner."""
@@ -106,7 +136,9 @@ class Housekeeper:
 
 
 def purge(store: Embedded, settings: Settings, now: int, newest_series: int) -> int:
-    """Remove raw rows older than `raw_retention`, once all of their windows are verified. Returns their number.
+    """Remove raw rows older than `raw_retention`, once all of their windows are proved. Returns their number.
+
+    Rows that arrived when those of their windows had been removed are in no window, and are removed and counted apart.
 
     Args:
         store: the embedded store.
@@ -114,28 +146,64 @@ def purge(store: Embedded, settings: Settings, now: int, newest_series: int) -> 
         now: the present, nanoseconds.
         newest_series: series up to this one may be removed with their last row.
     """
-    rollups = [Rollup(store, TaskSpec.from_settings(settings, what)) for what in BOTH]
-    limit = rollups[0].spec.floor(now - settings.pixel.raw_retention * NS)
-    if all(rollup.oldest_raw(limit) is None for rollup in rollups):
+    rollups = _rollups(store, settings)
+    bucket, spec = settings.raw_bucket, rollups[0].spec
+    windows, sources = [r.spec.windows for r in rollups], [r.spec.source for r in rollups]
+    limit = spec.floor(now - settings.pixel.raw_retention * NS)
+    store.close_window(bucket, windows)
+    for rollup in rollups:
+        if dropped := store.drop_late(rollup.spec.raw, limit, now):
+            log.warning(
+                "%d raw rows of %s were removed uncounted: they arrived when those of their windows had been removed",
+                dropped,
+                rollup.spec.source,
+            )
+    # Counted before and apart from what is compared, and never an empty proof of rows that are there.
+    census = store.census(bucket, sources, spec.ceiling(store.kept_since(bucket, now)), limit)
+    if census and not all(_proved(rollup, limit, now, census) for rollup in rollups):
         return 0
-    if not all(_proved(rollup, limit, now) for rollup in rollups):
+    # Without any there may be what a removal that was broken off has left of its last window.
+    gone = store.purge(bucket, sources, limit, proved=windows)
+    if not gone and census:
+        log.warning("raw rows of before %s are kept for now: their windows have just changed", format_instant(limit))
+    if not gone:
         return 0
-    gone = store.purge(settings.raw_bucket, [rollup.spec.source for rollup in rollups], limit)
     store.remove_unused_series(newest_series)
     log.info("%d raw rows of before %s were removed; their windows are kept", gone, format_instant(limit))
     return gone
 
 
-def _proved(rollup: Rollup, limit: int, now: int) -> bool:
+def _rollups(store: Embedded, settings: Settings) -> list[Rollup]:
+    return [Rollup(store, TaskSpec.from_settings(settings, what)) for what in BOTH]
+
+
+def _views(spec: TaskSpec, census: Sequence[Counted]) -> int:
+    """Page views among raw rows. Other rows of their measurement are removed with them, and are in no window."""
+    return sum(
+        row.rows if spec.what is Side.LOADS else int(row.total)
+        for row in census
+        if (row.measurement, row.field) == (spec.source, spec.source_field) and row.action not in spec.excluded_actions
+    )
+
+
+def _proved(rollup: Rollup, limit: int, now: int, census: Sequence[Counted]) -> bool:
     """The windows before `limit` are what the raw rows say; made so first, where they are not."""
+    spec, views = rollup.spec, _views(rollup.spec, census)
     oldest = rollup.oldest_raw(limit)
-    if oldest is None:
-        return True
-    found = verify(rollup, oldest, limit, now)
-    if not found.clean:
-        recompute(rollup, found.spans)
+    if oldest is not None:
         found = verify(rollup, oldest, limit, now)
-    if not found.clean:
-        log.error("raw rows of before %s are kept: %d windows of %s are not what they say",
-                  format_instant(limit), found.count, rollup.spec.measurement)  # fmt: skip
-    return found.clean
+        if not found.clean:
+            recompute(rollup, found.spans)
+            found = verify(rollup, oldest, limit, now)
+        if not found.clean:
+            log.error("raw rows of before %s are kept: %d windows of %s are not what they say",
+                      format_instant(limit), found.count, spec.measurement)  # fmt: skip
+            return False
+        views -= found.counted
+    if views > 0:
+        log.error("raw rows of before %s are kept: %d page views of %s were not compared with their windows",
+                  format_instant(limit), views, spec.source)  # fmt: skip
+        return False
+    first = spec.floor(min(row.first for row in census))
+    prove_days(rollup, first // DAY * DAY, limit, now)
+    return True

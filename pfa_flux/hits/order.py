@@ -15,8 +15,10 @@ class Order:
         settings: all settings.
         lock: handle of the embedded store's lock; None where there is an InfluxDB.
         newest_series: of the embedded store.
+        accept_clock: believe the clock that it starts with.
     """
 
     settings: Settings
     lock: int | None = None
     newest_series: int = 0
+    accept_clock: bool = False

@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,12 @@ _DRAIN = 5.0
 _SPARE_FILES = 64
 
 
-def serve(settings: Settings, *, ready: Callable[[str], None] = lambda _: None) -> None:
+def serve(settings: Settings, *, accept_clock: bool = False, ready: Callable[[str], None] = lambda _: None) -> None:
     """Serve the pixel until SIGTERM or SIGINT.
 
     Args:
         settings: where hits go, and `pixel`: where it listens and what counts.
+        accept_clock: remove raw rows by the clock that it starts with, even if it looks wrong.
         ready: told of each address that is listened on.
 
     Raises:
@@ -57,12 +59,12 @@ def serve(settings: Settings, *, ready: Callable[[str], None] = lambda _: None) 
     # A core dump would hold requests of the moment. A sandbox may forbid to set limits, and sets its own.
     with contextlib.suppress(OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    asyncio.run(_Server(settings, ready).run())
+    asyncio.run(_Server(settings, ready, accept_clock).run())
 
 
 class _Server:
-    def __init__(self, settings: Settings, ready: Callable[[str], None]) -> None:
-        self._settings, self._ready = settings, ready
+    def __init__(self, settings: Settings, ready: Callable[[str], None], accept_clock: bool) -> None:
+        self._settings, self._ready, self._accept_clock = settings, ready, accept_clock
         pixel = settings.pixel
         self._journal = _journal(settings)
         loop_limits = Limits(connections=min(pixel.max_connections, _files() - _SPARE_FILES))
@@ -207,7 +209,7 @@ class _Server:
     def _order(self) -> Order:
         self._generation = self._journal.set_aside
         self._state.shipped.clear()
-        return self._journal.order(self._settings)
+        return replace(self._journal.order(self._settings), accept_clock=self._accept_clock)
 
     def _told(self, shipped: dict[str, Any]) -> None:
         """The shipper has done something. What it says of a file that was set aside since is not about this one."""

@@ -163,4 +163,11 @@ def _ship(order: Order, wait: Callable[[float], bool]) -> None:
 def _keep_house(order: Order, wait: Callable[[float], bool]) -> None:
     from pfa_flux.hits.housekeeper import Housekeeper
 
-    Housekeeper(order.settings, wait, lock=order.lock, newest_series=order.newest_series).run()
+    housekeeper = Housekeeper(
+        order.settings,
+        wait,
+        lock=order.lock,
+        newest_series=order.newest_series,
+        accept_clock=order.accept_clock,
+    )
+    housekeeper.run()

@@ -27,13 +27,24 @@ from pfa_flux.windows.spec import TaskSpec
 
 STATE_NAME = "state.sqlite3"
 _LOCK_NAME = "state.lock"
-_FORMAT = 1
+_FORMAT = 2
 _MINUTE = 60 * NS
 _PATIENCE = 10.0
 _ABANDONED = 60.0
 """Seconds after which a file that is being made is nobody's."""
 
-_CREATE = """
+_CLOCK = """
+-- What is known of the clock by which the embedded store removes raw rows (pfa_flux.tasks.clock). Times are its own.
+CREATE TABLE clock (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    trusted INTEGER NOT NULL,   -- when it was last believed
+    seen INTEGER NOT NULL,      -- when it was last looked at
+    doubted INTEGER,            -- since when it is in doubt, and nothing is removed; NULL where it is not
+    accepted INTEGER            -- when --accept-clock had it believed; NULL: it may do so
+) STRICT;
+"""
+_CREATE = f"""
+{_CLOCK}
 -- Tasks that pfa-flux runs itself, on the embedded store or on a server.
 CREATE TABLE task (
     id TEXT PRIMARY KEY,
@@ -64,6 +75,8 @@ INSERT INTO late SELECT -row_number() OVER (ORDER BY minute), bucket, measuremen
 """
 _AS_NOW = "CREATE TEMP VIEW late AS SELECT -1 AS id, bucket, measurement, minute FROM touched"
 """Makes the tables of 0.1 readable as those of today."""
+_NO_CLOCK = _CLOCK.replace("CREATE TABLE", "CREATE TEMP TABLE")
+"""Stands for the table that older files have not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +127,13 @@ class State:
             if path.exists():
                 with closing(sqlite3.connect(_uri(path), uri=True, timeout=self._patience)) as reader:
                     if path == self.path:
-                        self._check(reader)
+                        # An older file can be read as it is; who writes to it brings it up to date.
+                        if self._check(reader) < _FORMAT:
+                            reader.executescript(_NO_CLOCK)
                         yield reader
                         return
                     if _has_old_tables(reader):
-                        reader.execute(_AS_NOW)
+                        reader.executescript(f"{_AS_NOW}; {_NO_CLOCK}")
                         yield reader
                         return
         yield None
@@ -172,7 +187,8 @@ class State:
             )
             try:
                 writer.execute("PRAGMA synchronous = NORMAL")
-                self._check(writer)
+                if self._check(writer) < _FORMAT:
+                    self._bring_up_to_date(writer)
             except BaseException:
                 writer.close()
                 raise
@@ -222,13 +238,22 @@ class State:
             if lock is not None:
                 os.close(lock)
 
-    def _check(self, connection: sqlite3.Connection) -> None:
+    def _bring_up_to_date(self, writer: sqlite3.Connection) -> None:
+        writer.execute("BEGIN IMMEDIATE")
+        # Another process may have been first.
+        if self._check(writer) < _FORMAT:
+            writer.execute(_CLOCK)
+            writer.execute(f"PRAGMA main.user_version = {_FORMAT}")
+        writer.execute("COMMIT")
+
+    def _check(self, connection: sqlite3.Connection) -> int:
         (found,) = connection.execute("PRAGMA main.user_version").fetchone()
-        if found != _FORMAT:
+        if not 1 <= found <= _FORMAT:
             raise StoreError(
                 f"{self.path} has format {found}, this version of pfa-flux reads format {_FORMAT}",
                 "Use the version of pfa-flux that wrote it, or another data directory.",
             )
+        return int(found)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

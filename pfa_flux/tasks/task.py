@@ -10,12 +10,14 @@ from pfa_flux.engines.base import Engine, Span
 from pfa_flux.errors import CapabilityError, TaskError
 from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
+from pfa_flux.tasks import clock
 from pfa_flux.tasks.install import Installation, install
 from pfa_flux.tasks.plan import Plan, plan
 from pfa_flux.tasks.runners.base import Backend, Installed, Run
 from pfa_flux.tasks.runners.own import Runner
 from pfa_flux.tasks.state import State
 from pfa_flux.tasks.status import Status, status
+from pfa_flux.times import format_instant
 from pfa_flux.windows.ledger import Ledger, find_gaps
 from pfa_flux.windows.recompute import Report, nobody, recompute, settle
 from pfa_flux.windows.rollup import Rollup
@@ -52,7 +54,22 @@ class Task:
 
     def status(self, start: int) -> Status:
         """How the task is doing, with every window since `start`."""
-        return status(self.rollup, self.backend, start, self._clock())
+        found = status(self.rollup, self.backend, start, self._clock())
+        return replace(found, summary="; ".join((found.summary, *self.raw_warnings())))
+
+    def raw_warnings(self) -> list[str]:
+        """What has to be known of raw rows, where the engine removes them itself: late ones, those kept for now."""
+        found = self._engine.uncounted(self.spec.raw)
+        warnings = []
+        if found.waiting:
+            warnings.append(f"{found.waiting} {self.spec.what} arrived too late to be counted, and will be removed")
+        if found.dropped:
+            day = format_instant(found.at)[:10]
+            warnings.append(
+                f"{found.dropped} {self.spec.what} arrived too late and were removed uncounted, last on {day}"
+            )
+        doubt = clock.doubt(clock.known(self._state)) if self._engine.capabilities.expires_proved else ""
+        return [*warnings, *([doubt] if doubt else [])]
 
     def runs(self, limit: int = 20) -> list[Run]:
         """The newest runs that are remembered, newest first."""
@@ -73,8 +90,12 @@ class Task:
         """
         return self.backend.run_now(self.installed(), self._now())
 
-    def run_due(self) -> list[Span]:
+    def run_due(self, *, accept_clock: bool | None = None) -> list[Span]:
         """Recompute what is due, as the runner.
+
+        Args:
+            accept_clock: believe the clock as it is now, as far as raw rows are removed by it; false: it need not be,
+                and may be at another time; None: neither.
 
         Raises:
             CapabilityError: a server runs the task. TaskError: it is not installed, disabled, or failed.
@@ -84,6 +105,10 @@ class Task:
                 f"{self.backend.name} runs the task {self.spec.name!r} by itself",
                 "Leave --due out to force a run, or say --backend runner.",
             )
+        if accept_clock:
+            clock.accept(self._state, self._clock())
+        elif accept_clock is not None:
+            clock.allow_accepting(self._state)
         return self.run()
 
     def disable(self) -> None:

@@ -119,6 +119,12 @@ def settle(rollup: Rollup, start: int, stop: int, now: int) -> None:
     begins = [time for time in (rollup.oldest(stop), rollup.oldest_raw(stop)) if time is not None]
     # Proofs begin with days.
     start = max(-(-start // _DAY) * _DAY, min(begins, default=stop) // _DAY * _DAY)
+    prove_days(rollup, start, stop, now)
+
+
+def prove_days(rollup: Rollup, start: int, stop: int, now: int) -> None:
+    """Prove what is not proved yet of the windows from the start of a day on, as `settle` does."""
+    engine, spec = rollup.engine, rollup.spec
     known = min(max(rollup.known_from(now), start), max(start, stop))
     for low, high in engine.unproved(spec.windows, (start, known)) or ():
         # A raw row where there should be none says that something is wrong here.

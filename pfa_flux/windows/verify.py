@@ -27,6 +27,7 @@ class Verification:
         count: places that differ.
         differences: the first 1,000 of them.
         spans: the windows that they lie in.
+        counted: page views of the raw rows that were compared.
     """
 
     start: int
@@ -37,6 +38,7 @@ class Verification:
     count: int
     differences: tuple[Difference, ...]
     spans: tuple[Span, ...]
+    counted: int = 0
 
     @property
     def clean(self) -> bool:
@@ -75,6 +77,7 @@ def verify(
         found.count,
         tuple(found.differences),
         tuple(merged(found.spans)),
+        found.counted,
     )
 
 
@@ -87,6 +90,7 @@ def _of_day(day: int) -> Difference:
 class _Found:
     width: int
     rows: int = 0
+    counted: int = 0
     count: int = 0
     differences: list[Difference] = field(default_factory=list)
     spans: set[Span] = field(default_factory=set)
@@ -94,6 +98,7 @@ class _Found:
     def take(self, piece: Compared) -> None:
         """Take up a piece."""
         self.rows += len(piece.raw)
+        self.counted += sum(piece.raw.values())
         for difference in piece.differences:
             self.add(difference, (difference.end - self.width, difference.end))
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, Windows
-from pfa_flux.engines.base import Capabilities, Check, Checks, EngineDefaults, Span, Where
+from pfa_flux.engines.base import Capabilities, Check, Checks, EngineDefaults, Span, Uncounted, Where
 from pfa_flux.engines.sqlite import proofs
 from pfa_flux.engines.sqlite.days import DayReader
-from pfa_flux.engines.sqlite.schema import FORMAT
+from pfa_flux.engines.sqlite.purge import Counted, census, close_window, count_late, drop_late, remove_rows
+from pfa_flux.engines.sqlite.schema import FORMAT, PURGED_UNTIL
 from pfa_flux.engines.sqlite.store import Store
 from pfa_flux.engines.sqlite.targets import Targets, series_condition
 from pfa_flux.settings import Settings
@@ -133,33 +134,61 @@ class Embedded(Store, EngineDefaults):
     def kept_since(self, bucket: str, now: int) -> int:
         """Instant since which all points of the bucket are kept, nanoseconds; 0: nothing was ever removed."""
         del now
-        if self.format < 3:
+        if self.format < 3 or self.table(bucket) != "raw":
             return 0
-        rows = self.select("SELECT until FROM purged WHERE bucket = ?", (self.table(bucket),))
+        # A store that nobody has brought up to date yet may say more than it has removed.
+        sql = PURGED_UNTIL if self.format < FORMAT else "SELECT until FROM purged WHERE bucket = 'raw'"
+        rows = self.select(sql)
         return int(rows[0][0]) if rows else 0
 
-    def purge(self, bucket: str, measurements: Sequence[str], until: int, *, at_once: int = 2000) -> int:
+    def purge(
+        self,
+        bucket: str,
+        measurements: Sequence[str],
+        until: int,
+        *,
+        proved: Sequence[Windows] = (),
+        at_once: int = 2000,
+    ) -> int:
         """Remove the points of measurements before `until`, nanoseconds, for good. Returns their number.
 
         A few at a time, so that nobody who writes beside it waits for long.
+
+        Args:
+            bucket: where they are.
+            measurements: which they are.
+            until: first instant whose points stay.
+            proved: windows that have to be proved: it ends before the first point in a window that is not.
+            at_once: points that are removed in one transaction.
         """
         table, gone = self.table(bucket), 0
-        with self.transaction() as connection:
-            sql = "INSERT INTO purged VALUES (?1, ?2) ON CONFLICT DO UPDATE SET until = max(until, ?2)"
-            connection.execute(sql, (table, until))
-        names = ", ".join("?" * len(measurements))
-        rows = (
-            f"SELECT time, series FROM {table} JOIN series ON series.id = series "
-            f"WHERE time < ? AND measurement IN ({names}) ORDER BY time LIMIT ?"
-        )
-        while True:
-            with self.transaction() as connection:
-                connection.execute("PRAGMA secure_delete = ON")
-                found = connection.execute(rows, (until, *measurements, at_once)).fetchall()
-                connection.executemany(f"DELETE FROM {table} WHERE time = ? AND series = ?", found)
-            gone += len(found)
-            if len(found) < at_once:
-                return gone
+        while removed := remove_rows(self, table, measurements, until, proved, at_once):
+            gone += removed
+        return gone
+
+    def census(self, bucket: str, measurements: Sequence[str], start: int, stop: int) -> list[Counted]:
+        """Count raw rows in another way than the one in which they are compared with downsampled rows."""
+        return census(self, self.table(bucket), measurements, start, stop)
+
+    def close_window(self, bucket: str, proved: Sequence[Windows]) -> None:
+        """Go on to the end of the window in which a removal was broken off, unless all that is left there is proved."""
+        close_window(self, self.table(bucket), proved)
+
+    def drop_late(self, rows: Rows, until: int, now: int, *, at_once: int = 2000) -> int:
+        """Remove rows before `until` that arrived when those of their windows had been removed.
+
+        Returns the number of those that are page views, which `uncounted` tells of.
+        """
+        return drop_late(self, self.table(rows.bucket), rows, until, now, at_once)
+
+    def uncounted(self, rows: Rows) -> Uncounted:
+        """Rows that arrived when those of their windows had been removed."""
+        if self.format < FORMAT:
+            return Uncounted()
+        waiting = count_late(self, self.table(rows.bucket), rows)
+        sql = "SELECT n, at FROM dropped WHERE bucket = ? AND measurement = ?"
+        dropped = self.select(sql, (self.table(rows.bucket), rows.measurement))
+        return Uncounted(waiting, *(dropped[0] if dropped else ()))
 
     def mark(self, rows: Rows, start: int, stop: int) -> object:
         """Number and sum of the raw rows, of whatever series: counted in a fraction of what reading them takes."""
@@ -195,12 +224,14 @@ class Embedded(Store, EngineDefaults):
             "ORDER BY day"
         )
         rows = self.select(sql, (windows.rollup.measurement, windows.key, proofs.DAY, *span))
-        left, at = [], span[0]
+        left, at, reached = [], span[0] // windows.width * windows.width, None
         for day, upto in rows:
-            begin, end = max(day, span[0]), min(upto // windows.width * windows.width, span[1])
-            if at < begin:
+            # A window that lies across midnight is proved where both days are.
+            begin = min(-(-day // windows.width) * windows.width, span[1])
+            if day != reached and at < begin:
                 left.append((at, begin))
-            at = max(at, end)
+            reached = upto
+            at = max(at, min(upto // windows.width * windows.width, span[1]))
         if at < span[1]:
             left.append((at, span[1]))
         return left

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FORMAT = 4
+FORMAT = 5
 TAG_COLUMNS = ("domain", "page", "scheme", "action")
 """Tags that are columns of `series`."""
 
@@ -53,7 +53,49 @@ CREATE TABLE day (
 ) WITHOUT ROWID, STRICT;
 """
 
-MIGRATIONS = {0: _POINTS + _PURGED + _SUMS, 1: _PURGED + _SUMS, 2: _PURGED + _SUMS, 3: _SUMS}
+_DROPPED = """
+-- Raw rows that arrived when those of their window had been removed, and were removed in turn without being counted.
+CREATE TABLE dropped (
+    bucket TEXT NOT NULL, measurement TEXT NOT NULL,
+    n INTEGER NOT NULL,           -- their number, as far as they were page views
+    at INTEGER NOT NULL,          -- when the last of them were removed, nanoseconds
+    PRIMARY KEY (bucket, measurement)
+) WITHOUT ROWID, STRICT;
+"""
+
+PURGED_UNTIL = """
+SELECT CASE
+    WHEN EXISTS (SELECT 1 FROM raw WHERE time >= newest AND time < until)
+        OR NOT EXISTS (SELECT 1 FROM raw WHERE time >= until) THEN newest
+    ELSE until END
+FROM (
+    SELECT until, coalesce((SELECT max(time) FROM rollup WHERE time <= until), 0) AS newest
+    FROM purged WHERE bucket = 'raw'
+)
+"""
+"""The instant up to which raw rows really were removed, of a store that may say more.
+
+Up to format 4 `until` could lie beyond what was removed, as far as the clock was ahead. Rows that were written since
+are older than it, and in no window. Every row that was removed, though, had been downsampled before, and nothing before
+`until` ever is again: so what was removed ends with the newest window before `until` that has a downsampled row. Of
+what follows all rows are still there, and there is no downsampled row that computing it could lower. That window itself
+stays as it is: it may have been removed in part, and nothing in the store could tell. `until` is believed where nothing
+speaks against it: there are rows from it on, and none between that window and it.
+"""
+
+_CORRECT = f"""
+UPDATE purged SET until = ({PURGED_UNTIL}) WHERE bucket = 'raw';
+"""
+_PROVE_ANEW = "DELETE FROM proved; DELETE FROM day;"
+"""What format 4 proved rests on an `until` that may be wrong."""
+
+MIGRATIONS = {
+    0: _POINTS + _PURGED + _SUMS + _DROPPED,
+    1: _PURGED + _SUMS + _DROPPED,
+    2: _PURGED + _SUMS + _DROPPED,
+    3: _SUMS + _DROPPED + _CORRECT,
+    4: _DROPPED + _CORRECT + _PROVE_ANEW,
+}
 """What brings a store of a format, 0 for an empty file, to this one.
 
 Formats 1 to 3 had tables of tasks, which `pfa_flux.tasks.state` takes over; they stay where they are.

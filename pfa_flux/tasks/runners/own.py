@@ -107,9 +107,7 @@ class Runner:
             spans = self._logged(task.id, due, lambda: self._due_spans(due, late.ends))
             settle(self._rollup, 0, due, now)
             with self._state.transaction() as connection:
-                connection.execute(
-                    "UPDATE task SET done_until = max(coalesce(done_until, ?1), ?1) WHERE id = ?2", (due, task.id)
-                )
+                connection.execute("UPDATE task SET done_until = ? WHERE id = ?", (due, task.id))
             self._state.forget_late(self._spec, spans, late.upto)
         return spans
 
@@ -117,7 +115,11 @@ class Runner:
         spec = self._spec
         done = self._state.select("SELECT done_until FROM task WHERE id = ?", (self._id,))
         since = done[0][0] if done else None
-        known = self._rollup.known_from(due + spec.offset * NS)
+        if since is not None and since > due + _CATCH_UP:
+            # The clock was ahead then. What has come since is in no window, and nothing says where that begins.
+            since = None
+        # A server removes raw rows by its own clock; windows whose rows are gone are not to be made of what is left.
+        known = self._rollup.known_from(max(due + spec.offset * NS, self._rollup.engine.now()))
         if since is None:
             oldest = self._rollup.oldest_raw(due)
             return [] if oldest is None else merged([(max(known, spec.floor(oldest)), due)])
