@@ -57,14 +57,23 @@ def literal(value: str | int | bool | Sequence[str]) -> Expression:
     return Expression("[" + ", ".join(literal(item) for item in value) + "]")
 
 
-def _escaped(text: str) -> str:
+def well_formed(text: str) -> str:
+    """The text as it is, where a query can carry it.
+
+    Raises:
+        InvalidValueError: it holds a lone surrogate.
+    """
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise InvalidValueError(
             f"{text!r} holds a lone surrogate, which is not a character", "Pass valid Unicode text."
         ) from error
-    return "".join(f"\\x{ord(c):02x}" if c in '"\\$\x7f' or c < " " else c for c in text)
+    return text
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\x{ord(c):02x}" if c in '"\\$\x7f' or c < " " else c for c in well_formed(text))
 
 
 def instant(ns: int) -> Expression:

@@ -70,7 +70,10 @@ def late_windows(made: Analytics, what: What) -> list[int]:
 
 
 def known(made: Analytics, what: What, start: int) -> Json:
-    """All that the library knows of a task that pfa-flux runs itself, in the form of expected.json."""
+    """All that the library knows of a task that pfa-flux runs itself, in the form of expected.json.
+
+    As make.py does, which stays as 0.1 ran it and is not run by a later version.
+    """
     task = made.task(what, backend="runner")
     installed, gaps, proof, status = task.installed(), task.gaps(start), task.verify(start), task.status(start)
     found = {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pfa_flux.engines.registry import OWN_BACKEND
 from pfa_flux.engines.sqlite import Embedded
 from pfa_flux.engines.sqlite.proofs import DAY
-from pfa_flux.engines.sqlite.purge import Counted
+from pfa_flux.engines.sqlite.purge import Counted, census, close_window, drop_late
 from pfa_flux.errors import PfaFluxError
 from pfa_flux.schema import BOTH, Side
 from pfa_flux.settings import Settings
@@ -150,21 +150,22 @@ def purge(store: Embedded, settings: Settings, now: int, newest_series: int) -> 
     bucket, spec = settings.raw_bucket, rollups[0].spec
     windows, sources = [r.spec.windows for r in rollups], [r.spec.source for r in rollups]
     limit = spec.floor(now - settings.pixel.raw_retention * NS)
-    store.close_window(bucket, windows)
+    close_window(store, store.table(bucket), windows)
     for rollup in rollups:
-        if dropped := store.drop_late(rollup.spec.raw, limit, now):
+        if dropped := drop_late(store, rollup.spec.raw, limit, now):
             log.warning(
                 "%d raw rows of %s were removed uncounted: they arrived when those of their windows had been removed",
                 dropped,
                 rollup.spec.source,
             )
     # Counted before and apart from what is compared, and never an empty proof of rows that are there.
-    census = store.census(bucket, sources, spec.ceiling(store.kept_since(bucket, now)), limit)
-    if census and not all(_proved(rollup, limit, now, census) for rollup in rollups):
+    since = spec.ceiling(store.kept_since(bucket, now))
+    counted = census(store, store.table(bucket), sources, since, limit)
+    if counted and not all(_proved(rollup, limit, now, counted) for rollup in rollups):
         return 0
     # Without any there may be what a removal that was broken off has left of its last window.
     gone = store.purge(bucket, sources, limit, proved=windows)
-    if not gone and census:
+    if not gone and counted:
         log.warning("raw rows of before %s are kept for now: their windows have just changed", format_instant(limit))
     if not gone:
         return 0
@@ -177,18 +178,18 @@ def _rollups(store: Embedded, settings: Settings) -> list[Rollup]:
     return [Rollup(store, TaskSpec.from_settings(settings, what)) for what in BOTH]
 
 
-def _views(spec: TaskSpec, census: Sequence[Counted]) -> int:
+def _views(spec: TaskSpec, counted: Sequence[Counted]) -> int:
     """Page views among raw rows. Other rows of their measurement are removed with them, and are in no window."""
     return sum(
         row.rows if spec.what is Side.LOADS else int(row.total)
-        for row in census
+        for row in counted
         if (row.measurement, row.field) == (spec.source, spec.source_field) and row.action not in spec.excluded_actions
     )
 
 
-def _proved(rollup: Rollup, limit: int, now: int, census: Sequence[Counted]) -> bool:
+def _proved(rollup: Rollup, limit: int, now: int, counted: Sequence[Counted]) -> bool:
     """The windows before `limit` are what the raw rows say; made so first, where they are not."""
-    spec, views = rollup.spec, _views(rollup.spec, census)
+    spec, views = rollup.spec, _views(rollup.spec, counted)
     oldest = rollup.oldest_raw(limit)
     if oldest is not None:
         found = verify(rollup, oldest, limit, now)
@@ -204,6 +205,6 @@ def _proved(rollup: Rollup, limit: int, now: int, census: Sequence[Counted]) -> 
         log.error("raw rows of before %s are kept: %d page views of %s were not compared with their windows",
                   format_instant(limit), views, spec.source)  # fmt: skip
         return False
-    first = spec.floor(min(row.first for row in census))
+    first = spec.floor(min(row.first for row in counted))
     prove_days(rollup, first // DAY * DAY, limit, now)
     return True

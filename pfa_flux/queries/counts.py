@@ -105,16 +105,14 @@ def _asks(
     part: Part, rollups: dict[Side, Rollup], question: Question, tags: tuple[str, ...], width: int, *, own: bool
 ) -> list[tuple[Side | None, Ask]]:
     """What has to be asked of a part; under None the hits that say no page."""
-    asks: list[tuple[Side | None, Ask]] = []
-    for side in part.sides:
-        spec = rollups[side].spec
-        rows = spec.raw if part.source == "raw" else spec.rollup
-        asks.append((side, Ask(rows, part.start, part.stop, tags, question.where, width)))
-    if own and Side.HITS in part.sides:
-        spec = rollups[Side.HITS].spec
-        rows = spec.raw if part.source == "raw" else spec.rollup
+    specs = {side: rollups[side].spec for side in part.sides}
+    rows = {side: spec.raw if part.source == "raw" else spec.rollup for side, spec in specs.items()}
+    asks: list[tuple[Side | None, Ask]] = [
+        (side, Ask(rows[side], part.start, part.stop, tags, question.where, width)) for side in part.sides
+    ]
+    if own and Side.HITS in rows:
         where = {**question.where, "page": NO_PAGE}
-        asks.append((None, Ask(rows, part.start, part.stop, ("domain",), where, width)))
+        asks.append((None, Ask(rows[Side.HITS], part.start, part.stop, ("domain",), where, width)))
     return asks
 
 

@@ -11,16 +11,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pfa_flux.engines.base import Span
 from pfa_flux.engines.directory import private_directory, take_lock
+from pfa_flux.engines.sqlite.file import check_format, committed, format_of, translated
 from pfa_flux.engines.sqlite.schema import FORMAT
 from pfa_flux.engines.sqlite.store import LOCK_NAME, STORE_NAME
-from pfa_flux.errors import StoreError
 from pfa_flux.settings import Settings
 from pfa_flux.times import NS
 from pfa_flux.windows.spec import TaskSpec
@@ -147,13 +147,8 @@ class State:
         """
         with self._lock, self._translated():
             connection = self._open()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            with committed(connection):
                 yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -229,7 +224,7 @@ class State:
             return
         with closing(sqlite3.connect(_uri(self._old), uri=True, timeout=self._patience)) as reader:
             found = _has_old_tables(reader)
-            (version,) = reader.execute("PRAGMA user_version").fetchone()
+            version = format_of(reader)
         # Once we have brought it up to date, 0.1 does not open it any more.
         lock = take_lock(self._old.with_name(LOCK_NAME)) if found and version < FORMAT else None
         try:
@@ -239,31 +234,17 @@ class State:
                 os.close(lock)
 
     def _bring_up_to_date(self, writer: sqlite3.Connection) -> None:
-        writer.execute("BEGIN IMMEDIATE")
-        # Another process may have been first.
-        if self._check(writer) < _FORMAT:
-            writer.execute(_CLOCK)
-            writer.execute(f"PRAGMA main.user_version = {_FORMAT}")
-        writer.execute("COMMIT")
+        with committed(writer):
+            # Another process may have been first.
+            if self._check(writer) < _FORMAT:
+                writer.execute(_CLOCK)
+                writer.execute(f"PRAGMA main.user_version = {_FORMAT}")
 
     def _check(self, connection: sqlite3.Connection) -> int:
-        (found,) = connection.execute("PRAGMA main.user_version").fetchone()
-        if not 1 <= found <= _FORMAT:
-            raise StoreError(
-                f"{self.path} has format {found}, this version of pfa-flux reads format {_FORMAT}",
-                "Use the version of pfa-flux that wrote it, or another data directory.",
-            )
-        return int(found)
+        return check_format(connection, self.path, 1, _FORMAT)
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError, UnicodeEncodeError) as error:
-            raise StoreError(
-                f"{self.path} cannot be used: {error}",
-                "Check the directory's owner, rights and free space (PFA_FLUX_DATA_DIR).",
-            ) from error
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(str(self.path))
 
     def note_late(self, bucket: str, measurement: str, times: Iterable[int]) -> int:
         """Note the times (nanoseconds) of late raw rows, to the minute: every window is whole minutes.

@@ -11,7 +11,7 @@ from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, Windows
 from pfa_flux.engines.base import Capabilities, Check, Checks, EngineDefaults, Span, Uncounted, Where
 from pfa_flux.engines.sqlite import proofs
 from pfa_flux.engines.sqlite.days import DayReader
-from pfa_flux.engines.sqlite.purge import Counted, census, close_window, count_late, drop_late, remove_rows
+from pfa_flux.engines.sqlite.purge import count_late, remove_rows
 from pfa_flux.engines.sqlite.schema import FORMAT, PURGED_UNTIL
 from pfa_flux.engines.sqlite.store import Store
 from pfa_flux.engines.sqlite.targets import Targets, series_condition
@@ -166,26 +166,11 @@ class Embedded(Store, EngineDefaults):
             gone += removed
         return gone
 
-    def census(self, bucket: str, measurements: Sequence[str], start: int, stop: int) -> list[Counted]:
-        """Count raw rows in another way than the one in which they are compared with downsampled rows."""
-        return census(self, self.table(bucket), measurements, start, stop)
-
-    def close_window(self, bucket: str, proved: Sequence[Windows]) -> None:
-        """Go on to the end of the window in which a removal was broken off, unless all that is left there is proved."""
-        close_window(self, self.table(bucket), proved)
-
-    def drop_late(self, rows: Rows, until: int, now: int, *, at_once: int = 2000) -> int:
-        """Remove rows before `until` that arrived when those of their windows had been removed.
-
-        Returns the number of those that are page views, which `uncounted` tells of.
-        """
-        return drop_late(self, self.table(rows.bucket), rows, until, now, at_once)
-
     def uncounted(self, rows: Rows) -> Uncounted:
         """Rows that arrived when those of their windows had been removed."""
         if self.format < FORMAT:
             return Uncounted()
-        waiting = count_late(self, self.table(rows.bucket), rows)
+        waiting = count_late(self, rows)
         sql = "SELECT n, at FROM dropped WHERE bucket = ? AND measurement = ?"
         dropped = self.select(sql, (self.table(rows.bucket), rows.measurement))
         return Uncounted(waiting, *(dropped[0] if dropped else ()))

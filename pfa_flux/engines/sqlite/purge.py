@@ -26,7 +26,7 @@ class Counted(NamedTuple):
 
 
 def census(store: Embedded, table: str, measurements: Sequence[str], start: int, stop: int) -> list[Counted]:
-    """Count rows of measurements."""
+    """Count rows of measurements in another way than the one in which they are compared with downsampled rows."""
     sql = (
         f"SELECT measurement, field, action, count(*), total(value), min(time) FROM {table} JOIN series ON id = series "
         f"WHERE time >= ? AND time < ? AND measurement IN ({', '.join('?' * len(measurements))}) GROUP BY 1, 2, 3"
@@ -80,8 +80,9 @@ def close_window(store: Embedded, table: str, proved: Sequence[Windows]) -> None
             _note(connection, table, edge)
 
 
-def count_late(store: Embedded, table: str, rows: Rows) -> int:
+def count_late(store: Embedded, rows: Rows) -> int:
     """Rows before the instant up to which rows were removed."""
+    table = store.table(rows.bucket)
     condition, parameters = series_condition(rows, {})
     sql = (
         f"SELECT count(*) FROM {table} WHERE time < (SELECT until FROM purged WHERE bucket = ?) "
@@ -90,8 +91,12 @@ def count_late(store: Embedded, table: str, rows: Rows) -> int:
     return sum(count for (count,) in store.select(sql, (table, *parameters)))
 
 
-def drop_late(store: Embedded, table: str, rows: Rows, until: int, now: int, at_once: int) -> int:
-    """Remove them, as far as they are before an instant too, and count them in the same transactions."""
+def drop_late(store: Embedded, rows: Rows, until: int, now: int, *, at_once: int = 2000) -> int:
+    """Remove them, as far as they are before an instant too, and count them in the same transactions.
+
+    Returns the number of those that are page views, which `Embedded.uncounted` tells of.
+    """
+    table = store.table(rows.bucket)
     condition, parameters = series_condition(rows, {})
     of_measurement = "series IN (SELECT id FROM series WHERE measurement = ?)"
     dropped = 0

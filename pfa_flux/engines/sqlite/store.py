@@ -12,12 +12,13 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from pfa_flux.engines.base import Point
 from pfa_flux.engines.directory import private_directory, take_lock
 from pfa_flux.engines.sqlite import proofs
+from pfa_flux.engines.sqlite.file import check_format, committed, format_of, translated
 from pfa_flux.engines.sqlite.schema import FORMAT, MIGRATIONS, TAG_COLUMNS
 from pfa_flux.errors import StoreError
 from pfa_flux.settings import Settings
@@ -126,15 +127,13 @@ class Store:
         """
         with self._lock, self._translated():
             connection = self.open_writer()
-            connection.execute("BEGIN IMMEDIATE")
             try:
-                yield connection
+                with committed(connection):
+                    yield connection
             except BaseException:
-                connection.execute("ROLLBACK")
                 # What was rolled back may have taken new series with it.
                 self._series.clear()
                 raise
-            connection.execute("COMMIT")
 
     def write(self, bucket: str, points: Iterable[Point]) -> int:
         """Write points in one transaction. Returns their number.
@@ -197,7 +196,7 @@ class Store:
                 isolation_level=None,
             )
             # An older store can be read as it is; who writes to it brings it up to date.
-            self._check_format(_format(self._reader), oldest=1)
+            check_format(self._reader, self.path, 1, FORMAT)
         return self._reader
 
     def open_writer(self) -> sqlite3.Connection:
@@ -223,17 +222,10 @@ class Store:
         return self._writer
 
     def _bring_up_to_date(self, writer: sqlite3.Connection) -> None:
-        found = _format(writer)
+        found = format_of(writer)
         if found in MIGRATIONS:
             writer.executescript(f"BEGIN; {MIGRATIONS[found]} PRAGMA user_version = {FORMAT}; COMMIT")
-        self._check_format(_format(writer), oldest=FORMAT)
-
-    def _check_format(self, found: int, *, oldest: int) -> None:
-        if not oldest <= found <= FORMAT:
-            raise StoreError(
-                f"{self.path} has format {found}, this version of pfa-flux reads format {FORMAT}",
-                "Use the version of pfa-flux that wrote it, or another data directory.",
-            )
+        check_format(writer, self.path, FORMAT, FORMAT)
 
     @property
     def format(self) -> int:
@@ -260,16 +252,5 @@ class Store:
             self._series[key] = connection.execute(f"SELECT id FROM series WHERE {where}", key).fetchone()[0]
         return self._series[key]
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError, UnicodeEncodeError) as error:
-            raise StoreError(
-                f"the store {self.path} cannot be used: {error}",
-                "Check the directory's owner, rights and free space (PFA_FLUX_DATA_DIR).",
-            ) from error
-
-
-def _format(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(f"the store {self.path}")

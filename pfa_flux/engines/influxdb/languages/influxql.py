@@ -8,19 +8,14 @@ from typing import Literal
 from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, summed
 from pfa_flux.engines.base import Row, Where
 from pfa_flux.errors import InvalidValueError
+from pfa_flux.flux import well_formed
 
 
 def _escaped(text: str, quote: str) -> str:
     # Measured on 1.8.10 and 2.7: a raw carriage return or NUL does not come through.
     if "\r" in text or "\x00" in text:
         raise InvalidValueError(f"{text!r} holds a carriage return or NUL, which InfluxQL cannot carry", "Remove it.")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidValueError(
-            f"{text!r} holds a lone surrogate, which is not a character", "Pass valid Unicode text."
-        ) from error
-    return text.replace("\\", "\\\\").replace(quote, f"\\{quote}").replace("\n", "\\n")
+    return well_formed(text).replace("\\", "\\\\").replace(quote, f"\\{quote}").replace("\n", "\\n")
 
 
 def string(text: str) -> str:
