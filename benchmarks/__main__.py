@@ -66,6 +66,7 @@ ALL = (
         quick=("--rounds", "1", "--seconds", "1", "--latency-runs", "1", "--latency-seconds", "1"),
     ),
     Benchmark("benchmarks.capacity", quick=("--hits", "50000", "--series", "5000"), asks=False),
+    Benchmark("benchmarks.upkeep", quick=("--hits", "3000", "--loads", "2000"), asks=False),
     Benchmark("benchmarks.coverage", quick=("--draws", "100"), asks=False),
 )
 

@@ -89,7 +89,16 @@ def filled(server: Server, folder: str, begin: int, stop: int) -> Filled:
     command = str(Path(sys.executable).with_name("pfa-flux"))
     names = {**server.settings(), "raw_bucket": RAW, "rollup_bucket": FILLED, "data_dir": folder}
     environment = {**os.environ, **{f"PFA_FLUX_{key.upper()}": value for key, value in names.items()}}
-    words = ["task", "backfill", "--start", format_instant(begin), "--stop", format_instant(stop), "--quiet"]
+    words = [
+        "task",
+        "backfill",
+        "--hits-only",
+        "--start",
+        format_instant(begin),
+        "--stop",
+        format_instant(stop),
+        "--quiet",
+    ]
     started = time.perf_counter()
     pid = os.posix_spawn(command, [command, *words], environment)
     _, status, usage = os.wait4(pid, 0)

@@ -3,6 +3,7 @@
 The data is 1,000,000 hits and 700,000 page loads of 3 domains with 50 pages each. It is written through the library and
 downsampled by both tasks, as an installation does it. Answers come from the library, with intervals and warnings. The
 scan is one GROUP BY over a plain table of the same size, in a file of its own. Each contender checks its totals.
+The live page is asked for over HTTP, of a server that has been asked before.
 Ten times the page views, of which only the last 30 days are still raw, are asked the same.
 """
 
@@ -19,6 +20,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from http.client import HTTPConnection
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +29,8 @@ from benchmarks.timing import Report, Timing, arguments, in_ms, side_by_side
 from pfa_flux import Analytics, BlockedRatio, Point, Settings
 from pfa_flux.engines.sqlite import STORE_NAME, Embedded
 from pfa_flux.hits.housekeeper import purge
+from pfa_flux.live.page import LivePage
+from pfa_flux.live.server import Server
 from pfa_flux.times import NS, from_datetime
 
 DAY = 86400 * NS
@@ -40,7 +44,7 @@ DOMAINS = (("https", "example.com"), ("http", f"{'a' * 55}d.onion"), ("http", "e
 PAGES = 50
 PLACES = len(DOMAINS) * PAGES
 HITS, LARGER, KEPT_DAYS = 1_000_000, 10, 30
-SLOWEST, SLOWEST_REPORT, SLOWEST_LARGE = 0.4, 2, 4
+SLOWEST, SLOWEST_REPORT, SLOWEST_PAGE, SLOWEST_LARGE = 0.4, 2, 0.6, 4
 _BATCH = 100_000
 
 _CREATE = """
@@ -68,6 +72,7 @@ REQUIRED = ("by domain", "by network", "by page", "by day", "by domain, page and
 SHORT_LIST = ("by domain", "by day", "by domain, page and day")
 """Questions that are asked of raw rows alone, and of the larger data."""
 REPORT = "report, 45 days and the 45 before"
+PAGE = f"live page of {DAYS} days, over HTTP"
 
 
 class Totals(NamedTuple):
@@ -221,6 +226,17 @@ def make_report(made: Analytics, hits: int) -> None:
     assert f"{hits:,}" in html, hits
 
 
+def get_page(where: tuple[str, int], hits: int) -> None:
+    """The live page of all the days without the previous period, which has the number of hits in it."""
+    connection = HTTPConnection(*where)
+    with closing(connection):
+        connection.request("GET", f"/?range={DAYS}d")
+        answer = connection.getresponse()
+        html = answer.read().decode()
+    assert answer.status == 200, html
+    assert f"<b>{hits:,}</b>" in html, hits
+
+
 # Both sizes
 
 
@@ -233,8 +249,10 @@ def fill(own: Settings, truth: Totals, report: Report, files: list[tuple[str, in
     report.say(f"- First run of both tasks, {truth.rows:,} raw rows: {took * 1e6 / truth.rows:.2f} µs a row.")
 
 
-def beside_the_scan(made: Analytics, plain: sqlite3.Connection, truth: Totals, report: Report, rounds: int) -> None:
-    """Every question, in the same rounds as the scan."""
+def beside_the_scan(
+    made: Analytics, where: tuple[str, int], plain: sqlite3.Connection, truth: Totals, report: Report, rounds: int
+) -> None:
+    """Every question, in the same rounds as the scan. `where` is host and port of the live page."""
     asked = {name: Asked(made, question, truth) for name, question in QUESTIONS.items()}
     from_raw = {name: Asked(made, {**QUESTIONS[name], "source": "raw"}, truth) for name in SHORT_LIST}
     half = f"SELECT count(*) FROM raw WHERE series < {PLACES} AND time >= {NOW - DAYS // 2 * DAY}"
@@ -243,6 +261,7 @@ def beside_the_scan(made: Analytics, plain: sqlite3.Connection, truth: Totals, r
         **{name: partial(scan, plain, sql, truth) for name, sql in SCANS.items()},
         **asked,
         REPORT: partial(make_report, made, recent),
+        PAGE: partial(get_page, where, truth.hits),
         **{f"{name}, source raw": each for name, each in from_raw.items()},
     }
     timings = side_by_side(contenders, rounds)
@@ -251,7 +270,7 @@ def beside_the_scan(made: Analytics, plain: sqlite3.Connection, truth: Totals, r
     report.table(f"{DAYS} days, {truth.hits:,} hits and {truth.loads:,} loads", timings, SCAN)
     tell_sources(asked, report)
     base = timings[SCAN]
-    limits = {**dict.fromkeys(REQUIRED, SLOWEST), REPORT: SLOWEST_REPORT}
+    limits = {**dict.fromkeys(REQUIRED, SLOWEST), REPORT: SLOWEST_REPORT, PAGE: SLOWEST_PAGE}
     for name, limit in limits.items():
         require(report, f"{limit} × the scan / {name}", limit, base, timings[name])
     report.say()
@@ -295,9 +314,14 @@ def measure(options: argparse.Namespace, report: Report, folder: Path) -> None:
     few, many = totals(options.hits), totals(options.hits * LARGER)
     own, files = Settings(data_dir=folder / "store"), list[tuple[str, int, int]]()
     fill(own, few, report, files)
-    with closing(plain_table(folder / "plain.sqlite3", few.hits)) as plain, Analytics(own, clock=Clock(NOW)) as made:
+    with (
+        closing(plain_table(folder / "plain.sqlite3", few.hits)) as plain,
+        Analytics(own, clock=Clock(NOW)) as made,
+        Server(LivePage(own, clock=Clock(NOW)), "127.0.0.1", 0) as page,
+    ):
+        page.start()
         report.say()
-        beside_the_scan(made, plain, few, report, options.rounds)
+        beside_the_scan(made, ("127.0.0.1", page.server_address[1]), plain, few, report, options.rounds)
     if options.large:
         larger = replace(own, data_dir=folder / "larger", pixel=replace(own.pixel, raw_retention=KEPT_DAYS * DAY // NS))
         fill(larger, many, report, files)

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from benchmarks.loading import REQUESTS
 from pfa_flux.hits.connection import Connection
-from pfa_flux.hits.hit import Rules
 from pfa_flux.hits.http import Parser
-from pfa_flux.hits.pixel import Page, Pixel
+from pfa_flux.hits.pages import Page
+from pfa_flux.hits.pixel import Pixel
 from pfa_flux.hits.spool import Spool
 from pfa_flux.hits.store import StoreJournal
 from pfa_flux.pixel_settings import MIB
+from pfa_flux.rules import Rules
 from pfa_flux.settings import Settings
 
 

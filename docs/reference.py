@@ -1,20 +1,19 @@
-"""Write the reference of the command line, docs/cli.md, from the commands themselves: `python docs/reference.py`.
+"""Write the reference of the command line from the commands themselves: `python docs/reference.py`.
 
-With `-` it goes to standard output: the tests compare it with what is there.
+It goes to docs/cli.md and, as a man page, to docs/pfa-flux.1; with --check it is only compared with what is there.
 """
 
 from __future__ import annotations
 
-import enum
 import inspect
 import sys
-import types
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pfa_flux.cli import app
+from pfa_flux.cli.help import kind_name
 from pfa_flux.cli.options import with_settings
 
 _HEAD = """\
@@ -22,8 +21,12 @@ _HEAD = """\
 
 Made by `python docs/reference.py` from the commands themselves; a test compares the two.
 
-Data goes to standard output, everything else to standard error. `NO_COLOR` and pipes are honoured. Values of
-`--start` and `--stop` are RFC 3339 with an offset, or a duration back from now: `90m`, `24h`, `7d`, `4w`.
+Data goes to standard output, everything else to standard error. `NO_COLOR` and pipes are honoured. `--start` and
+`--stop` take a date, a month, a time, `today`, `yesterday`, `now`, or a duration back from now such as `24h`, `7d` or
+`3mo` ([all forms](number.md#what-you-can-ask-for)).
+
+Without a command, `pfa-flux` prints the answer for the last seven days in one sentence. If there are no settings and no
+data, it prints the help and exits with 2.
 
 | exit code | |
 |--:|---|
@@ -57,15 +60,8 @@ def shared_options() -> list[inspect.Parameter]:
 
 
 def values_of(kind: Any) -> str:
-    """What an option takes: the members of an enumeration, or a kind; nothing of a flag."""
-    given = [each for each in typing.get_args(kind) if each is not types.NoneType]
-    if given:
-        return values_of(given[0])
-    if kind is bool:
-        return ""
-    if issubclass(kind, enum.Enum):
-        return " \\| ".join(f"`{member.value}`" for member in kind)
-    return {int: "NUMBER", Path: "FILE"}.get(kind, "TEXT")
+    """What an option takes, in Markdown."""
+    return " \\| ".join(f"`{name}`" if "|" in kind_name(kind) else name for name in kind_name(kind).split("|"))
 
 
 def row(option: inspect.Parameter) -> str:
@@ -117,13 +113,89 @@ def reference() -> str:
     return "\n".join(parts)
 
 
-def main() -> None:
-    """Run the command line."""
-    if sys.argv[1:] == ["-"]:
-        sys.stdout.write(reference())
-    else:
-        (Path(__file__).parent / "cli.md").write_text(reference())
+def manual() -> str:
+    """The same as a man page: https://man7.org/linux/man-pages/man7/man.7.html."""
+    shared = shared_options()
+    names = {option.name for option in shared}
+    lines = [_MANUAL_HEAD, ".SH OPTIONS THAT COMMANDS SHARE", *map(_item, shared), ".SH COMMANDS"]
+    for name, command in commands():
+        options = options_of(command)
+        own = [option for option in options if option.name not in names or names - {each.name for each in options}]
+        lines += [f".SS {_roff(name)}", *_paragraphs(str(inspect.getdoc(command))), *map(_item, own)]
+    return "\n".join([*lines, _MANUAL_END])
+
+
+def _item(option: inspect.Parameter) -> str:
+    _, names, words, default, _ = row(option).replace("\\|", "\0").split("|")
+    told = words.strip() + (f" Default: {default.strip()}." if default.strip() else "")
+    return f".TP\n.B {_roff(names.strip())}\n{_roff(told)}"
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [line for part in text.split("\n\n") for line in (".PP", _roff(" ".join(part.split())))]
+
+
+def _roff(text: str) -> str:
+    text = text.replace("`", "").replace("\0", "|").replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{text}" if text.startswith((".", "'")) else text
+
+
+_MANUAL_HEAD = r""".\" Made by docs/reference.py.
+.TH PFA\-FLUX 1 "" pfa\-flux "User Commands"
+.SH NAME
+pfa\-flux \- share of page views that come without the JavaScript analytics
+.SH SYNOPSIS
+.B pfa\-flux
+.I COMMAND
+.RI [ OPTIONS ]
+.SH DESCRIPTION
+A pixel counts every page view, the JavaScript analytics counts those that run its script, and pfa\-flux subtracts the
+one from the other: by site, network (clearnet, Tor, I2P), page and time, on InfluxDB 1.8 and 2.x or with no server at
+all. Nothing is stored of a visitor.
+.PP
+Data goes to standard output, everything else to standard error. Values of \-\-start and \-\-stop are RFC 3339 with an
+offset, or a duration back from now: 90m, 24h, 7d, 4w."""
+_MANUAL_END = r""".SH EXIT STATUS
+.TP
+.B 0
+Done.
+.TP
+.B 1
+Failed: the message says what, and what to do.
+.TP
+.B 2
+Usage, or a malformed value.
+.TP
+.B 3
+No data.
+.TP
+.B 4
+The engine cannot be reached, refuses access, or does not answer in time.
+.TP
+.B 5
+There is something to do.
+.SH FILES
+.TP
+.I /etc/pfa\-flux/pfa\-flux.toml, ~/.config/pfa\-flux/pfa\-flux.toml, ./pfa\-flux.toml
+Settings. The first that exists is read, beginning with the last of these.
+.SH SEE ALSO
+.BR influxd (1),
+.BR nginx (8)
+"""
+
+
+def main() -> int:
+    """Write both, or with --check only look; 1 where one is not as it should be."""
+    wanted = {"cli.md": reference(), "pfa-flux.1": manual()}
+    here = Path(__file__).parent
+    if sys.argv[1:] == ["--check"]:
+        wrong = [name for name, text in wanted.items() if (here / name).read_text() != text]
+        sys.stdout.writelines(f"docs/{name} is not up to date: run python docs/reference.py\n" for name in wrong)
+        return int(bool(wrong))
+    for name, text in wanted.items():
+        (here / name).write_text(text)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         CapabilityError,
         InvalidValueError,
         NotInfluxDBError,
+        PartialAnswerError,
         PfaFluxError,
         QueryError,
         SettingsError,
@@ -26,16 +27,14 @@ if TYPE_CHECKING:
         TimedOutError,
         TLSError,
         UnreachableError,
+        UntrustedFileError,
     )
-    from pfa_flux.queries.result import (
-        BlockedRatio,
-        Caveat,
-        Comparison,
-        Contrast,
-        PageViewRow,
-        PageViews,
-        RatioRow,
-    )
+    from pfa_flux.queries.caveat import Caveat
+    from pfa_flux.queries.comparison import Comparison, Contrast
+    from pfa_flux.queries.holdings import Holdings
+    from pfa_flux.queries.page_views import PageViewRow, PageViews
+    from pfa_flux.queries.result import BlockedRatio, Store
+    from pfa_flux.queries.rows import RatioRow
     from pfa_flux.settings import Settings, TaskSettings
     from pfa_flux.tasks.install import Installation, Proof
     from pfa_flux.tasks.plan import Plan
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from pfa_flux.windows.recompute import Progress
     from pfa_flux.windows.rollup import Difference
     from pfa_flux.windows.spec import TaskSpec
+    from pfa_flux.windows.store_check import StoreCheck
     from pfa_flux.windows.verify import Verification
 
 __version__ = "0.1.0"
@@ -57,27 +57,31 @@ _HOME = {
     "BucketNotFoundError": "pfa_flux.errors",
     "BusyError": "pfa_flux.errors",
     "CapabilityError": "pfa_flux.errors",
-    "Caveat": "pfa_flux.queries.result",
-    "Comparison": "pfa_flux.queries.result",
-    "Contrast": "pfa_flux.queries.result",
+    "Caveat": "pfa_flux.queries.caveat",
+    "Comparison": "pfa_flux.queries.comparison",
+    "Contrast": "pfa_flux.queries.comparison",
     "Difference": "pfa_flux.windows.rollup",
+    "Holdings": "pfa_flux.queries.holdings",
     "Installation": "pfa_flux.tasks.install",
     "InvalidValueError": "pfa_flux.errors",
     "Ledger": "pfa_flux.windows.ledger",
     "NotInfluxDBError": "pfa_flux.errors",
-    "PageViewRow": "pfa_flux.queries.result",
-    "PageViews": "pfa_flux.queries.result",
+    "PageViewRow": "pfa_flux.queries.page_views",
+    "PageViews": "pfa_flux.queries.page_views",
+    "PartialAnswerError": "pfa_flux.errors",
     "PfaFluxError": "pfa_flux.errors",
     "Plan": "pfa_flux.tasks.plan",
     "Point": "pfa_flux.engines.base",
     "Progress": "pfa_flux.windows.recompute",
     "Proof": "pfa_flux.tasks.install",
     "QueryError": "pfa_flux.errors",
-    "RatioRow": "pfa_flux.queries.result",
+    "RatioRow": "pfa_flux.queries.rows",
     "Run": "pfa_flux.tasks.runners.base",
     "Settings": "pfa_flux.settings",
     "SettingsError": "pfa_flux.errors",
     "Status": "pfa_flux.tasks.status",
+    "Store": "pfa_flux.queries.result",
+    "StoreCheck": "pfa_flux.windows.store_check",
     "StoreError": "pfa_flux.errors",
     "TLSError": "pfa_flux.errors",
     "Task": "pfa_flux.tasks.task",
@@ -86,6 +90,7 @@ _HOME = {
     "TaskSpec": "pfa_flux.windows.spec",
     "TimedOutError": "pfa_flux.errors",
     "UnreachableError": "pfa_flux.errors",
+    "UntrustedFileError": "pfa_flux.errors",
     "Verification": "pfa_flux.windows.verify",
     "connect": "pfa_flux.analytics",
 }
@@ -114,12 +119,14 @@ __all__ = [
     "Comparison",
     "Contrast",
     "Difference",
+    "Holdings",
     "Installation",
     "InvalidValueError",
     "Ledger",
     "NotInfluxDBError",
     "PageViewRow",
     "PageViews",
+    "PartialAnswerError",
     "PfaFluxError",
     "Plan",
     "Point",
@@ -131,6 +138,8 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Status",
+    "Store",
+    "StoreCheck",
     "StoreError",
     "TLSError",
     "Task",
@@ -139,6 +148,7 @@ __all__ = [
     "TaskSpec",
     "TimedOutError",
     "UnreachableError",
+    "UntrustedFileError",
     "Verification",
     "__version__",
     "connect",

@@ -8,25 +8,30 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, cast
+from typing import TYPE_CHECKING, Literal, Self
 
 from pfa_flux import settings as _settings
+from pfa_flux.arguments import Texts, named, one_of
 from pfa_flux.engines import registry
 from pfa_flux.engines.base import Engine, Point
-from pfa_flux.errors import InvalidValueError
+from pfa_flux.errors import InvalidValueError, SettingsError
+from pfa_flux.problems import meant
 from pfa_flux.queries.before import question_before, with_previous
 from pfa_flux.queries.blocked_ratio import blocked_ratios
-from pfa_flux.queries.page_views import page_views
-from pfa_flux.queries.question import Instant, Options
-from pfa_flux.queries.result import BlockedRatio, Comparison, PageViews
+from pfa_flux.queries.comparison import Comparison
+from pfa_flux.queries.holdings import Holdings, holdings
+from pfa_flux.queries.page_views import PageViews, page_views
+from pfa_flux.queries.question import Options
+from pfa_flux.queries.result import BlockedRatio
 from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
 from pfa_flux.tasks.state import State, late_before
 from pfa_flux.tasks.task import Task
-from pfa_flux.times import NS
+from pfa_flux.times import NS, Instant
 from pfa_flux.windows.spec import TaskSpec
 
-_DAY = 86400 * NS
+if TYPE_CHECKING:
+    from pfa_flux.views.contents import Content
 
 
 def connect(settings: Settings | None = None, *, config: str | Path | None = None, **values: str) -> Analytics:
@@ -41,12 +46,23 @@ def connect(settings: Settings | None = None, *, config: str | Path | None = Non
         SettingsError: a setting is wrong.
         UnreachableError, AccessDeniedError: the server cannot be used.
     """
+    for name in sorted(values.keys() - set(_settings.KEYS)):
+        near = meant(name, _settings.KEYS, shown=str)
+        raise SettingsError(f"there is no setting {name!r}", f"{near}Settings are: {', '.join(_settings.KEYS)}.")
     if settings is None:
         settings = _settings.load(values, config=config)
         for word in settings.warnings:
             warnings.warn(word, stacklevel=2)
     elif config is not None or values:
-        raise InvalidValueError("settings are given twice", "Pass either settings, or config and values.")
+        raise InvalidValueError(
+            "settings are given twice", f"Pass either {named('settings')}, or {named('config')} and values."
+        )
+    elif not isinstance(settings, Settings):
+        # Not what it is: it may be a token.
+        raise SettingsError(
+            f"{named('settings')} is a {type(settings).__name__}, not Settings",
+            'Name each setting: connect(url="http://localhost:8086").',
+        )
     return Analytics(settings)
 
 
@@ -66,16 +82,16 @@ class Analytics:
 
     def blocked_ratio(
         self,
-        domains: Iterable[str] = (),
+        domains: Texts = (),
         *,
-        sites: Iterable[str] = (),
-        networks: Iterable[str] = (),
-        pages: Iterable[str] = (),
-        by: Iterable[str] = ("domain",),
+        sites: Texts = (),
+        networks: Texts = (),
+        pages: Texts = (),
+        by: Texts = ("domain",),
         start: Instant = "24h",
         stop: Instant | None = None,
         every: str | None = None,
-        tz: str = "UTC",
+        tz: str | None = None,
         dialect: str = "auto",
         source: str = "auto",
         compare: bool = False,
@@ -83,16 +99,19 @@ class Analytics:
         """Share of page views that came without the JavaScript analytics.
 
         Args:
-            domains: exact domains; each has its row even if it is empty. Neither these nor sites: all found.
-            sites: sites of the settings, which stand for their domains.
-            networks: of clearnet, tor, i2p.
-            pages: exact pages.
-            by: keys of the rows: domain, network, page, time; none for one row of all.
-            start: RFC 3339 text with an offset, an aware datetime, nanoseconds since the epoch, or a duration back
-                from now as text or timedelta.
-            stop: the same; now by default.
+            domains: one domain or several, in any script or as a URL; each has its row even if it is empty.
+                `*.example.com` stands for all below it that are found. Neither these nor sites: all found.
+            sites: one site of the settings or several, which stand for their domains.
+            networks: one or several of clearnet, tor, i2p.
+            pages: one page or several, as they are stored or shown.
+            by: one key of the rows or several: domain, network, page, time; () for one row of all.
+            start: date, datetime or timedelta back from now; nanoseconds since the epoch; or text: `2026-01-31`,
+                `2026-01`, `2026-01-31T12:00:00Z`, `today`, `yesterday`, or a duration back from now, `24h`, `7d`, `1y`.
+                A day or a month means its start.
+            stop: the same; the range ends just before it. Now by default.
             every: width of an interval with the key `time`: 15m, 1h (the default), 1d or 1w.
-            tz: time zone the intervals are aligned in.
+            tz: time zone the intervals are aligned in, and that of times that name none; by default that of the
+                settings.
             dialect: in what raw data is asked for: auto, join, union, influxql or sqlite.
             source: raw; rollup: downsampled windows alone; auto: raw data while it is kept and quickly counted,
                 downsampled windows where not.
@@ -104,33 +123,38 @@ class Analytics:
             BucketNotFoundError, AccessDeniedError, UnreachableError, QueryError, StoreError: the engine refuses.
         """
         options = Options(domains, sites, networks, pages, by, start, stop, every, tz, dialect, source)
-        return self._answers([options], compare=compare)[0]
+        return self.answers([options], compare=compare)[0]
 
-    def _answers(self, asked: list[Options], *, compare: bool = False) -> list[BlockedRatio]:
+    def answers(self, asked: list[Options], compare: int = 0) -> list[BlockedRatio]:
         """Answers to questions that differ in their keys and intervals alone, from one read.
 
         Args:
             asked: the questions.
-            compare: the first answer with that of the previous period.
+            compare: so many of the first answers with those of the previous period.
+
+        Errors as of `blocked_ratio`.
         """
         now = self._clock()
         questions = [options.question(self.settings, now) for options in asked]
         how = {"dialect": asked[0].dialect, "source": asked[0].source}
         answers = blocked_ratios(self._engine, self.settings, questions, now, **how)
-        if compare:
-            previous = [question_before(questions[0])]
-            (before,) = blocked_ratios(self._engine, self.settings, previous, now, **how)
-            answers[0] = with_previous(answers[0], before)
+        previous = [question_before(question) for question in questions[:compare]]
+        # By time it may reach back further than without: each span is read once.
+        for span in dict.fromkeys((question.start, question.stop) for question in previous):
+            numbers = [n for n, question in enumerate(previous) if (question.start, question.stop) == span]
+            before = blocked_ratios(self._engine, self.settings, [previous[n] for n in numbers], now, **how)
+            for n, answer in zip(numbers, before, strict=True):
+                answers[n] = with_previous(answers[n], answer)
         return answers
 
     def compare(
         self,
         by: str = "network",
-        domains: Iterable[str] = (),
+        domains: Texts = (),
         *,
-        sites: Iterable[str] = (),
-        networks: Iterable[str] = (),
-        pages: Iterable[str] = (),
+        sites: Texts = (),
+        networks: Texts = (),
+        pages: Texts = (),
         start: Instant = "24h",
         stop: Instant | None = None,
         dialect: str = "auto",
@@ -158,14 +182,14 @@ class Analytics:
 
     def report(
         self,
-        domains: Iterable[str] = (),
+        domains: Texts = (),
         *,
-        sites: Iterable[str] = (),
-        networks: Iterable[str] = (),
+        sites: Texts = (),
+        networks: Texts = (),
         start: Instant = "7d",
         stop: Instant | None = None,
         every: str | None = None,
-        tz: str = "UTC",
+        tz: str | None = None,
         source: str = "auto",
     ) -> tuple[str, bool]:
         """The report: one HTML file that needs nothing else.
@@ -183,35 +207,40 @@ class Analytics:
         Returns:
             HTML, and whether there is any data in it. Errors as of `blocked_ratio`.
         """
-        from pfa_flux import __version__
-        from pfa_flux.views.report import Content, page
+        from pfa_flux.views.report import page
 
-        now = self._clock()
-        options = Options(domains, sites, networks, start=start, stop=stop, tz=tz, source=source).fixed(now)
-        low, high = cast("tuple[int, int]", (options.start, options.stop))
-        wide = "1h" if high - low <= 2 * _DAY else "1d" if high - low <= 90 * _DAY else "1w"
-        keys = ((), ("network",), ("domain",), ("time",), ("network", "time"), ("page",))
-        asked = [replace(options, by=by, every=(every or wide) if "time" in by else None) for by in keys]
-        answers = self._answers(asked, compare=True)
-        subject = ", ".join((*options.sites, *options.domains)) or "all domains"
-        whole, by_network, by_domain, by_time, by_network_and_time, by_page = answers
-        content = Content(
-            subject, whole, by_network, by_domain, by_time, by_network_and_time, by_page, now, __version__
-        )
-        return page(content), whole.has_data
+        options = Options(domains, sites, networks, start=start, stop=stop, tz=tz, source=source)
+        options = options.fixed(self.settings, self._clock())
+        content = self.content(options, every=every)
+        return page(content), content.whole.has_data
+
+    def content(self, options: Options, *, by: str = "", every: str | None = None, compare: bool = True) -> Content:
+        """What is in a report, for `pfa_flux.views.report.page`.
+
+        Args:
+            options: whose page views, with a range of instants.
+            by: the key that it is about: network, domain, page or time; empty for an overview of all.
+            every: interval of what is by time; by default as in `report`.
+            compare: with the previous period: the total, and the rows of the key that it is about.
+
+        Errors as of `blocked_ratio`.
+        """
+        from pfa_flux.views.contents import gather
+
+        return gather(self.answers, options, self._clock(), by=by, every=every, compare=compare)
 
     def hits(
         self,
-        domains: Iterable[str] = (),
+        domains: Texts = (),
         *,
-        sites: Iterable[str] = (),
-        networks: Iterable[str] = (),
-        pages: Iterable[str] = (),
-        by: Iterable[str] = ("domain",),
+        sites: Texts = (),
+        networks: Texts = (),
+        pages: Texts = (),
+        by: Texts = ("domain",),
         start: Instant = "24h",
         stop: Instant | None = None,
         every: str | None = None,
-        tz: str = "UTC",
+        tz: str | None = None,
         source: str = "auto",
     ) -> PageViews:
         """Page views that the pixel counted. Arguments and errors as of `blocked_ratio`."""
@@ -220,16 +249,16 @@ class Analytics:
 
     def js_loads(
         self,
-        domains: Iterable[str] = (),
+        domains: Texts = (),
         *,
-        sites: Iterable[str] = (),
-        networks: Iterable[str] = (),
-        pages: Iterable[str] = (),
-        by: Iterable[str] = ("domain",),
+        sites: Texts = (),
+        networks: Texts = (),
+        pages: Texts = (),
+        by: Texts = ("domain",),
         start: Instant = "24h",
         stop: Instant | None = None,
         every: str | None = None,
-        tz: str = "UTC",
+        tz: str | None = None,
         source: str = "auto",
     ) -> PageViews:
         """Page views that the JavaScript analytics counted. Arguments and errors as of `blocked_ratio`."""
@@ -242,15 +271,24 @@ class Analytics:
 
     def pages(
         self,
-        domains: Iterable[str] = (),
+        domains: Texts = (),
         *,
-        sites: Iterable[str] = (),
+        sites: Texts = (),
         start: Instant = "24h",
         stop: Instant | None = None,
         source: str = "auto",
     ) -> PageViews:
         """Pages that have page views, summed over the domains, with both counts. Arguments as of `blocked_ratio`."""
         return self._page_views(Options(domains, sites, by=("page",), start=start, stop=stop, source=source))
+
+    def holdings(self, domains: Texts = (), *, sites: Texts = (), networks: Texts = (), pages: Texts = ()) -> Holdings:
+        """What the store holds, whatever the range: domains, first and last hit, and what is near to what is asked for.
+
+        Arguments and errors as of `blocked_ratio`.
+        """
+        now = self._clock()
+        question = Options(domains, sites, networks, pages, by=()).question(self.settings, now)
+        return holdings(self._engine, self.settings, question, now)
 
     def _page_views(self, options: Options) -> PageViews:
         now = self._clock()
@@ -264,9 +302,10 @@ class Analytics:
             backend: who runs it: auto, influxdb, kapacitor, or runner (`Task.run`, every 15 minutes).
 
         Raises:
-            CapabilityError: the backend is not there.
+            InvalidValueError: `what` or `backend` is none of those. CapabilityError: the backend is not there.
         """
-        return Task(self._engine, self._state, self.settings, Side(what), backend, self._clock)
+        side = Side(one_of("what", what, tuple(Side)))
+        return Task(self._engine, self._state, self.settings, side, backend, self._clock)
 
     def write(self, points: Iterable[Point]) -> int:
         """Write raw points, page loads to their own bucket where they have one.

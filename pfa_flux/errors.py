@@ -6,7 +6,9 @@ PfaFluxError
 ├── UnreachableError           no usable answer from the server
 │   ├── TimedOutError          ... within the time allowed
 │   ├── TLSError               ... because its certificate or protocol is refused
+│   ├── PartialAnswerError     ... because it says itself that rows are missing from it
 │   └── NotInfluxDBError       ... that InfluxDB would give
+├── UntrustedFileError         a settings file lies where another user may have laid it
 ├── AccessDeniedError          the server refuses the token, or the token has not the right
 ├── BucketNotFoundError        a bucket (or database and retention policy) does not exist
 ├── CapabilityError            the engine cannot do what is asked, by its kind, version or configuration
@@ -44,6 +46,10 @@ class SettingsError(InvalidValueError):
     """A setting is unknown, of the wrong type, or contradicts another."""
 
 
+class UntrustedFileError(PfaFluxError):
+    """A settings file was found, and not named, that another user may have laid there."""
+
+
 class UnreachableError(PfaFluxError):
     """The server gave no usable answer."""
 
@@ -54,6 +60,10 @@ class TimedOutError(UnreachableError):
 
 class TLSError(UnreachableError):
     """The connection was refused for its certificate or TLS protocol."""
+
+
+class PartialAnswerError(UnreachableError):
+    """The server says that rows are missing from its answer, so that nothing can be proved by it."""
 
 
 class NotInfluxDBError(UnreachableError):
@@ -77,11 +87,13 @@ class QueryError(PfaFluxError):
 
     Attributes:
         status: HTTP status of its answer, 0 where it has none of its own.
+        said: all that it said, as far as it is known; may hold what visitors sent, and is not part of the message.
     """
 
-    def __init__(self, message: str, hint: str = "", status: int = 0) -> None:
+    def __init__(self, message: str, hint: str = "", status: int = 0, said: str = "") -> None:
         super().__init__(message, hint)
         self.status = status
+        self.said = said or message
 
 
 class BusyError(PfaFluxError):
@@ -98,6 +110,10 @@ class BusyError(PfaFluxError):
 
 class TaskError(PfaFluxError):
     """A task could not be installed, run or proved."""
+
+
+class StoreUnfitError(PfaFluxError):
+    """A server confirms points and keeps something else, so that no figure from it could be right."""
 
 
 class StoreError(PfaFluxError):

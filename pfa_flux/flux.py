@@ -91,6 +91,16 @@ def any_of(column: str, values: Sequence[str]) -> Expression:
     return Expression("(" + " or ".join(f'r["{_escaped(column)}"] == {literal(v)}' for v in values) + ")")
 
 
+def missing(column: str) -> Expression:
+    """Condition that a row has not the tag."""
+    return Expression(f'not exists r["{_escaped(column)}"]')
+
+
+def matching(column: str, regex: str) -> Expression:
+    """Condition `r.column =~ /regex/` of a regular expression of our own, without slashes: a literal is pushed down."""
+    return Expression(f'r["{_escaped(column)}"] =~ /{regex}/')
+
+
 def none_of(column: str, values: Sequence[str]) -> Expression:
     """Condition that a tag is none of the values; a row without the tag passes.
 

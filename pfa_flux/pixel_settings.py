@@ -7,18 +7,21 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from pfa_flux.errors import SettingsError
-from pfa_flux.values import boolean, choice, duration, positive_int, strings, table
+from pfa_flux.names import pattern
+from pfa_flux.problems import Problems
+from pfa_flux.values import boolean, canonical, choice, duration, positive_int, strings, table
 
 MIB = 1024 * 1024
 _DAY = 86400
 _ADDRESS = re.compile(r"unix:(/.+)|(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
+_LAST_SIGN = re.compile(r"[A-Za-z0-9](?=[^A-Za-z0-9]*\Z)")
 _PATH = re.compile(r"/[!\"$->@-~]*")
-_LABEL = r"(?!-)[\w-]{1,63}(?<!-)"
-_PATTERN = re.compile(rf"(\*\.)?({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(:\d{{1,5}})?")
 CHOICES = {
     "page": ("path", "off"),
     "trailing_slash": ("keep", "strip", "add"),
+    "duplicate_slashes": ("keep", "merge"),
     "no_referer": ("count", "reject"),
+    "views": ("navigations", "documents"),
     "synchronous": ("normal", "full"),
 }
 OPT_OUTS = ("gpc", "dnt")
@@ -33,11 +36,13 @@ class PixelSettings:
         admin: where /healthz and /metrics are, HOST:PORT; empty for nowhere.
         path: the pixel's path.
         load_path: path of its twin that a script asks for, so that JS loads are counted; empty: there is none.
+        views: what is a view: navigations, also those within a document and back to one; or documents alone.
         domains: domains that are counted, `*.example.com` for all below one; empty: all, up to `max_domains`.
-        max_domains: distinct domains that are counted beside those that `domains` names one by one.
-        max_pages: distinct pages of a domain; further ones are counted as the page `(other)`.
+        max_domains: new domains in a day, beside those that `domains` names one by one, as `hits/pages.py` says.
+        max_pages: new pages of a domain in a day, and room for those of earlier days; further ones are `(other)`.
         page: path, or off: no page is kept.
         trailing_slash: keep, strip or add it at the end of a page.
+        duplicate_slashes: keep, or merge: `//a///b` is `/a/b`.
         strip_index: a page that ends with `index.html` is that without it.
         lower_case: pages in lower case.
         masks: patterns of pages that are kept as the pattern, because the path holds a secret: `/reset/*`.
@@ -54,11 +59,13 @@ class PixelSettings:
     admin: str = "127.0.0.1:8481"
     path: str = "/count.gif"
     load_path: str = ""
+    views: str = "navigations"
     domains: tuple[str, ...] = ()
     max_domains: int = 100
     max_pages: int = 5000
     page: str = "path"
     trailing_slash: str = "keep"
+    duplicate_slashes: str = "keep"
     strip_index: bool = False
     lower_case: bool = False
     masks: tuple[str, ...] = ()
@@ -71,16 +78,27 @@ class PixelSettings:
     max_connections: int = 10_000
 
 
-def parse(value: object, source: object) -> PixelSettings:
-    """The settings of a `[pixel]` table.
+KEYS = tuple(each.name for each in fields(PixelSettings))
 
-    Raises:
-        SettingsError: a key is unknown or a value is wrong; names it.
+
+def respelled(path: str) -> str:
+    """Another spelling of a path: to servers the same, to browsers an address of its own.
+
+    Browsers ask for an image's address once a document, and ask for the image again once a script has fetched it.
     """
-    given = table(value, "pixel", source, tuple(each.name for each in fields(PixelSettings)))
-    pixel = PixelSettings(**{key: _value(key, item, f"{source}: [pixel] {key}") for key, item in given.items()})
-    if pixel.load_path == pixel.path:
-        raise SettingsError(f"{source}: [pixel] path and load_path are the same", "Give each a path of its own.")
+    return _LAST_SIGN.sub(lambda found: f"%{ord(found[0]):02X}", path)
+
+
+def parse(value: object, source: object, problems: Problems) -> PixelSettings:
+    """The settings of a `[pixel]` table; what is wrong in it goes into `problems`, and has its default."""
+    values = {}
+    for key, item in table(value, "pixel", source, KEYS, problems).items():
+        with problems.of(f"pixel.{key}"):
+            values[key] = _value(key, item, f"{source}: [pixel] {key}")
+    pixel = PixelSettings(**values)
+    if pixel.load_path == pixel.path and problems.none_of("pixel.path", "pixel.load_path"):
+        with problems.of("pixel.load_path"):
+            raise SettingsError(f"{source}: [pixel] path and load_path are the same", "Give each a path of its own.")
     return pixel
 
 
@@ -90,7 +108,7 @@ def _value(key: str, value: object, where: str) -> Any:
     if key in {"strip_index", "lower_case", "trust_proxy"}:
         return boolean(value, where)
     if key in {"max_domains", "max_pages", "spool_mib", "max_connections"}:
-        return positive_int(value, key, where.rpartition(":")[0])
+        return positive_int(value, where)
     if key == "raw_retention":
         return _retention(value, where)
     if key in {"domains", "masks", "opt_out"}:
@@ -111,9 +129,7 @@ def _listed(key: str, values: tuple[str, ...], where: str) -> tuple[str, ...]:
             choice(value, where, OPT_OUTS)
         elif key == "masks" and not (value.startswith("/") and value.isprintable() and not value.endswith("\\")):
             raise SettingsError(f"{where} has {value!r}, which is no path", 'Write for example ["/reset/*"].')
-        elif key == "domains" and not _PATTERN.fullmatch(value):
-            raise SettingsError(f"{where} has {value!r}", 'Write domains as "example.com" or "*.example.com".')
-    return tuple(value.lower() for value in values) if key == "domains" else values
+    return canonical(values, where, pattern) if key == "domains" else values
 
 
 def _retention(value: object, where: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,9 @@ def without_port(domain: str) -> str:
 
 
 NETWORKS = ("clearnet", "tor", "i2p")
+Key = Literal["domain", "network", "page", "time"]
+KEYS: tuple[Key, ...] = ("domain", "network", "page", "time")
+"""What the rows of an answer can be told apart by."""
 
 
 class Side(enum.StrEnum):

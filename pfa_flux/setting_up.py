@@ -4,46 +4,52 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import tempfile
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pfa_flux import pixel_settings
+from pfa_flux import names
 from pfa_flux.errors import PfaFluxError, SettingsError
-from pfa_flux.settings import Secret, Settings, load
+from pfa_flux.schema import network_of, without_port
+from pfa_flux.secret import read_token
+from pfa_flux.settings import Secret, Settings, resolve
+from pfa_flux.settings_file import Place, find_file, parsed, places, read_text
+from pfa_flux.staging import File, staged
 from pfa_flux.toml_edit import Change, edited
+from pfa_flux.values import canonical
 
-FILE_NAME = "pfa-flux.toml"
 KEYS = ("url", "org", "raw_bucket", "loads_bucket", "rollup_bucket", "data_dir", "kapacitor_url", "ca_file")
 """Keys at the top level that are taken from flags and environment, and written."""
 
 _HEAD = "# Settings of pfa-flux. `pfa-flux init` writes them, and changes its own keys alone when it is run again.\n"
-_NOWHERE = {"XDG_CONFIG_HOME": os.devnull}
+LOAD_PATH = "/load.gif"
+"""Where the pixel counts page loads, unless the file says otherwise."""
+_LOADS_LEFT_OUT = Change(("task",), "loads", False)
+_SHORT = 3
+_HOME = ("HOME", "XDG_DATA_HOME")
 
 
 def config_path(named: str | None, environ: Mapping[str, str], directory: Path) -> Path:
-    """The settings file to write: the one that is named, else the one that would be found, else one here."""
-    named = named or environ.get("PFA_FLUX_CONFIG")
-    if named:
-        return (directory / Path(named).expanduser()).resolve()
-    base = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "~")).expanduser() / ".config"
-    candidates = (directory / FILE_NAME, Path(base) / "pfa-flux" / FILE_NAME)
-    return next((path for path in candidates if path.is_file()), candidates[0]).resolve()
+    """The settings file to write: the one that is named, else the one that would be found, else a new one.
 
-
-def read_token(path: Path) -> tuple[Secret, tuple[str, ...]]:
-    """The token in a file, and warnings about its rights.
+    A new one is root's for the whole machine, and any other user's in that user's configuration directory.
 
     Raises:
-        SettingsError: it cannot be read or is empty.
+        SettingsError: this user may not see whether there is one.
+        UntrustedFileError: one is found that another user may have laid there.
     """
-    found = load({"token_file": str(path)}, environ=_NOWHERE, directory=Path(os.devnull))
-    return found.token, found.warnings
+    looked_at = places(named, environ, directory)
+    if looked_at[0].kind == "named":
+        return looked_at[0].path.resolve()
+    found = find_file(looked_at)
+    if found is not None:
+        read_text(found)
+        return found.path.resolve()
+    own = "system" if os.geteuid() == 0 else "user"
+    # Without a home directory it is the working directory.
+    return next((place.path for place in looked_at if place.kind == own), looked_at[0].path).resolve()
 
 
 def site(text: str) -> tuple[str, tuple[str, ...]]:
@@ -59,25 +65,13 @@ def site(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def domains(words: Sequence[str], where: str) -> tuple[str, ...]:
-    """Domains, checked, in lower case, each once.
+    """Domains, checked, in canonical form, each once.
 
     Raises:
         SettingsError: one is none.
     """
     given = [word.strip() for word in words if word.strip()]
-    try:
-        return pixel_settings.parse({"domains": given}, where).domains
-    except SettingsError as error:
-        wrong = next(word for word in given if not _is_domain(word))
-        raise SettingsError(f"{where}: {wrong!r} is not a domain", error.hint) from error
-
-
-def _is_domain(word: str) -> bool:
-    try:
-        pixel_settings.parse({"domains": [word]}, "")
-    except SettingsError:
-        return False
-    return True
+    return canonical(given, where, names.pattern)
 
 
 @dataclass(frozen=True)
@@ -93,6 +87,9 @@ class Draft:
         listen: where the pixel listens; None: as it is.
         domains: domains that count; None: as they are.
         sites: sites that are new or changed.
+        hits_only: only hits are to be downsampled; false: as it is.
+        load_path: path of the pixel's twin for page loads, empty for none; None: as it is.
+        names: names in the data by their keys in `[schema]`, where they are new or changed.
     """
 
     path: Path
@@ -103,6 +100,9 @@ class Draft:
     listen: str | None = None
     domains: tuple[str, ...] | None = None
     sites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hits_only: bool = False
+    load_path: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, path: Path) -> Draft:
@@ -113,14 +113,8 @@ class Draft:
         """
         if not path.exists():
             return cls(path)
-        try:
-            # As it stands, ends of lines included.
-            text = path.read_bytes().decode("utf-8")
-            document = tomllib.loads(text)
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{path} cannot be read: {error}", "Check its rights and that it is UTF-8.") from error
-        except tomllib.TOMLDecodeError as error:
-            raise SettingsError(f"{path} is not valid TOML: {error}", "Correct it at the place named.") from error
+        text = read_text(Place(path, "named"))
+        document = parsed(text, path)
         found = cls(path, text)
         # All of it but the token, which may be gone: that is asked for again.
         found.settings()
@@ -144,8 +138,13 @@ class Draft:
         """The draft with further domains that count, beside those that do."""
         known = self.domains if self.domains is not None else self.settings().pixel.domains
         made = list(known)
-        made += [name for name in dict.fromkeys(more) if not _covered(name, made)]
+        made += [name for name in dict.fromkeys(more) if not covered(name, made)]
         return replace(self, domains=tuple(made))
+
+    def with_loads(self, *, by_pixel: bool, **names: str) -> Draft:
+        """The draft with page loads that the pixel's twin counts, or that the analytics writes under these names."""
+        path = (self.settings().pixel.load_path or LOAD_PATH) if by_pixel else ""
+        return replace(self, load_path=path, names={**self.names, **names})
 
     def settings(self) -> Settings:
         """The settings that the file will give.
@@ -153,88 +152,78 @@ class Draft:
         Raises:
             SettingsError: an answer, or what is in the file, is malformed.
         """
-        with tempfile.TemporaryDirectory(prefix="pfa-flux-init-") as folder:
-            file = Path(folder) / FILE_NAME
-            file.write_bytes(self.new_text(with_token=False).encode())
-            try:
-                made = load({}, config=file, environ={})
-            except SettingsError as error:
-                raise SettingsError(error.message.replace(str(file), str(self.path)), error.hint) from error
-        return replace(made, token=self.token)
+        document = tomllib.loads(self.new_text())
+        # The token is there already, and its file may not be.
+        given = {key: value for key, value in document.items() if key not in {"token", "token_file"}}
+        home = {name: os.environ[name] for name in _HOME if name in os.environ}
+        return replace(resolve(given, home, {}, path=self.path).checked(), token=self.token)
 
-    def new_text(self, *, with_token: bool = True) -> str:
+    def new_text(self) -> str:
         """The file's text as it is to be.
 
         Raises:
             PfaFluxError: the file cannot be changed without losing something.
         """
         try:
-            return edited(self.text or _HEAD, self._changes(with_token))
+            return edited(self.text or _HEAD, self._changes())
         except PfaFluxError as error:
             raise PfaFluxError(f"{self.path}: {error.message}; nothing was changed", error.hint) from error
 
-    def _changes(self, with_token: bool) -> list[Change]:
+    def _changes(self) -> list[Change]:
         document, usual = self.document, Settings()
         changes = []
         for key, value in self.values.items():
             same = key == "data_dir" and key in document and Path(document[key]).expanduser() == Path(value)
             if not same and (key in document or value != str(getattr(usual, key))):
                 changes.append(Change((), key, value or None))
-        if not with_token:
-            changes += [Change((), key, None) for key in ("token", "token_file")]
-        elif self.token and self.token_file is not None:
+        if self.token and self.token_file is not None:
             changes.append(Change((), "token", None))
             old = document.get("token_file")
             if old is None or Path(old).expanduser() != self.token_file:
                 changes.append(Change((), "token_file", str(self.token_file)))
+        if self.hits_only:
+            changes.append(_LOADS_LEFT_OUT)
         changes += [Change(("sites", name), "domains", names) for name, names in self.sites.items()]
         if self.listen is not None:
             changes.append(Change(("pixel",), "listen", self.listen))
         if self.domains or (self.domains is not None and "domains" in document.get("pixel", {})):
             changes.append(Change(("pixel",), "domains", self.domains))
+        if self.load_path or (self.load_path is not None and "load_path" in document.get("pixel", {})):
+            changes.append(Change(("pixel",), "load_path", self.load_path or None))
+        for key, name in self.names.items():
+            if key in document.get("schema", {}) or name != getattr(usual.schema, key):
+                changes.append(Change(("schema",), key, name))
         return changes
 
 
-def _covered(name: str, patterns: Sequence[str]) -> bool:
+def www_twin(domain: str) -> str:
+    """The www name of a domain, or the bare one of a www name; empty where neither is usual."""
+    host = without_port(domain)
+    if network_of(host) != "clearnet" or "." not in host or host[-1].isdigit() or host.startswith(("*", "[")):
+        return ""
+    if host.startswith("www."):
+        return domain.removeprefix("www.")
+    _, *between, _ = host.split(".")
+    # A subdomain has no www name of its own; example.co.uk is none.
+    return f"www.{domain}" if not between or (len(between) == 1 and len(between[0]) <= _SHORT) else ""
+
+
+def covered(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a domain is one of those named, or below one."""
     return name in patterns or any(p.startswith("*.") and name.endswith(p[1:]) for p in patterns)
 
 
 def organisations(settings: Settings) -> list[str]:
     """Names of the organisations that the token sees, up to 100."""
-    from pfa_flux.engines.influxdb.transport import Transport
+    from pfa_flux.engines.influxdb.transport import Transport, understood
 
     transport = Transport(settings.url, settings.token, timeout=settings.timeout, ca_file=settings.ca_file)
     try:
-        found = transport.request("GET", "/api/v2/orgs", query={"limit": "100"}).json().get("orgs", ())
-        return sorted(str(org["name"]) for org in found)
+        with understood("the answer with organisations"):
+            found = transport.request("GET", "/api/v2/orgs", query={"limit": "100"}).listed("orgs")
+            return sorted(str(org["name"]) for org in found)
     finally:
         transport.close()
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file that is to be there.
-
-    Attributes:
-        path: where.
-        text: what is in it.
-        mode: its rights, from the moment it exists.
-    """
-
-    path: Path
-    text: str
-    mode: int
-
-    @property
-    def action(self) -> str:
-        """What has to be done: written, changed, or nothing: unchanged."""
-        try:
-            if self.path.read_bytes() != self.text.encode():
-                return "changed"
-            return "changed" if self.path.stat().st_mode & 0o007 & ~self.mode else "unchanged"
-        except OSError:
-            # It is not there; or cannot be, which shows when it is written.
-            return "written"
 
 
 def files_of(draft: Draft, *, own_token: bool) -> list[File]:
@@ -255,60 +244,15 @@ def _token_text(draft: Draft) -> str:
     return f"{draft.token.reveal()}\n"
 
 
-@contextmanager
-def staged(wanted: Sequence[File]) -> Iterator[Callable[[], None]]:
-    """Files that are ready under other names beside their own, and put in their place by a call; else they go.
+def remember_sides(path: Path, *, loads: bool) -> None:
+    """Write `[task] loads = false` into a settings file or, with `loads`, take it out.
 
     Raises:
-        PfaFluxError: one cannot be written.
+        PfaFluxError: the file cannot be changed or written; says what to write by hand.
     """
-    waiting: list[tuple[Path, Path]] = []
-    folders: list[Path] = []
-
-    def put() -> None:
-        while waiting:
-            os.replace(*waiting.pop(0))  # noqa: PTH105 - takes a pair
-        folders.clear()
-
-    try:
-        try:
-            for file in wanted:
-                if file.action != "unchanged":
-                    folders += _make_folder(file.path.parent)
-                    waiting.append((_write_beside(file), file.path))
-        except OSError as error:
-            raise PfaFluxError(
-                f"{file.path} cannot be written: {error.strerror or error}", "Name another place with --config."
-            ) from error
-        yield put
-    finally:
-        for temporary, _ in waiting:
-            temporary.unlink(missing_ok=True)
-        for folder in reversed(folders):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-
-
-def _make_folder(path: Path) -> list[Path]:
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()][::-1]
-    for folder in missing:
-        folder.mkdir(mode=0o755)
-    return missing
-
-
-def _write_beside(file: File) -> Path:
-    temporary = file.path.with_name(f".{file.path.name}.{secrets.token_hex(4)}")
-    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, file.mode & 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(file.text)
-            stream.flush()
-            os.fchmod(handle, file.mode)
-            with contextlib.suppress(OSError):
-                there = file.path.stat()
-                os.fchown(handle, there.st_uid, there.st_gid)
-            os.fsync(handle)
-    except BaseException:
-        temporary.unlink()
-        raise
-    return temporary
+    # Not the link to it.
+    path = path.resolve()
+    change = replace(_LOADS_LEFT_OUT, value=None) if loads else _LOADS_LEFT_OUT
+    text = edited(path.read_bytes().decode(), [change])
+    with staged([File(path, text, path.stat().st_mode & 0o777)]) as put:
+        put()

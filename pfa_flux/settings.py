@@ -1,79 +1,44 @@
 """The settings: one frozen object, read once. Flags win over environment, TOML file and defaults.
 
 The TOML file is the one named by `--config` or `PFA_FLUX_CONFIG`, else `pfa-flux.toml` in the working directory,
-else the one in the user's configuration directory; the first found is the only one read.
+else the one in the user's configuration directory, else /etc/pfa-flux/pfa-flux.toml; the first found is the only one
+read. `resolve` makes settings of what is given, and reads nothing; `examine` finds and reads first; `load` raises the
+first error of that.
 """
 
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pfa_flux import pixel_settings
+from pfa_flux import pixel_settings, settings_file, settings_tables, task_settings
+from pfa_flux import settings_sources as given
 from pfa_flux.engines import registry
 from pfa_flux.errors import SettingsError
 from pfa_flux.pixel_settings import PixelSettings
+from pfa_flux.problems import Problem, Problems
 from pfa_flux.schema import BOTH, Schema, Side
-from pfa_flux.values import choice, duration, positive_int, strings, table
+from pfa_flux.secret import Secret, exposed, read_token
+from pfa_flux.settings_file import FILE_NAME, Place
+from pfa_flux.settings_sources import KEYS, Source
+from pfa_flux.task_settings import TaskSettings
 
-_PREFIX = "PFA_FLUX_"
-_FILE_NAME = "pfa-flux.toml"
-
-
-class Secret:
-    """A text that is never shown: not in a repr, a log or an error. `reveal()` is the only way to it."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """The text itself."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return "Secret('***')" if self._text else "Secret('')"
-
-    __str__ = __repr__
-
-    def __bool__(self) -> bool:
-        return bool(self._text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._text == self._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
+__all__ = ["KEYS", "Resolution", "Secret", "Settings", "TaskSettings", "examine", "load", "resolve"]
 
 
-def _default_data_dir() -> Path:
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+def _default_data_dir(environ: Mapping[str, str] | None = None) -> Path:
+    environ = os.environ if environ is None else environ
+    try:
+        base = environ.get("XDG_DATA_HOME") or settings_file.home(environ) / ".local" / "share"
+    except RuntimeError as error:
+        raise SettingsError(
+            "this user has no home directory for a data directory to be in", "Name one with PFA_FLUX_DATA_DIR."
+        ) from error
     return Path(base) / "pfa-flux"
-
-
-@dataclass(frozen=True, slots=True)
-class TaskSettings:
-    """How the tasks downsample.
-
-    Attributes:
-        every: width of a window in seconds, whole minutes.
-        offset: seconds after a window's end at which it is put together, less than a window.
-        lookback: windows that each run recomputes, so that late rows are taken up; at least 1.
-        tags: tags that are kept; page loads are without `scheme`.
-        backend: who runs the tasks: auto, influxdb, kapacitor, or runner: `pfa-flux task run --due`.
-    """
-
-    every: int = 900
-    offset: int = 60
-    lookback: int = 2
-    tags: tuple[str, ...] = ("domain", "page", "scheme")
-    backend: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +47,7 @@ class Settings:
 
     Attributes:
         url: InfluxDB's address; empty means the embedded engine.
+        write_url: address that the pixel writes hits to, where it is not `url`: a relay in front of the database.
         token: API token, on 1.x `user:password`.
         org: organisation of InfluxDB 2; empty is right where the token sees exactly one.
         raw_bucket: bucket of raw points, on 1.x `database/retention policy`.
@@ -91,14 +57,17 @@ class Settings:
         kapacitor_url: Kapacitor's address, for tasks on InfluxDB 1.x.
         ca_file: certificate authorities to trust instead of the system's.
         timeout: seconds to wait for an answer.
+        tz: time zone of answers, and of times that name none.
         sites: domains of each site, across networks.
         schema: names of measurements and fields.
         task: how the tasks downsample.
         pixel: what the pixel counts, and how.
         warnings: what is worth a word to the user, for example a token file that others can read.
+        file: the TOML file that was read; None where there was none.
     """
 
     url: str = ""
+    write_url: str = ""
     token: Secret = field(default_factory=lambda: Secret(""))
     org: str = ""
     raw_bucket: str = "telegraf/autogen"
@@ -108,11 +77,13 @@ class Settings:
     kapacitor_url: str = ""
     ca_file: str = ""
     timeout: int = 30
+    tz: str = "UTC"
     sites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     schema: Schema = field(default_factory=Schema)
     task: TaskSettings = field(default_factory=TaskSettings)
     pixel: PixelSettings = field(default_factory=PixelSettings)
     warnings: tuple[str, ...] = ()
+    file: Path | None = field(default=None, compare=False)
 
     def raw_bucket_of(self, side: Side) -> str:
         """Bucket of the raw rows of a side."""
@@ -133,26 +104,38 @@ class Settings:
             known = ", ".join(sorted(self.sites)) or "none"
             raise SettingsError(
                 f"no site {site!r} in the settings (there is: {known})",
-                f'Add it to {_FILE_NAME}: [sites.{site}] domains = ["example.com"].',
+                f'Add it to {FILE_NAME}: [sites.{site}] domains = ["example.com"].',
             )
         return self.sites[site]
 
 
-_TEXT_KEYS = (
-    "url",
-    "token",
-    "token_file",
-    "org",
-    "raw_bucket",
-    "loads_bucket",
-    "rollup_bucket",
-    "data_dir",
-    "kapacitor_url",
-    "ca_file",
-)
-KEYS = (*_TEXT_KEYS, "timeout")
-"""What can stand at the top level of the file, and in the environment."""
-_TABLES = ("sites", "schema", "task", "pixel")
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What a file, the environment and arguments give together.
+
+    Attributes:
+        settings: the settings; what is wrong has its default, and `resolve` reads no token file.
+        token_file: file that the token is to be read from; None where there is none, or the token itself is given.
+        sources: where values are from, by keys (`pixel.listen` for one in a table); of what is not here, the default.
+        problems: all that is wrong.
+        places: places that were looked at for the file, in this order.
+    """
+
+    settings: Settings
+    token_file: Path | None
+    sources: Mapping[str, Source]
+    problems: tuple[Problem, ...]
+    places: tuple[Place, ...] = ()
+
+    def checked(self) -> Settings:
+        """The settings.
+
+        Raises:
+            SettingsError, UntrustedFileError: something is wrong; the first that is.
+        """
+        for problem in self.problems:
+            raise problem.error
+        return self.settings
 
 
 def load(
@@ -173,195 +156,141 @@ def load(
     Raises:
         SettingsError: a key is unknown, of the wrong type, or contradicts another; names source, key and what
             is allowed.
+        UntrustedFileError: a file was found that another user may have laid there, or that would say where a token of
+            another source is sent.
     """
-    environ = os.environ if environ is None else environ
-    path = _find_file(config, environ, directory or Path.cwd())
-    document = _read_toml(path) if path else {}
-    warnings: list[str] = []
-    merged: dict[str, Any] = {}
-    levels = (
-        (_from_file(document, path), str(path)),
-        (_from_environment(environ), "the environment"),
-        ({key: value for key, value in (flags or {}).items() if value is not None}, "the arguments"),
-    )
-    for number, (level, source) in enumerate(levels):
-        # A token file that another level overrides need not be readable: a service may have a credential of its own.
-        overridden = any({"token", "token_file"} & higher.keys() for higher, _ in levels[number + 1 :])
-        own = {key: value for key, value in level.items() if not (overridden and key == "token_file")}
-        _apply(merged, own, source, warnings)
+    return examine(flags, config=config, environ=environ, directory=directory).checked()
+
+
+def examine(
+    flags: Mapping[str, str | None] | None = None,
+    *,
+    config: str | Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> Resolution:
+    """Settings as `load` reads them, with all that is wrong instead of an error. Arguments as of `load`."""
+    environ, flags = os.environ if environ is None else environ, flags or {}
+    finding, reading, warnings = Problems(), Problems(), list[str]()
+    places: tuple[Place, ...] = ()
+    place: Place | None = None
+    document: dict[str, Any] = {}
+    with finding.of(""):
+        places = settings_file.places(config, environ, directory or Path.cwd())
+        place = _found(places, warnings, told=given.tell_where(flags, environ))
+        document = settings_file.read_document(place) if place else {}
+    path, kind = (place.path, place.kind) if place else (None, "")
+    made = resolve(document, environ, flags, path=path, found_here=kind == "here")
+    token = made.settings.token
+    if made.token_file is not None:
+        with reading.of("token_file"):
+            token, exposed_words = read_token(made.token_file)
+            warnings += exposed_words
     if path and "token" in document:
-        _warn_if_exposed(path, warnings)
-    settings = replace(
-        Settings(),
-        **merged,
-        sites=_sites(document.get("sites", {}), path),
-        schema=_schema(document.get("schema", {}), path),
-        task=_task(document.get("task", {}), path),
-        pixel=pixel_settings.parse(document.get("pixel", {}), path),
-        warnings=tuple(warnings),
+        warnings += exposed(path)
+    if path and kind == "system" and made.sources.get("data_dir") == Source("file", str(path)):
+        with reading.of("data_dir"):
+            settings_file.check_data_dir(path, made.settings.data_dir, store=not made.settings.url)
+    settings = replace(made.settings, token=token, warnings=tuple(warnings))
+    problems = (*finding.found, *made.problems, *reading.found)
+    return replace(made, settings=settings, problems=problems, places=places)
+
+
+def _found(places: tuple[Place, ...], warnings: list[str], *, told: bool) -> Place | None:
+    """The place that has the file; a closed directory of the machine's is passed over where others tell all."""
+    try:
+        return settings_file.find_file(places)
+    except settings_file.ClosedError as error:
+        # A service may have its settings in variables that root reads from there.
+        if not told:
+            raise
+        warnings.append(f"{error.message}; pfa-flux skips it")
+        return None
+
+
+def resolve(
+    document: Mapping[str, Any],
+    environ: Mapping[str, str],
+    flags: Mapping[str, str | None],
+    *,
+    path: Path | None = None,
+    found_here: bool = False,
+) -> Resolution:
+    """Settings of a document, an environment and arguments. Reads no file: a token file is left to the caller.
+
+    Args:
+        document: what the TOML file says.
+        environ: environment variables.
+        flags: values of the caller by their keys; None is not given.
+        path: the file, for messages.
+        found_here: the file was found in the working directory, so that it may not say where tokens are sent.
+    """
+    problems = Problems()
+    levels = (
+        given.from_file(document, path, problems),
+        given.from_environment(environ, problems),
+        given.from_arguments(flags, problems),
     )
-    _check(settings)
-    return settings
+    merged = given.merge(levels, environ, problems)
+    if path and found_here:
+        with problems.of("token"):
+            settings_file.check_recipients(path, levels)
+    if "data_dir" not in merged.values:
+        merged.values["data_dir"] = Path()
+        with problems.of("data_dir"):
+            merged.values["data_dir"] = _default_data_dir(environ)
+    settings = Settings(
+        **merged.values,
+        sites=settings_tables.sites(document.get("sites", {}), path, problems),
+        schema=settings_tables.schema(document.get("schema", {}), path, problems),
+        task=task_settings.parse(document.get("task", {}), path, problems),
+        pixel=pixel_settings.parse(document.get("pixel", {}), path, problems),
+        file=path,
+    )
+    _check(settings, problems)
+    sources = {**merged.sources, **given.of_tables(document, path)}
+    return Resolution(settings, merged.token_file, sources, tuple(problems.found))
 
 
-def _find_file(config: str | Path | None, environ: Mapping[str, str], directory: Path) -> Path | None:
-    named = config or environ.get(f"{_PREFIX}CONFIG")
-    if named:
-        path = directory / Path(named).expanduser()
-        if not path.is_file():
-            raise SettingsError(f"the configuration file {path} does not exist", "Check --config or PFA_FLUX_CONFIG.")
-        return path
-    base = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "~")).expanduser() / ".config"
-    candidates = (directory / _FILE_NAME, Path(base) / "pfa-flux" / _FILE_NAME)
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}", "Check its rights and that it is UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}", "Correct it at the place named.") from error
-
-
-def _from_file(document: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
-    for key in document:
-        if key not in KEYS and key not in _TABLES:
-            allowed = ", ".join((*KEYS, *(f"[{table}]" for table in _TABLES)))
-            raise SettingsError(f"{path}: unknown key {key!r}", f"Allowed are: {allowed}.")
-    return {key: document[key] for key in KEYS if key in document}
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    known = {f"{_PREFIX}{key.upper()}": key for key in KEYS}
-    # The tests' own variables share the prefix; CONFIG has been read by now.
-    others = (f"{_PREFIX}CONFIG", f"{_PREFIX}TEST_", f"{_PREFIX}REQUIRE_ENGINES")
-    for name in environ:
-        if name.startswith(_PREFIX) and name not in known and not name.startswith(others):
-            raise SettingsError(f"unknown environment variable {name}", f"Known are: {', '.join(known)}.")
-    return {key: environ[name] for name, key in known.items() if environ.get(name)}
-
-
-def _apply(merged: dict[str, Any], level: Mapping[str, Any], source: str, warnings: list[str]) -> None:
-    """Put one level's values over `merged`, checked and converted."""
-    if "token" in level and "token_file" in level:
-        raise SettingsError(f"{source} gives both token and token_file", "Keep one of them.")
-    for key, value in level.items():
-        if key == "timeout":
-            merged[key] = positive_int(value, key, source)
-        elif not isinstance(value, str | Path):
-            raise SettingsError(f"{source}: {key} is {type(value).__name__}, not a string", f'Write {key} = "…".')
-        elif key == "token":
-            merged[key] = Secret(str(value))
-        elif key == "token_file":
-            merged["token"] = _token_from(Path(value).expanduser(), warnings)
-        elif key == "data_dir":
-            merged[key] = Path(value).expanduser()
-        else:
-            merged[key] = str(value)
-
-
-def _token_from(path: Path, warnings: list[str]) -> Secret:
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"the token file {path} cannot be read: {error}", "Check the path and its rights."
-        ) from error
-    if not text:
-        raise SettingsError(f"the token file {path} is empty", "Put the token in it, nothing else.")
-    _warn_if_exposed(path, warnings)
-    return Secret(text)
-
-
-def _warn_if_exposed(path: Path, warnings: list[str]) -> None:
-    if path.stat().st_mode & 0o007:
-        warnings.append(f"{path} holds a token and every user of this machine can reach it; run: chmod 600 {path}")
-
-
-def _sites(value: object, path: Path | None) -> dict[str, tuple[str, ...]]:
-    if not isinstance(value, dict):
-        raise SettingsError(f"{path}: sites is not a table", 'Write [sites.NAME] domains = ["example.com"].')
-    sites: dict[str, tuple[str, ...]] = {}
-    owner: dict[str, str] = {}
-    for name, site in value.items():
-        where = f"{path}: [sites.{name}]"
-        if not isinstance(site, dict) or set(site) != {"domains"}:
-            raise SettingsError(f"{where} has other keys than domains", 'Write domains = ["example.com"].')
-        domains = strings(site["domains"], f"{where} domains")
-        for domain in domains:
-            if owner.setdefault(domain, name) != name:
-                raise SettingsError(
-                    f"{path}: {domain} is in two sites, {owner[domain]} and {name}", "Keep it in one of them."
-                )
-        sites[name] = domains
-    return sites
-
-
-def _schema(value: object, path: Path | None) -> Schema:
-    values: dict[str, Any] = {}
-    for key, item in table(value, "schema", path, tuple(f.name for f in fields(Schema))).items():
-        if key == "excluded_actions":
-            values[key] = strings(item, f"{path}: [schema] {key}")
-        elif isinstance(item, str) and item and not item.startswith("_") and item.isprintable():
-            values[key] = item
-        else:
-            raise SettingsError(
-                f"{path}: [schema] {key} is {item!r}, not a name",
-                "Write a non-empty string without a leading underscore.",
-            )
-    return Schema(**values)
-
-
-def _task(value: object, path: Path | None) -> TaskSettings:
-    values: dict[str, Any] = {}
-    for key, item in table(value, "task", path, tuple(f.name for f in fields(TaskSettings))).items():
-        where = f"{path}: [task] {key}"
-        if key in {"every", "offset"}:
-            values[key] = 0 if key == "offset" and item == "0s" else duration(item, where)
-        elif key == "lookback":
-            values[key] = positive_int(item, key, f"{path}: [task]")
-        elif key == "tags":
-            values[key] = strings(item, where)
-        else:
-            values[key] = choice(item, where, registry.choices(registry.backends()))
-    task = TaskSettings(**values)
-    _check_task(task, f"{path}: [task]")
-    return task
-
-
-def _check_task(task: TaskSettings, where: str) -> None:
-    if task.every % 60 or task.every > 86400:
-        raise SettingsError(f"{where} every is not whole minutes up to a day", 'Write for example every = "15m".')
-    if task.offset >= task.every:
-        raise SettingsError(f"{where} offset is not less than every", 'Write for example offset = "1m".')
-    for tag in task.tags:
-        if tag in {"sess", "time", "type"} or tag.startswith("_") or not tag.isprintable():
-            raise SettingsError(
-                f"{where} tags has {tag!r}, which cannot be kept",
-                "Leave out sess (it would keep a series for each writer), type, time and names with an underscore "
-                "in front.",
-            )
-    if "domain" not in task.tags:
-        raise SettingsError(f"{where} tags is without domain", 'Write tags = ["domain", "page", "scheme"].')
-
-
-def _check(settings: Settings) -> None:
-    registry.registration(settings.url)
-    for key in ("url", "kapacitor_url"):
-        value = getattr(settings, key)
-        parts = urlsplit(value)
-        web = key == "kapacitor_url" or parts.scheme in {"http", "https"}
-        if value and (not parts.hostname or (web and parts.scheme not in {"http", "https"})):
-            raise SettingsError(f"{key} is not an http or https address", "Write for example http://localhost:8086.")
-        if parts.username or parts.password:
-            raise SettingsError(f"{key} holds a user name or password", "Put it in token_file as user:password.")
+def _check(settings: Settings, problems: Problems) -> None:
+    """Compare settings with each other, and look at addresses."""
+    for key in ("url", "write_url", "kapacitor_url"):
+        with problems.of(key):
+            _check_address(key, getattr(settings, key))
     for key in ("raw_bucket", "rollup_bucket"):
         if not getattr(settings, key):
-            raise SettingsError(f"{key} is empty", "Name a bucket, on 1.x as database/retention policy.")
+            with problems.of(key):
+                raise SettingsError(f"{key} is empty", "Name a bucket, on 1.x as database/retention policy.")
     for key in ("raw_bucket", "loads_bucket"):
-        if getattr(settings, key) == settings.rollup_bucket:
-            raise SettingsError(f"{key} and rollup_bucket are the same", "Keep downsampled points in one of their own.")
-    if settings.kapacitor_url and not settings.url:
-        raise SettingsError("kapacitor_url is set and url is not", "Name the InfluxDB 1.x behind it with PFA_FLUX_URL.")
+        if getattr(settings, key) == settings.rollup_bucket and problems.none_of(key, "rollup_bucket"):
+            with problems.of(key):
+                raise SettingsError(
+                    f"{key} and rollup_bucket are the same", "Keep downsampled points in one of their own."
+                )
+    if settings.write_url and problems.none_of("url", "write_url"):
+        with problems.of("write_url"):
+            _check_relay(settings)
+    if settings.kapacitor_url and not settings.url and problems.none_of("url", "kapacitor_url"):
+        with problems.of("kapacitor_url"):
+            raise SettingsError(
+                "kapacitor_url is set and url is not", "Name the InfluxDB 1.x behind it with PFA_FLUX_URL."
+            )
+
+
+def _check_relay(settings: Settings) -> None:
+    if registry.registration(settings.url).hits != "spool":
+        raise SettingsError("write_url is set and url is no InfluxDB", "Name the database behind it with PFA_FLUX_URL.")
+
+
+def _check_address(key: str, value: str) -> None:
+    if key == "url":
+        registry.registration(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError as error:
+        raise SettingsError(f"{key} is no address", "Write for example http://localhost:8086.") from error
+    web = key != "url" or parts.scheme in {"http", "https"}
+    if value and (not parts.hostname or (web and parts.scheme not in {"http", "https"})):
+        raise SettingsError(f"{key} is not an http or https address", "Write for example http://localhost:8086.")
+    if parts.username or parts.password:
+        raise SettingsError(f"{key} holds a user name or password", "Put it in token_file as user:password.")

@@ -6,24 +6,53 @@ Integers, because a store's times have nanoseconds and datetime has only microse
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from calendar import monthrange
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import TYPE_CHECKING
 
 from pfa_flux.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 NS = 1_000_000_000
 """Nanoseconds in a second."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
+_BACK = re.compile(rf"(?:[0-9]{{1,4}}(?:mo|y))*(?:{_DURATION.pattern})*")
+_MONTHS = re.compile(r"([0-9]{1,4})(mo|y)")
 _INSTANT = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)",
+    r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?([Zz]|[+-]\d\d:\d\d)?)?", re.ASCII
 )
+_MONTH = re.compile(r"\d{4}-\d\d", re.ASCII)
 # InfluxDB's time is a signed 64-bit count of nanoseconds; outside these years it wraps without a word.
 _EARLIEST = datetime(1678, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2262, 1, 1, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-INSTANT_FORMS = "an RFC 3339 time with an offset (2026-01-31T12:00:00Z) or a duration back from now (24h, 7d)"
+Instant = str | date | timedelta | int
+"""An instant as people give it; `parse_instant` says how each is read. A datetime is a date, too."""
+
+INSTANT_FORMS = (
+    "a date (2026-01-31), a month (2026-01), a time (2026-01-31T12:00:00Z), today, yesterday, now, "
+    "or a duration back from now (24h, 7d, 3mo, 1y)"
+)
+
+
+def time_zone(name: str) -> ZoneInfo:
+    """The time zone of a name.
+
+    Raises:
+        InvalidValueError: there is none.
+    """
+    # What serves needs no time zone, and the module is slow to import.
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError, TypeError, AttributeError) as error:
+        raise InvalidValueError(f"no time zone {name!r}", "Use a name such as UTC or Europe/Berlin.") from error
 
 
 def parse_duration(text: str) -> int:
@@ -43,42 +72,89 @@ def parse_duration(text: str) -> int:
     return seconds
 
 
-def parse_instant(value: str | datetime | timedelta | int, now: int) -> int:
+def parse_instant(value: Instant, now: int, zone: tzinfo = UTC, name: str = "") -> int:
     """Nanoseconds since the epoch of an instant.
 
+    A date, a month, `today` and `yesterday` mean the start of that day or month.
+
     Args:
-        value: RFC 3339 text with an offset, a duration back from `now` as text or timedelta, an aware
-            datetime, or nanoseconds since the epoch.
+        value: text: RFC 3339, with or without an offset, a date, a month, `now`, `today`, `yesterday`, or a duration
+            back from `now`, whose months and years are those of the calendar; a datetime; a date; a timedelta, which
+            is a duration back from `now`; or nanoseconds since the epoch.
         now: the present, nanoseconds since the epoch.
+        zone: time zone of all that names none.
+        name: the argument that it is, for the words of an error.
 
     Raises:
-        InvalidValueError: it is malformed, has no offset, or lies outside the years 1678 to 2261.
+        InvalidValueError: it is malformed, or lies outside the years 1678 to 2261.
     """
-    if isinstance(value, int):
-        return _checked(value, str(value))
-    if isinstance(value, timedelta):
-        return _checked(now - value // timedelta(microseconds=1) * 1000, str(value))
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise InvalidValueError(f"{value!r} has no time zone", "Pass an aware datetime, in UTC for example.")
-        return _checked(from_datetime(value), str(value))
-    if _DURATION.match(value) and "-" not in value:
-        return _checked(now - parse_duration(value) * NS, value)
-    match = _INSTANT.fullmatch(value)
-    if match is None:
-        raise InvalidValueError(f"malformed time {value!r}", f"Write {INSTANT_FORMS}.")
-    date, clock, fraction, offset = match.groups()
+    shown = f"`{name}={value!r}`" if name else repr(value)
     try:
-        whole = datetime.fromisoformat(f"{date}T{clock}{'+00:00' if offset in 'Zz' else offset}")
-    except ValueError as error:
-        raise InvalidValueError(f"no such time: {value!r} ({error})", f"Write {INSTANT_FORMS}.") from error
-    return _checked(from_datetime(whole) + int((fraction or "0").ljust(9, "0")), value)
+        found = _instant(value, now, zone)
+    except (ValueError, OverflowError) as error:
+        why = error.message if isinstance(error, InvalidValueError) else error
+        raise InvalidValueError(f"{shown} is not a time: {why}", f"Write {INSTANT_FORMS}.") from error
+    if found is None:
+        raise InvalidValueError(f"{shown} is not a time", f"Write {INSTANT_FORMS}.")
+    if not from_datetime(_EARLIEST) <= found < from_datetime(_LATEST):
+        raise InvalidValueError(f"{shown} is out of range", "InfluxDB holds the years 1678 to 2261.")
+    return found
 
 
-def _checked(ns: int, shown: str) -> int:
-    if not from_datetime(_EARLIEST) <= ns < from_datetime(_LATEST):
-        raise InvalidValueError(f"time {shown} is out of range", "InfluxDB holds the years 1678 to 2261.")
-    return ns
+def _instant(value: object, now: int, zone: tzinfo) -> int | None:
+    """Nanoseconds of a value; None where it has no form of an instant, a ValueError where there is no such time."""
+    if isinstance(value, str):
+        return _from_text(value.strip(), now, zone)
+    if isinstance(value, datetime):
+        return from_datetime(value if value.tzinfo else value.replace(tzinfo=zone))
+    if isinstance(value, date):
+        return _midnight(value, zone)
+    if isinstance(value, timedelta):
+        return now - value // timedelta(microseconds=1) * 1000
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _from_text(text: str, now: int, zone: tzinfo) -> int | None:
+    word = text.lower()
+    if word == "now":
+        return now
+    if word in _DAYS_BACK:
+        return _midnight(to_datetime(now).astimezone(zone).date() - timedelta(days=_DAYS_BACK[word]), zone)
+    if text and _BACK.fullmatch(text):
+        return _back(text, now, zone)
+    if _MONTH.fullmatch(text):
+        return _midnight(date.fromisoformat(f"{text}-01"), zone)
+    match = _INSTANT.fullmatch(text)
+    if match is None:
+        return None
+    day, clock, seconds, fraction, offset = match.groups()
+    whole = datetime.fromisoformat(f"{day}T{clock or '00:00'}:{seconds or '00'}{(offset or '').upper()}")
+    local = whole if whole.tzinfo else whole.replace(tzinfo=zone)
+    return from_datetime(local) + int((fraction or "0").ljust(9, "0"))
+
+
+_DAYS_BACK = {"today": 0, "yesterday": 1}
+
+
+def _midnight(day: date, zone: tzinfo) -> int:
+    # A midnight that the clock skips is taken with the offset before it, which is the day's first instant.
+    return from_datetime(datetime.combine(day, time(), zone))
+
+
+def _back(text: str, now: int, zone: tzinfo) -> int:
+    """An instant before `now`: first whole months by the zone's calendar, then the rest."""
+    months = sum(int(number) * (12 if unit == "y" else 1) for number, unit in _MONTHS.findall(text))
+    rest = _MONTHS.sub("", text)
+    if not months and not rest:
+        raise ValueError("it goes back by nothing")
+    seconds = parse_duration(rest) if rest else 0
+    if not months:
+        return now - seconds * NS
+    local = to_datetime(now).astimezone(zone)
+    year, month = divmod(local.year * 12 + local.month - 1 - months, 12)
+    # The 31st of a shorter month is its last day.
+    day = min(local.day, monthrange(year, month + 1)[1]) if year > 0 else 1
+    return from_datetime(local.replace(year=year, month=month + 1, day=day, fold=0)) + now % 1000 - seconds * NS
 
 
 def from_datetime(value: datetime) -> int:

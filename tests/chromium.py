@@ -15,11 +15,14 @@ from tests.test_browser import FLAGS, PATIENCE, of_folder, until
 from tests.webserver import program
 
 _SCRIPTS = "profile.managed_default_content_settings.javascript"
+_IMAGES = "profile.managed_default_content_settings.images"
 _NEVER = 2
 
 
 @contextmanager
-def chromium(hosts: Mapping[str, int], *flags: str, scripts: bool = True) -> Iterator[webdriver.Chrome]:
+def chromium(
+    hosts: Mapping[str, int], *flags: str, scripts: bool = True, images: bool = True
+) -> Iterator[webdriver.Chrome]:
     """A browser with a profile of its own.
 
     Args:
@@ -27,6 +30,7 @@ def chromium(hosts: Mapping[str, int], *flags: str, scripts: bool = True) -> Ite
             are looked up, so `.onion`, which Chromium looks up nowhere, is a name like any other.
         flags: further ones of its command line.
         scripts: JavaScript is on; if not, it is off by the setting that its user has for that.
+        images: they are on, likewise.
     """
     binary, driver = program("chromium"), program("chromedriver")
     with ExitStack() as stack:
@@ -42,8 +46,8 @@ def chromium(hosts: Mapping[str, int], *flags: str, scripts: bool = True) -> Ite
             *flags,
         ):
             options.add_argument(flag)
-        if not scripts:
-            options.add_experimental_option("prefs", {_SCRIPTS: _NEVER})
+        off = [name for name, on in ((_SCRIPTS, scripts), (_IMAGES, images)) if not on]
+        options.add_experimental_option("prefs", dict.fromkeys(off, _NEVER))
         own = dict.fromkeys(("HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), str(home))
         service = Service(driver, env={**os.environ, **own})
         # The last of a browser's processes end a moment after it, and write to its folder until then.

@@ -11,6 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pfa_flux.settings_file import SYSTEM_VARIABLE
+
+NO_SYSTEM_FILE = f"{os.devnull}/pfa-flux.toml"
+"""Instead of this machine's settings, which the tests do not read."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -29,7 +34,8 @@ class Result:
 def clean_environment(**more: str) -> dict[str, str]:
     """The environment without pfa-flux's variables and without anything that changes how output looks."""
     left_out = ("PFA_FLUX_", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM")
-    return {**{k: v for k, v in os.environ.items() if not k.startswith(left_out)}, **more}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
+    return {**kept, SYSTEM_VARIABLE: NO_SYSTEM_FILE, **more}
 
 
 def pfa_flux(*arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Result:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from pfa_flux import settings_file
+from tests.cli import NO_SYSTEM_FILE
 
 pytest_plugins = ["tests.engines.plugin"]
 
@@ -14,11 +18,60 @@ settings.register_profile("repeatable", derandomize=True, deadline=None, databas
 settings.load_profile("repeatable")
 
 
+NEW, OTHERS = ("influxdb-2.9",), ("influxdb-2.9", "influxdb-1.8", "kapacitor")
+_APART = {"test_flux_on_servers.py", "test_detect.py", "test_original_query.py"}
+"""Tests of what tells servers apart."""
+_CONTRACT = {
+    *("test_blocked_ratio.py", "test_install_task.py", "test_task_life.py", "test_upgrade_server.py"),
+    *("test_engines.py", "test_ledger.py", "test_late_month.py"),
+}
+"""Tests of what every server has to do."""
+_COMMANDS = {
+    *("test_init.py", "test_cli.py", "test_demo.py", "test_doctor.py", "test_task_cli.py", "test_upgrade_server.py"),
+    *("test_store_check.py", "test_names_in_answers.py", "test_analysis.py", "test_quarantine.py"),
+}
+"""Tests of what is hardly the servers' business: there 2.7 and what needs no server stand for all, ordinarily."""
+
+_QUESTIONS = {
+    *("test_names_in_answers.py", "test_analysis.py", "test_answer.py", "test_cli.py", "test_quarantine.py"),
+    *("test_demo.py", "test_blocked_ratio.py", "test_sources.py", "test_one_read.py"),
+}
+"""Tests of questions, which with Kapacitor go to an InfluxDB 1.8."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what has a twin on another server: on 2.9 what runs on 2.7, too.
+
+    The continuous integration runs those of what every server has to do (`slow`); others are for a release (`twin`).
+    """
+    for item in items:
+        given, name = getattr(item, "callspec", None), item.path.name
+        if given is None or name in _APART:
+            continue
+        twins = OTHERS if name in _COMMANDS else NEW
+        values = [str(value) for value in given.params.values()]
+        if any(value.startswith(twins) for value in values):
+            item.add_marker(pytest.mark.slow)
+        other = (*(NEW if name not in _CONTRACT else ()), *(("kapacitor",) if name in _QUESTIONS else ()))
+        if any(value.startswith(other) for value in values if other):
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.twin)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_date() -> Iterator[None]:
     """The date that answers made in this process carry, so that two of them can be compared byte by byte."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pfa_flux.hits.http.formatdate", lambda **_: DATE)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_of_this_machine() -> Iterator[None]:
+    """Whatever is in /etc, no test reads it: neither in this process nor in those that it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings_file, "SYSTEM_FILE", Path(NO_SYSTEM_FILE))
+        patch.setenv(settings_file.SYSTEM_VARIABLE, NO_SYSTEM_FILE)
         yield
 
 

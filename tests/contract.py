@@ -62,6 +62,8 @@ _TWINS = {
     "kapacitor-auto",
     "influxdb-2.9",
     "influxdb-1.8 flux off runner",
+    "influxdb-1.8-flux-off-auto",
+    "influxdb-2.7 runner",
 }
 """Of targets, and of those who run tasks: each asks a server in a way that another one does, too; so it is slow."""
 
@@ -69,6 +71,11 @@ _TWINS = {
 def ordinarily(each: Iterable[Any]) -> list[Any]:
     """Values of a parameter, those marked as slow that have a twin."""
     return [pytest.param(value, marks=pytest.mark.slow) if str(value) in _TWINS else value for value in each]
+
+
+def rarely(each: Iterable[Any], *, but: str) -> list[Any]:
+    """Values of a parameter, all of them marked as slow but one."""
+    return [value if str(value) == but else pytest.param(value, marks=pytest.mark.slow) for value in each]
 
 
 ENGINES_ONCE = tuple({(t.engine, t.flux): t for t in reversed(TARGETS) if not t.auth}.values())

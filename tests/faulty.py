@@ -22,7 +22,12 @@ _HOP = {"connection", "transfer-encoding", "content-length", "host"}
 
 
 class Faulty:
-    """The proxy. Set `mode` at any time."""
+    """The proxy. Set `mode` at any time.
+
+    Attributes:
+        seen: requests of each mode.
+        times: when there was a request, by the monotonic clock.
+    """
 
     def __init__(self, target: str, mode: str = "pass") -> None:
         self.mode = mode
@@ -39,7 +44,7 @@ class Faulty:
             def _any(self) -> None:
                 proxy.handle(self)
 
-            do_GET = do_POST = do_HEAD = _any  # noqa: N815 - the names are the library's
+            do_GET = do_POST = do_HEAD = do_PATCH = do_DELETE = _any  # noqa: N815 - the names are the library's
 
             def log_message(self, *_: Any) -> None:
                 """Nothing is logged."""
@@ -52,7 +57,7 @@ class Faulty:
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
         """Do with a request what the mode says."""
-        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        body = _body(request)
         mode = self.mode
         self.seen[mode] += 1
         self.times.append(time.monotonic())
@@ -129,3 +134,15 @@ class Faulty:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _body(request: BaseHTTPRequestHandler) -> bytes:
+    """What is sent with a request, in chunks or at once."""
+    if request.headers.get("Transfer-Encoding", "").lower() != "chunked":
+        return request.rfile.read(int(request.headers.get("Content-Length") or 0))
+    body = b""
+    while size := int(request.rfile.readline(), 16):
+        body += request.rfile.read(size)
+        request.rfile.readline()
+    request.rfile.readline()
+    return body

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from pfa_flux import Point
-from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, summed
-from pfa_flux.engines.base import Capabilities, EngineDefaults, Where
+from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, Where, admits, summed
+from pfa_flux.engines.base import Capabilities, EngineDefaults
 from pfa_flux.engines.registry import Registration
 from pfa_flux.errors import BucketNotFoundError
 from pfa_flux.settings import Settings
@@ -15,16 +15,18 @@ from pfa_flux.settings import Settings
 NAME = "memory"
 REGISTRATION = Registration("tests.memory_engine", (NAME,), {"python": "it is the test engine's"})
 
-_Place = tuple[str, str, tuple[tuple[str, str], ...], int]
-"""Measurement, field, tags and time of a point."""
-_stores: dict[str, dict[str, dict[_Place, int | float]]] = {}
+_Series = dict[tuple[tuple[tuple[str, str], ...], int], int | float]
+"""Values by tags and time."""
+_Bucket = dict[tuple[str, str], _Series]
+"""By measurement and field."""
+_stores: dict[str, dict[str, _Bucket]] = {}
 """By address and bucket."""
 
 
 def open_engine(settings: Settings) -> MemoryEngine:
     """The engine at an address, with what was written to it in this process."""
-    buckets: dict[str, dict[_Place, int | float]] = {settings.raw_bucket: {}, settings.rollup_bucket: {}}
-    return MemoryEngine(_stores.setdefault(settings.url, buckets))
+    buckets: dict[str, _Bucket] = {settings.raw_bucket: {}, settings.rollup_bucket: {}}
+    return MemoryEngine(settings.url, _stores.setdefault(settings.url, buckets))
 
 
 class MemoryEngine(EngineDefaults):
@@ -33,8 +35,8 @@ class MemoryEngine(EngineDefaults):
     capabilities = Capabilities(NAME, "1")
     dialects = ("python",)
 
-    def __init__(self, buckets: dict[str, dict[_Place, int | float]]) -> None:
-        self._buckets = buckets
+    def __init__(self, address: str, buckets: dict[str, _Bucket]) -> None:
+        self.address, self._buckets = address, buckets
 
     def aggregate(self, asks: Sequence[Ask], dialect: str = "") -> list[Sums]:
         return [
@@ -54,31 +56,27 @@ class MemoryEngine(EngineDefaults):
 
     def _found(self, rows: Rows, start: int, stop: int, where: Where) -> Iterable[Stored]:
         first, after = rows.times(start, stop)
-        for (measurement, field, tags, time), value in self._bucket(rows.bucket).items():
-            has = dict(tags)
-            if (
-                (measurement, field) == (rows.measurement, rows.field)
-                and first <= time < after
-                and has.get("action", "") not in rows.excluded_actions
-                and all(has.get(tag, "") in values for tag, values in where.items() if values)
-            ):
-                yield Stored(time, has, value)
+        for (tags, time), value in self._bucket(rows.bucket).get((rows.measurement, rows.field), {}).items():
+            if first <= time < after:
+                has = dict(tags)
+                if has.get("action", "") not in rows.excluded_actions and admits(where, has):
+                    yield Stored(time, has, value)
 
     def write(self, bucket: str, points: Iterable[Point]) -> int:
         written = 0
         for p in points:
             tags = tuple(sorted((name, value) for name, value in p.tags.items() if value))
-            self._bucket(bucket)[p.measurement, p.field, tags, p.time] = p.value
+            self._bucket(bucket).setdefault((p.measurement, p.field), {})[tags, p.time] = p.value
             written += 1
         return written
 
     def delete(self, rows: Rows, start: int, stop: int) -> None:
         first, after = rows.times(start, stop)
-        bucket = self._bucket(rows.bucket)
-        for place in [p for p in bucket if p[0] == rows.measurement and first <= p[3] < after]:
-            del bucket[place]
+        for (measurement, _), series in self._bucket(rows.bucket).items():
+            for place in [p for p in series if measurement == rows.measurement and first <= p[1] < after]:
+                del series[place]
 
-    def _bucket(self, bucket: str) -> dict[_Place, int | float]:
+    def _bucket(self, bucket: str) -> _Bucket:
         if bucket not in self._buckets:
             raise BucketNotFoundError(f"there is no bucket {bucket!r}", "Make it.")
         return self._buckets[bucket]

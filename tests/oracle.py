@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
+from urllib.parse import quote, unquote
 from zoneinfo import ZoneInfo
 
 from pfa_flux import Point
@@ -38,6 +39,11 @@ def interval_start(time: int, every: str, zone: ZoneInfo) -> int:
     return int(midnight.timestamp()) * 10**9
 
 
+def page_of(path: str) -> str:
+    """The canonical page of a path without dot segments: what RFC 3986 lets be, and the rest escaped."""
+    return quote(unquote(path), safe="!$&'()*+,-./:;=@[]_~")
+
+
 def totals(
     points: Iterable[Point],
     start: int,
@@ -54,12 +60,12 @@ def totals(
     """Hits and loads by key; `time` is the interval's start in nanoseconds."""
     found: dict[tuple[str | int, ...], tuple[int, int]] = {}
     for p in stored(points):
-        domain, page = p.tags.get("domain", ""), p.tags.get("page", "")
+        domain, page = p.tags.get("domain", ""), page_of(p.tags.get("page", ""))
         wanted = (
             start <= p.time < stop
             and (not domains or domain in domains)
             and (not networks or network(domain) in networks)
-            and (not pages or page in pages)
+            and (not pages or page in map(page_of, pages))
         )
         is_hit = p.measurement == "pf_analytics_test_pixel" and p.field == "count"
         is_load = (

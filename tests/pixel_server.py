@@ -19,6 +19,7 @@ from pfa_flux.settings import load
 from tests.engines.process import Process, free_ports
 
 _READY_SECONDS = 30.0
+_PROGRAM = Path(sys.executable).with_name("pfa-flux")
 _DIRECT = build_opener(ProxyHandler({}))
 
 
@@ -40,6 +41,7 @@ class PixelServer:
         task: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
+        program: Path = _PROGRAM,
         **settings: Any,
     ) -> None:
         """`folder` holds its file, data and log; `pixel` and `task` are tables, beside other settings."""
@@ -51,12 +53,11 @@ class PixelServer:
         self.config, self.data_dir = folder / "pfa-flux.toml", Path(top["data_dir"])
         self.config.write_text("\n".join((*_lines(top), "[pixel]", *_lines(given), "[task]", *_lines(task or {}), "")))
         forgotten = [word for name in os.environ if name.startswith("PFA_FLUX_") for word in ("-u", name)]
-        command = Path(sys.executable).with_name("pfa-flux")
         self._log, self._said = folder / "log", 0
         # env(1) is replaced by the command, so the process is the server's.
         given_too = [f"{name}={value}" for name, value in (environment or {}).items()]
         self._process = Process(
-            ["env", *forgotten, *given_too, str(command), "serve", "--config", str(self.config), *options], folder
+            ["env", *forgotten, *given_too, str(program), "serve", "--config", str(self.config), *options], folder
         )
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.engines import Workspace
 
-_PATIENCE = 60.0
+_PATIENCE = 120.0
 HITS, LOADS = "pf_analytics_test_pixel", "pf_analytics_test"
 
 

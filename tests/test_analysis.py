@@ -79,8 +79,8 @@ OTHERS = "often than those over clearnet."
         (
             -0.02,
             0.05,
-            "Page views over Tor and over clearnet may well lack the JavaScript analytics equally often: the "
-            "difference lies between 2 points less and 5 points more.",
+            "Page views over Tor and over clearnet are too few to tell which lack the JavaScript analytics more often "
+            "(difference −2.0 to +5.0 points).",
         ),
     ],
 )
@@ -144,18 +144,24 @@ def test_page_views_of_one_side_domains_and_pages(target: Target, make_workspace
     data = [*many(hit, 5), *many(hit, 2, domain=ONION, page="/x"), *many(load, 3), *many(load, 1, domain="js.example")]
     fill(workspace, T0 + DAY, data)
     with analytics(workspace, T0 + DAY) as made:
-        assert made.hits().records() == [{"domain": ONION, "hits": 2}, {"domain": "example.com", "hits": 5}]
+        assert made.hits().records() == [
+            {"domain": ONION, "hits": 2, "domain_display": ONION},
+            {"domain": "example.com", "hits": 5, "domain_display": "example.com"},
+        ]
         assert made.js_loads(by=["network"]).records() == [{"network": "clearnet", "js": 4}]
         assert made.hits(["example.com"], by=["time"], every="1d").records() == [
             {"time": "2026-01-12T00:00:00Z", "hits": 5}
         ]
         assert [tuple(row.values()) for row in made.domains().records()] == [
-            (ONION, "tor", 2, 0),
-            ("example.com", "clearnet", 5, 3),
-            ("js.example", "clearnet", 0, 1),
+            (ONION, "tor", 2, 0, ONION),
+            ("example.com", "clearnet", 5, 3, "example.com"),
+            ("js.example", "clearnet", 0, 1, "js.example"),
         ]
-        assert made.pages().records() == [{"page": "/", "hits": 5, "js": 4}, {"page": "/x", "hits": 2, "js": 0}]
-        assert made.pages([ONION]).records() == [{"page": "/x", "hits": 2, "js": 0}]
+        assert made.pages().records() == [
+            {"page": "/", "hits": 5, "js": 4, "page_display": "/"},
+            {"page": "/x", "hits": 2, "js": 0, "page_display": "/x"},
+        ]
+        assert made.pages([ONION]).records() == [{"page": "/x", "hits": 2, "js": 0, "page_display": "/x"}]
 
 
 @engines
@@ -181,6 +187,82 @@ def test_warnings_say_what_they_mean(target: Target, make_workspace: MakeWorkspa
         made.write([hit(T0 - 300 * DAY)])
         assert "pixel_late" not in codes(made.blocked_ratio(start="24h"))
         assert "pixel_late" in codes(made.blocked_ratio(["js.example"], start="24h"))
+
+
+@engines
+def test_loads_on_pages_without_hits_are_told_where_pages_are_known(
+    target: Target, make_workspace: MakeWorkspace
+) -> None:
+    workspace = workspace_of(target, make_workspace)
+    start = T0 + DAY - 3 * HOUR
+    data = [
+        *many(hit, 60, start=start, page="/a"),
+        *many(load, 40, start=start, page="/a"),
+        *many(load, 6, start=start, page="/canonical"),
+        *many(load, 2, start=start, page="/other"),
+        *many(hit, 5, start=start, page="/canonical", domain=ONION),
+    ]
+    fill(workspace, T0 + DAY, data)
+    with analytics(workspace, T0 + DAY) as made:
+        by_page = made.blocked_ratio(by=["domain", "page"], start="3h")
+        assert message(by_page, "loads_without_hits") == (
+            "17% of the JS loads are on 2 pages that have no hit, such as example.com, /canonical: the pixel is not "
+            "there, or the analytics has other names for pages than their address."
+        )
+        assert "loads_without_hits" in codes(made.blocked_ratio(by=["page"], start="3h"))
+        assert "loads_without_hits" not in codes(made.blocked_ratio(start="3h"))
+        assert "loads_without_hits" not in codes(made.blocked_ratio([ONION], by=["page"], start="3h"))
+        made.write(many(load, 40, start=start + MINUTE // 2, page="/a"))
+        assert "loads_without_hits" not in codes(made.blocked_ratio(by=["page"], start="3h"))
+
+
+def hourly(*counts: tuple[int, int]) -> list[Point]:
+    """So many hits and loads in each hour of the day."""
+    return [
+        point
+        for hour, (hits, js) in enumerate(counts)
+        for point in (
+            *many(hit, hits, start=T0 + hour * HOUR, step=HOUR // 100),
+            *many(load, js, start=T0 + hour * HOUR, step=HOUR // 100),
+        )
+    ]
+
+
+DEPLOYED = [(20, 15)] * 10 + [(15, 60)] * 14
+
+
+@engines
+def test_an_instant_since_which_loads_exceed_hits_is_named(target: Target, make_workspace: MakeWorkspace) -> None:
+    workspace = workspace_of(target, make_workspace)
+    fill(workspace, T0 + DAY, hourly(*DEPLOYED))
+    with analytics(workspace, T0 + DAY) as made:
+        expected = (
+            "Since 2026-01-12T10:00:00Z there are more JS loads than hits (840 to 210), before it there were not: look "
+            "at what was changed then on the pages, in front of the pixel or in the analytics."
+        )
+        for by in (["domain"], ["page"], ["time"], []):
+            assert message(made.blocked_ratio(by=by, start="24h"), "js_exceeds_since") == expected
+        # Other networks have nothing to do with it.
+        assert "js_exceeds_since" not in codes(made.blocked_ratio(networks=["tor"], start="24h"))
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [(20, 15)] * 24,
+        [(15, 60)] * 24,
+        [(20, 15)] * 22 + [(15, 60)] * 2,
+        [(15, 60)] * 2 + [(20, 15)] * 22,
+        [(20, 15), (15, 60)] * 12,
+        [(20, 15)] * 10 + [(20, 21)] * 14,
+        [(20, 15)] * 8 + [(15, 60)] * 8 + [(20, 15)] * 8,
+        [],
+    ],
+    ids=["never", "always", "for two hours", "no more", "now and then", "by chance", "for a while", "no data"],
+)
+def test_no_instant_is_named_where_there_is_none(counts: list[tuple[int, int]], embedded: Analytics) -> None:
+    embedded.write(hourly(*counts))
+    assert "js_exceeds_since" not in codes(embedded.blocked_ratio(start=T0, stop=T0 + DAY))
 
 
 @engines
@@ -226,7 +308,7 @@ def test_a_result_becomes_a_dataframe(embedded: Analytics) -> None:
     assert frame.ratio.isna().tolist() == [False, True, True]
     assert str(frame.change.dtype) == "float64"
     assert embedded.hits(start=T0, stop=T0 + DAY).to_pandas().to_dict("records") == [
-        {"domain": "example.com", "hits": 4}
+        {"domain": "example.com", "hits": 4, "domain_display": "example.com"}
     ]
 
 

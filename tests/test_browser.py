@@ -18,10 +18,14 @@ import trustme
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from pfa_flux.hits.nginx import Part, configuration, image, script
+from pfa_flux.hits.nginx import Part, configuration
+from pfa_flux.hits.tags import image, script
+from pfa_flux.pixel_settings import PixelSettings
 from pfa_flux.settings import load
+from pfa_flux.site.look import look
 from tests.engines.process import free_ports
 from tests.pixel_server import PixelServer
+from tests.site_server import lead
 from tests.webserver import Nginx, program
 
 SITE, STATS = "site.test", "stats.test"
@@ -41,6 +45,7 @@ class World:
     browser: webdriver.Chrome
     pixel: PixelServer
     pages: Path
+    port: int
 
     def write(self, name: str, html: str) -> None:
         """Make a page of the site, which is there under each policy: /POLICY/NAME, or /none/NAME without one."""
@@ -101,7 +106,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         browser = webdriver.Chrome(options, service)
         stack.callback(browser.quit)
         browser.set_page_load_timeout(PATIENCE)
-        yield World(browser, pixel, pages)
+        yield World(browser, pixel, pages, port)
 
 
 def of_folder(folder: Path) -> list[str]:
@@ -120,6 +125,7 @@ def site(pixel: PixelServer, port: int, pages: Path, folder: Path) -> str:
     certificate = authority.issue_cert(SITE, STATS)
     certificate.cert_chain_pems[0].write_to_path(folder / "pem")
     certificate.private_key_pem.write_to_path(folder / "key")
+    authority.cert_pem.write_to_path(folder / "authority")
     tls = f"ssl_certificate {folder}/pem;\nssl_certificate_key {folder}/key;"
     listen = f"listen 127.0.0.1:{port} ssl http2;"
     policies = "\n".join(
@@ -221,6 +227,54 @@ def test_a_page_without_scripts_is_a_hit_and_no_load(world: World) -> None:
         (SITE, "/no-referrer/script.html"): 1,
         (SITE, "/no-referrer/script-direct.html"): 1,
     }
+
+
+@pytest.mark.parametrize("place", ["none", "no-referrer", "origin"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda own: tags_of(own),
+        lambda own: tags_of(own, STATS),
+        lambda own: bare(tags_of(own)),
+        lambda own: f"<noscript>{image(own)}</noscript>{script(own)}",
+        lambda own: f"<base href='https://{STATS}/'>{bare(image(own))}",
+        lambda own: f"<template>{image(own)}</template>{script(own)}",
+        lambda own: f"{image(own)}{image(own).replace('count.gif', 'count.gi%66')}",
+    ],
+)
+def test_doctor_says_what_a_view_gives(
+    world: World, make: Callable[[PixelSettings], str], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence, read back, is what Chromium has counted; and saying it has counted nothing."""
+    settings = load({}, environ={}, config=world.pixel.config)
+    monkeypatch.setenv("SSL_CERT_FILE", str(world.pages.parent / "authority"))
+    lead(monkeypatch, {SITE: world.port, STATS: world.port}, https=world.port)
+    world.write("said.html", make(settings.pixel))
+    path, loaded = f"/{place}/said.html", world.pixel.loaded
+    before, said = Counter(loaded()), []
+    assert world.counted_by(lambda: said.extend(look(f"https://{SITE}{path}", settings))) == {}
+    assert Counter(loaded()) == before
+    hits = world.counted_by(partial(world.view, path))
+    loads = dict(Counter(loaded()) - before)
+    expected = Counter({
+        ("hit", *key): number for key, number in hits.items()
+    }) + Counter({("load", *key): number for key, number in loads.items()})  # fmt: skip
+    assert read_back(said[-1].found) == expected
+
+
+def tags_of(settings: PixelSettings, direct: str = "") -> str:
+    return image(settings, direct) + script(settings, direct)
+
+
+def read_back(sentence: str) -> Counter[tuple[str, ...]]:
+    """What a view with JavaScript gives by doctor's last sentence: by kind, domain and page."""
+    found: Counter[tuple[str, ...]] = Counter()
+    given = re.sub(r"; without, .*", "", sentence.partition(" gives ")[2])
+    for part in given.split(", "):
+        what, _, where = part.partition(" on ")
+        for number, kind in re.findall(r"(\d+) (hit|load)s?", what):
+            found[kind, *where.rstrip(".").split(" ")] += int(number)
+    return found
 
 
 def test_a_page_that_is_rendered_in_advance_is_not_counted_then_nor_when_it_is_shown(world: World) -> None:

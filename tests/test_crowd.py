@@ -104,6 +104,7 @@ def memory(server: PixelServer) -> int:
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
+@pytest.mark.slow
 def test_hits_are_counted_as_ever_while_thousands_idle_and_dawdle(tmp_path: Path, files: None) -> None:
     with (
         PixelServer(tmp_path / "crowded") as crowded,

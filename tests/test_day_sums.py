@@ -17,7 +17,7 @@ from pfa_flux import Analytics, Point, Settings
 from pfa_flux.engines.sqlite import Embedded
 from pfa_flux.hits.hit import View
 from pfa_flux.hits.housekeeper import purge
-from pfa_flux.hits.pixel import Page
+from pfa_flux.hits.pages import Page
 from pfa_flux.hits.store import StoreJournal
 from tests.cases import Case
 from tests.data import DAY, HOUR, MINUTE, READY, T0, hit, load
@@ -196,6 +196,7 @@ def test_verify_finds_sums_of_a_day_that_are_wrong_and_repair_mends_them(own: Se
     check(own, points)
 
 
+@pytest.mark.slow
 def test_other_windows_are_proved_anew(own: Settings) -> None:
     points = views()
     with library(own) as made:

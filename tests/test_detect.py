@@ -30,6 +30,7 @@ from pfa_flux import (
 from pfa_flux.cli import exit_code
 from pfa_flux.engines.base import Capabilities
 from pfa_flux.engines.influxdb.detect import detect
+from pfa_flux.engines.influxdb.transport import MalformedAnswerError
 from tests.engines.plugin import MakeWorkspace
 
 
@@ -227,7 +228,7 @@ def test_a_web_server_that_is_no_influxdb(status: int, body: bytes) -> None:
 
 def test_a_server_that_only_says_it_is_an_influxdb() -> None:
     with serving(reply(200, b"<html>", X_Influxdb_Version="9.9")) as url:
-        refused({"url": url}, NotInfluxDBError, 4)
+        refused({"url": url}, MalformedAnswerError, 4)
 
 
 def test_a_server_that_speaks_no_http(tmp_path: Path) -> None:

@@ -9,26 +9,50 @@ from pathlib import Path
 
 import pytest
 
-from pfa_flux import settings
+from pfa_flux import Analytics, settings
 from pfa_flux.doctor import examine
 from pfa_flux.engines.base import Check
 from pfa_flux.hits.spool import SPOOL_NAME, SpoolReader
+from pfa_flux.schema import BOTH
 from pfa_flux.settings import Secret, Settings
 from pfa_flux.times import NS
 from tests.cli import pfa_flux
 from tests.contract import analytics, fill
-from tests.data import DAY, HOUR, MINUTE, hit
+from tests.data import DAY, HOUR, MINUTE, hit, load
 from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace
 from tests.pixel_server import PixelServer
 
 ALL = ("engine", "access", "flux", "raw bucket", "rollup bucket", "influxql (DBRP)", "read raw", "newest hit")
-ALL_WITH_TASK = (*ALL, "write rollup", "task", "last run")
+TASKS = ("task", "last run", "windows", "loads task", "loads last run", "loads windows")
+ROOM = ("room for sess", "room for page")
+"""Only InfluxDB 1.x bounds the values of a tag."""
+
+
+def all_with_tasks(workspace: Workspace) -> list[str]:
+    reads = [*ALL[:-2], "type of hits", "type of loads", *(() if workspace.server.org else ROOM), *ALL[-2:]]
+    return [*reads, "newest load", "write rollup", "store", *TASKS]
 
 
 def of(workspace: Workspace) -> Settings:
     own = settings.load(workspace.settings(), environ={})
-    return replace(own, schema=replace(own.schema, task_name=workspace.task_name))
+    name = workspace.task_name
+    own = replace(own, schema=replace(own.schema, task_name=name, loads_task_name=f"{name}_loads"))
+    # What other runs of the tests serve meanwhile is not its pixel.
+    return replace(own, pixel=replace(own.pixel, listen="unix:/nowhere/pixel")) if workspace.serverless else own
+
+
+def install(made: Analytics) -> None:
+    """Both tasks."""
+    for side in BOTH:
+        made.task(side.value).install()
+
+
+def remove(made: Analytics) -> None:
+    for side in BOTH:
+        backend = made.task(side.value).backend
+        for task in backend.find():
+            backend.remove(task)
 
 
 def look(own: Settings) -> dict[str, Check]:
@@ -41,26 +65,56 @@ def look(own: Settings) -> dict[str, Check]:
 @pytest.mark.parametrize("engine", ["influxdb-2.7", "influxdb-2.9", "kapacitor"])
 def test_all_is_well_after_install_task(engine: str, make_workspace: MakeWorkspace) -> None:
     workspace, now = make_workspace(engine), time.time_ns()
-    fill(workspace, now, [hit(now - HOUR)])
+    fill(workspace, now, [hit(now - HOUR), load(now - HOUR)])
     with analytics(workspace, now) as made:
-        made.task().install()
+        install(made)
         checks = look(of(workspace))
-        assert [(name, check.status) for name, check in checks.items()] == [(name, "ok") for name in ALL_WITH_TASK]
+        assert [(name, check.status) for name, check in checks.items()] == [
+            (name, "ok") for name in all_with_tasks(workspace)
+        ]
         assert "(1h ago)" in checks["newest hit"].found
-        backend = made.task().backend
-        backend.remove(backend.find()[0])
+        remove(made)
 
 
 def test_embedded_all_is_well_after_a_run(make_workspace: MakeWorkspace) -> None:
     workspace, now = make_workspace("embedded"), time.time_ns()
+    fill(workspace, now, [hit(now - HOUR), load(now - HOUR)])
+    with analytics(workspace, now) as made:
+        install(made)
+        made.task().run()
+    checks = look(of(workspace))
+    assert {name: check.status for name, check in checks.items()} == {
+        **dict.fromkeys(("engine", "newest hit", "newest load", *TASKS), "ok"),
+        "serve": "skipped",
+    }
+
+
+@pytest.mark.parametrize("engine", ["influxdb-2.7", "kapacitor", "influxdb-1.8", "embedded"])
+def test_a_task_of_page_loads_that_is_missing_is_warned_of_unless_the_settings_leave_it_out(
+    engine: str, make_workspace: MakeWorkspace
+) -> None:
+    workspace, now = make_workspace(engine), time.time_ns()
     fill(workspace, now, [hit(now - HOUR)])
     with analytics(workspace, now) as made:
         made.task().install()
-        made.task().run()
-    checks = look(of(workspace))
-    assert {name: check.status for name, check in checks.items()} == dict.fromkeys(
-        ("engine", "newest hit", "task", "last run"), "ok"
-    )
+        own = of(workspace)
+        checks = look(own)
+        assert [(name, check.status) for name, check in checks.items() if name in TASKS] == [
+            ("task", "ok"),
+            ("last run", "ok"),
+            ("windows", "ok"),
+            ("loads task", "warning"),
+        ]
+        assert checks["loads task"].found == "not installed, so that no ratio outlives the raw page loads"
+        assert checks["loads task"].advice == "Run pfa-flux install-task."
+        without = look(replace(own, task=replace(own.task, loads=False)))
+        assert without.keys() == checks.keys() - {"loads task", "newest load"}
+        made.task("loads").install()
+        assert [look(own)[name].status for name in TASKS] == ["ok"] * 6
+        made.task("loads").disable()
+        check = look(own)["loads task"]
+        assert (check.status, "disabled" in check.found) == ("failed", True)
+        remove(made)
 
 
 def test_a_fresh_server_is_told_step_by_step(make_workspace: MakeWorkspace) -> None:
@@ -175,9 +229,9 @@ def test_a_fresh_installation_waits_for_its_first_hit(engine: str, make_workspac
     own = of(workspace)
     with analytics(workspace, now) as made:
         assert look(own)["newest hit"].status == "warning"
-        made.task().install()
+        install(made)
         checks = look(own)
-        assert {check.status for check in checks.values()} == {"ok"}
+        assert {check.status for name, check in checks.items() if name != "serve"} == {"ok"}
         found = checks["newest hit"].found
         assert found.startswith("waiting for the first hit, for less than a minute; to send one: curl ")
         domains = ("*.a.example", "a.onion", "b.example")
@@ -187,8 +241,7 @@ def test_a_fresh_installation_waits_for_its_first_hit(engine: str, make_workspac
         (check,) = [check for check in examine(own, now + DAY + MINUTE)[0] if check.name == "newest hit"]
         assert (check.status, check.found) == ("warning", "none in the last 30 days")
         assert "curl -so /dev/null -D - -e https://example.com/ https://example.com/count.gif" in check.advice
-        backend = made.task().backend
-        backend.remove(backend.find()[0])
+        remove(made)
 
 
 def test_hits_that_have_stopped_are_no_fresh_installation(make_workspace: MakeWorkspace) -> None:
@@ -236,7 +289,9 @@ def beside_the_engine(own: Settings, now: int) -> dict[str, Check]:
 
 def test_hits_that_wait_are_told_though_the_engine_is_away(waiting: Settings) -> None:
     found = beside_the_engine(waiting, time.time_ns())
-    assert found == {"pixel": Check("pixel", "ok", "hits that wait for InfluxDB: 2, the oldest for less than a minute")}
+    assert found.keys() == {"pixel", "serve"}
+    words = "hits that wait for InfluxDB: 2, the oldest for less than a minute"
+    assert found["pixel"] == Check("pixel", "ok", words)
     check = beside_the_engine(waiting, time.time_ns() + 20 * MINUTE)["pixel"]
     assert (check.status, check.found) == ("warning", "hits that wait for InfluxDB: 2, the oldest for 20m")
     assert "Does pfa-flux serve run?" in check.advice
@@ -249,7 +304,7 @@ def test_lines_that_were_refused_and_damaged_files(waiting: Settings) -> None:
     for end in ("", "-wal"):
         (waiting.data_dir / f"{SPOOL_NAME}.damaged-20260101T000000Z-0{end}").write_text("x")
     found = beside_the_engine(waiting, time.time_ns())
-    assert [(check.name, check.status, check.found) for check in found.values()] == [
+    assert [(check.name, check.status, check.found) for check in found.values() if check.name != "serve"] == [
         ("pixel", "ok", "hits that wait for InfluxDB: 2, the oldest for less than a minute"),
         ("quarantine", "warning", "lines that InfluxDB refused: 2 (field type conflict)"),
         ("damaged files", "warning", f"set aside: {SPOOL_NAME}.damaged-20260101T000000Z-0"),

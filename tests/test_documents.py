@@ -39,11 +39,15 @@ from tests.webserver import Nginx, program
 _INSTALL = "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/"
 _BY_CI = "The continuous integration installs and tests by this very line; tests/test_docs.py compares them."
 _BY_PACKAGING = "Installing asks a package index; tests/test_packaging.py installs what is built without one."
+_START = "docs/getting-started.md"
 _NO_SYSTEMD = "No systemd runs here; tests/test_systemd.py has the unit looked at."
 NOT_EXECUTED = {
     "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest": _BY_CI,
     "python3 -m venv ~/pfa-flux && ~/pfa-flux/bin/pip install .": _BY_PACKAGING,
     "/opt/pfa-flux/bin/pip install --upgrade pfa-flux": _BY_PACKAGING,
+    "python3 -m venv /opt/pfa-flux && /opt/pfa-flux/bin/pip install .": _BY_PACKAGING,
+    "ln -s /opt/pfa-flux/bin/pfa-flux /usr/local/bin/pfa-flux": _BY_PACKAGING,
+    "apt install ./dist/pfa-flux_*_all.deb": _BY_PACKAGING,
     "systemctl daemon-reload": _NO_SYSTEMD,
     "influx v1 dbrp create --bucket-id 0123456789abcdef --db telegraf --rp autogen --default": (
         "InfluxDB's own command is not installed; tests/test_doctor.py has the advice, and a mapping by hand."
@@ -63,6 +67,11 @@ ENDS_WITH = {
     ("docs/operations.md", "pfa-flux quarantine --config /etc/pfa-flux/pfa-flux.toml"): 5,
 }
 """Of lines that do not end with 0."""
+SAYS = {
+    ("README.md", "pfa-flux blocked-ratio --site blog"): "Of 2 page views of blog, ",
+    (_START, "pfa-flux blocked-ratio"): "Of 2 page views of all domains, ",
+}
+"""What the answer to lines begins with; half of these views came without JavaScript."""
 _FOLDERS = (
     *("home/.config/pfa-flux", "root", "run/pfa-flux", "var/backups", "var/lib"),
     *("etc/nginx/conf.d", "etc/nginx/snippets", "etc/pfa-flux", "bin", "work"),
@@ -75,8 +84,8 @@ class Stage:
     def __init__(self, root: Path, server: Server) -> None:
         self.root, self.server = root, server
         self.home, self.data_dir = root / "home", root / "var/lib/pfa-flux"
-        pixel, admin, self.http, self.direct = free_ports(4)
-        self.listen, self.admin = f"127.0.0.1:{pixel}", f"127.0.0.1:{admin}"
+        pixel, admin, page, self.http, self.direct = free_ports(5)
+        self.listen, self.admin, self.page = (f"127.0.0.1:{port}" for port in (pixel, admin, page))
         for folder in _FOLDERS:
             (root / folder).mkdir(parents=True)
         (root / "bin/pfa-flux").symlink_to(Path(sys.executable).with_name("pfa-flux"))
@@ -103,11 +112,14 @@ class Stage:
             "http://localhost:9092": self.server.kapacitor_url,
             "127.0.0.1:8480": self.listen,
             "127.0.0.1:8481": self.admin,
+            "127.0.0.1:8482": self.page,
             "my-org": self.server.org,
         }
         for written, real in here.items():
             line = line.replace(written, real)
         line = re.sub(r"(?<![\w.~/])/(etc|var|run|root)/", rf"{self.root}/\1/", line)
+        if " --write " in line:
+            line += f" --nginx-dir {self.root}/etc/nginx --unit-dir {self.root}/etc/systemd/system"
         # Other ports than those as shipped, which somebody else may use.
         return f"{line} --listen {self.listen} --admin {self.admin}" if line == "pfa-flux serve" else line
 
@@ -142,6 +154,19 @@ class Stage:
             assert self._serving.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.02)
+
+    def view(self, line: str) -> None:
+        """Start the live page, look at it, and stop it as Ctrl-C does."""
+        command = ["bash", "-c", f"exec {line}"]
+        with subprocess.Popen(command, cwd=self.cwd, env=self.environment, stdout=subprocess.PIPE, text=True) as shown:
+            try:
+                assert shown.stdout is not None
+                with build_opener(ProxyHandler({})).open(shown.stdout.readline().strip(), timeout=30) as answer:
+                    assert "of all page views came without the JavaScript analytics" in answer.read().decode()
+                shown.send_signal(signal.SIGINT)
+                assert shown.wait(30) == 0
+            finally:
+                shown.kill()
 
     def stop(self) -> None:
         """Stop the pixel, as the service manager does."""
@@ -274,7 +299,6 @@ class Scenario:
         return f"{self.page} {self.headings[0] or self.engine}"
 
 
-_START = "docs/getting-started.md"
 SCENARIOS = (
     Scenario("README.md", ("Try it", "The real thing"), "embedded"),
     Scenario("README.md", ("Use it with your InfluxDB",), "influxdb-2.7", with_data),
@@ -282,20 +306,21 @@ SCENARIOS = (
     Scenario(_START, ("Getting started", "InfluxDB 2.x", "The pixel", "The first figure"), "influxdb-2.7"),
     Scenario(_START, ("InfluxDB 1.8 with Kapacitor", "The pixel"), "kapacitor"),
     Scenario(_START, ("InfluxDB 1.8 without Kapacitor", "The pixel"), "influxdb-1.8", flux=False),
-    Scenario(
-        _START, ("No InfluxDB", "The pixel", "The loads of your analytics", "nginx", "The first figure"), "embedded"
-    ),
+    Scenario(_START, ("No InfluxDB", "The pixel", "nginx", "The first figure"), "embedded"),
     Scenario(
         "docs/deployment.md",
         (
             "The service",
+            "Written by hand",
             "nginx: a path of each site",
             "nginx: a host for the pixel",
+            "The live page for others",
             "What nginx passes on, and what it keeps",
         ),
         "embedded",
         as_deployed,
     ),
+    Scenario("docs/deployment.md", ("Written by init",), "embedded"),
     Scenario("docs/capacity.md", ("InfluxDB Cloud and Enterprise",), "influxdb-2.7", with_task),
     Scenario("docs/tasks.md", ("Tasks that can be trusted",), "influxdb-2.7", with_data),
     Scenario(
@@ -305,7 +330,6 @@ SCENARIOS = (
         "docs/operations.md",
         (
             "A journal that was set aside",
-            "Root and the data directory",
             "Backup",
             "From embedded to InfluxDB",
         ),
@@ -366,26 +390,34 @@ def test_the_commands_of_a_page_do_what_it_says(scenario: Scenario, root: Path) 
             scenario.before(stage)
             for heading in scenario.headings:
                 for line in written[heading]:
-                    execute(stage, line, ENDS_WITH.get((scenario.page, line), 0))
+                    said = execute(stage, line, ENDS_WITH.get((scenario.page, line), 0))
+                    if (scenario.page, line) in SAYS:
+                        assert said.startswith(SAYS[scenario.page, line])
+                        assert ", 50.0% (" in said
         finally:
             stage.stop()
 
 
-def execute(stage: Stage, line: str, code: int) -> None:
+def execute(stage: Stage, line: str, code: int) -> str:
+    """Execute a line, and give what it said."""
     if line in NOT_EXECUTED:
-        return
+        return ""
     meant = stage.service if line in STARTS else stage.meant(line)
     if line == STOPS:
         stage.stop()
-        return
+        return ""
     if meant.startswith("pfa-flux serve"):
         stage.serve(meant)
-        return
+        return ""
+    if meant.startswith("pfa-flux view"):
+        stage.view(meant)
+        return ""
     done = stage.check_nginx() if line == "nginx -t" else stage.run(meant)
     assert done.returncode == code, f"{line}\n{done.stdout}{done.stderr}"
     assert "Traceback" not in done.stderr, f"{line}\n{done.stderr}"
-    if "count.gif" in line:
+    if "127.0.0.1:8480/" in line or "count.gif" in line:
         stage.wait_until_shipped()
+    return done.stdout
 
 
 def test_every_section_with_commands_is_in_a_scenario() -> None:
@@ -406,8 +438,8 @@ def test_what_is_not_executed_is_written_somewhere_and_elsewhere_is_that_alone()
 
 
 def test_the_reference_is_what_the_commands_say() -> None:
-    made = subprocess.run([sys.executable, str(ROOT / "docs/reference.py"), "-"], capture_output=True, check=True)
-    assert (ROOT / "docs/cli.md").read_bytes() == made.stdout, "run: python docs/reference.py"
+    words = [sys.executable, str(ROOT / "docs/reference.py"), "--check"]
+    assert subprocess.run(words, capture_output=True, text=True, check=False).stdout == ""
 
 
 def test_a_command_named_in_a_sentence_is_in_the_reference_with_its_options() -> None:
@@ -418,7 +450,7 @@ def test_a_command_named_in_a_sentence_is_in_the_reference_with_its_options() ->
     for each in PAGES:
         for span in re.findall(r"`pfa-flux ([a-z][^`…]*)`", each.read_text()):
             words = span.split()
-            name = " ".join(("pfa-flux", *words[: 2 if words[0] == "task" else 1]))
+            name = " ".join(("pfa-flux", *words[: 2 if words[0] in {"task", "config"} else 1]))
             assert name in known, f"{each.name}: {span}"
             for option in (word for word in words if word.startswith("--")):
                 assert f"`{option}`" in known[name] + shared, f"{each.name}: {span}"

@@ -23,12 +23,19 @@ ROOT = Path(pfa_flux.__file__).parent
 MODULES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in ROOT.rglob("*.py")}
 LAYERS = (
     # What everything else stands on.
-    ("errors", "times", "schema", "values", "flux", "pixel_settings", "settings", "engines.registry"),
+    (
+        *("errors", "foreign", "files", "times", "schema", "values", "flux", "names", "shown", "rules", "arguments"),
+        *("problems", "secret", "pixel_settings", "task_settings", "settings_tables", "settings_sources"),
+        *("settings_file", "settings", "settings_report", "engines.registry"),
+    ),
     ("engines",),
     ("windows",),
     ("tasks", "queries", "views"),
-    ("hits", "analytics", "doctor", "demo", "setting_up", "toml_edit"),
-    ("cli",),
+    (
+        *("hits", "analytics", "doctor", "front", "serving", "site", "demo"),
+        *("setting_up", "staging", "placing", "toml_edit", "live"),
+    ),
+    ("cli", "start"),
 )
 """A module imports from its own layer and from those before it."""
 

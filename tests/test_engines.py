@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -70,7 +70,11 @@ def test_an_engine_listens_on_loopback_only(engine: str, pool: Pool) -> None:
 
 def listening(pid: int) -> Iterator[str]:
     """Addresses, as hex, of the sockets that a process listens on; those of IPv6 as they are."""
-    targets = [str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()]
+    targets = []
+    for handle in Path(f"/proc/{pid}/fd").iterdir():
+        # One that is closed meanwhile is none that it listens on.
+        with suppress(FileNotFoundError):
+            targets.append(str(handle.readlink()))
     own = {match[1] for target in targets if (match := re.fullmatch(r"socket:\[(\d+)\]", target))}
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
@@ -115,7 +119,7 @@ def test_a_program_that_is_not_ready_in_time_is_reported_too(tmp_path: Path, mon
     assert not slow.alive()
 
 
-@pytest.mark.parametrize("engine", ["influxdb-1.8", "influxdb-2.7"])
+@pytest.mark.parametrize("engine", ["influxdb-2.7", pytest.param("influxdb-1.8", marks=pytest.mark.slow)])
 def test_what_was_written_is_there_after_a_kill_and_a_new_start(engine: str, pool: Pool) -> None:
     pool.get(engine)
     with start(engine) as server:
@@ -222,6 +226,7 @@ def test_a_missing_tool_is_named_with_how_to_get_it(tmp_path: Path) -> None:
     assert re.search(r"^influxdb-1\.8 +no .*go: install Go", listed.stdout, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_missing_engine_is_a_skip_or_a_failure_and_the_closing_lines_say_why(tmp_path: Path) -> None:
     environment = {**nothing_at_hand(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     test = "tests/test_engines.py::test_an_engine_is_of_the_version_asked_for_and_has_both_buckets[influxdb-1.8]"

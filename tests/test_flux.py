@@ -15,6 +15,7 @@ FILES = (
     "queries/sums.flux",
     "queries/rows.flux",
     "queries/edge.flux",
+    "queries/values.flux",
 )
 
 TEXT = """// about

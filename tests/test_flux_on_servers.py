@@ -69,6 +69,8 @@ def test_the_files_of_single_sides_run_as_they_stand(engine: str, make_workspace
     assert found == [("b.example", T0, 1), ("example.com", T0, 9)]
     (newest,) = workspace.client.flux(pasted("queries/edge.flux", *span))
     assert from_datetime(newest["_time"]) == T0 + 8 * NS
+    values = {row["_value"] for row in workspace.client.flux(pasted("queries/values.flux", *span))}
+    assert values == ({"/"} if workspace.client.is_2 else set())
     workspace.client.write(workspace.rollup, [f"pf_analytics_pixel,domain=a,page=/,scheme=http hitcount=3i {T0 + 1}"])
     rows = workspace.client.flux(pasted("queries/rows.flux", workspace.rollup, *span[1:]))
     assert [row["_value"] for row in rows] == [3]

@@ -205,7 +205,7 @@ def test_two_hundred_thousand_bad_requests_leave_nothing_behind() -> None:
             _survive(site, storm)
     gc.collect()
     assert len(gc.get_objects()) - objects < 100
-    assert (len(site.roster.open), site.pixel.domains <= 20, site.pixel.pages <= 20 * 51) == (0, True, True)
+    assert (len(site.roster.open), site.pixel.pages.domains <= 20, len(site.pixel.pages) <= 20 * 51) == (0, True, True)
 
 
 def test_bad_requests_that_were_never_seen_before_take_no_memory() -> None:

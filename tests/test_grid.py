@@ -66,7 +66,7 @@ def test_hours_of_a_zone_off_by_half_an_hour_are_made_of_half_hours() -> None:
 
 
 def test_an_unknown_width_and_too_many_intervals_are_refused() -> None:
-    with pytest.raises(InvalidValueError, match="no interval of '2h'"):
+    with pytest.raises(InvalidValueError, match="`every='2h'` is unknown"):
         make_grid(0, NS, "2h", ZoneInfo("UTC"))
     with pytest.raises(InvalidValueError, match="more than 200,000"):
         make_grid(0, 10 * 365 * 86400 * NS, "15m", ZoneInfo("UTC"))

@@ -13,8 +13,9 @@ from pfa_flux import Analytics, Settings, settings
 from pfa_flux.engines.sqlite import Embedded
 from pfa_flux.hits.hit import View
 from pfa_flux.hits.housekeeper import Housekeeper, purge
-from pfa_flux.hits.pixel import Page
+from pfa_flux.hits.pages import Page
 from pfa_flux.hits.store import StoreJournal
+from pfa_flux.schema import BOTH
 from pfa_flux.windows.spec import TaskSpec
 from tests.contract import analytics
 from tests.data import DAY, HOUR, T0, hit, load
@@ -167,3 +168,32 @@ def test_of_a_server_the_task_that_pfa_flux_runs_is_run(make_workspace: MakeWork
         task = made.task(backend="runner")
         assert task.verify(NOW - 5 * DAY).clean
         assert [run.status for run in task.runs()] == ["success", "success"]
+
+
+def test_of_a_server_page_loads_that_the_settings_leave_out_are_not_run(make_workspace: MakeWorkspace) -> None:
+    workspace = make_workspace("influxdb-1.8")
+    with analytics(workspace, NOW) as made:
+        made.write([hit(NOW - 3 * DAY), load(NOW - 3 * DAY)])
+        own = made.settings
+        for side in BOTH:
+            made.task(side.value, backend="runner").install()
+    keep_house(replace(own, task=replace(own.task, loads=False)))
+    with analytics(workspace, NOW) as made:
+        assert [made.task(side.value).verify(NOW - 5 * DAY).clean for side in BOTH] == [True, False]
+    keep_house(own)
+    with analytics(workspace, NOW) as made:
+        assert [made.task(side.value).verify(NOW - 5 * DAY).clean for side in BOTH] == [True, True]
+
+
+def test_the_store_downsamples_page_loads_whatever_the_settings_say_and_loses_none(own: Settings) -> None:
+    hits_only = replace(own, task=replace(own.task, loads=False))
+    with library(hits_only) as made:
+        made.write([hit(T0 + n * HOUR, sess=f"{n:x}") for n in range(960)])
+        made.write([load(T0 + n * HOUR + 5) for n in range(0, 960, 3)])
+        made.task().install()
+    keep_house(hits_only)
+    assert raw_rows(own) == (720 + 240)
+    with library(hits_only) as made:
+        assert [(r.hits, r.js) for r in made.blocked_ratio(start=T0, stop=NOW)] == [(960, 320)]
+        assert made.task("loads").plan().state == "up to date"
+        assert made.task("loads").verify(T0).clean

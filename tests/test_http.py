@@ -16,7 +16,7 @@ from tests.conftest import DATE
 
 PARSER = Parser(("/count.gif", "/load"))
 _ATTRIBUTES = ("method", "path", "keep_alive", "length", "referer", "host", "forwarded_host", "forwarded_proto",
-               "prefetch", "gpc", "dnt", "plain")  # fmt: skip
+               "prefetch", "gpc", "dnt", "embedded", "skip", "plain")  # fmt: skip
 
 
 def head(*fields: str | bytes, line: str = "GET /count.gif HTTP/1.1") -> bytes:
@@ -46,7 +46,7 @@ def test_what_is_not_said_has_its_default() -> None:
     assert outcome(PARSER.head, head("Host: a.example")) == {
         "method": b"GET", "path": b"/count.gif", "keep_alive": True, "length": 0, "referer": None,
         "host": b"a.example", "forwarded_host": None, "forwarded_proto": None, "prefetch": False, "gpc": False,
-        "dnt": False, "plain": True,
+        "dnt": False, "embedded": True, "skip": None, "plain": True,
     }  # fmt: skip
 
 
@@ -72,6 +72,19 @@ def test_what_is_not_said_has_its_default() -> None:
         ("Purpose: prerender", "prefetch", True),
         ("X-Moz: prefetch", "prefetch", True),
         ("Purpose: browse", "prefetch", False),
+        ("Purpose: preview", "prefetch", True),
+        ("X-Purpose: preview", "prefetch", True),
+        ("X-Purpose: : preview", "prefetch", True),
+        ("Sec-Fetch-Dest: image", "embedded", True),
+        ("Sec-Fetch-Dest: empty", "embedded", True),
+        ("Sec-Fetch-Dest:", "embedded", True),
+        ("Sec-Fetch-Dest: document", "embedded", False),
+        ("Sec-Fetch-Dest: imagery", "embedded", False),
+        ("Sec-Fetch-Dest: Image", "embedded", False),
+        ("Sec-Fetch-Dest: iframe\r\nSec-Fetch-Dest: image", "embedded", False),
+        ("X-Pfa-Skip: own", "skip", b"own"),
+        ("X-Pfa-Skip:", "skip", b""),
+        ("X-Pfa-Skip: own\r\nX-Pfa-Skip: bot", "skip", b"own,bot"),
         ("Content-Length: 12", "length", 12),
         (f"Content-Length: {MAX_BODY}", "length", MAX_BODY),
         ("Connection: close", "keep_alive", False),
@@ -88,7 +101,11 @@ def test_a_header_is_read_in_every_spelling_of_its_name(field: str, attribute: s
         assert getattr(read(f"{spelling}:{rest}"), attribute) == value
 
 
-@pytest.mark.parametrize("field", ["Sec-GPC: 1", "DNT: 0", "Purpose: x", "X-Forwarded-Host: b", "X-Forwarded-Proto: x"])
+@pytest.mark.parametrize(
+    "field",
+    ["Sec-GPC: 1", "DNT: 0", "Purpose: x", "X-Forwarded-Host: b", "X-Forwarded-Proto: x", "X-Pfa-Skip: own",
+     "Sec-Fetch-Dest: document"],
+)  # fmt: skip
 def test_a_request_that_says_more_than_its_referer_is_not_plain(field: str) -> None:
     assert not read(field).plain
 
@@ -180,13 +197,15 @@ _NAMES = [
     "Content-Length", "content-length", "Transfer-Encoding", "Sec-Purpose", "purpose", "X-Moz", "x-moz", "Sec-GPC",
     "sec-gpc", "DNT", "Dnt", "dnt", "X-Forwarded-Host", "x-forwarded-proto", "Expect", "User-Agent", "user-agent",
     "Accept", "Accept-Language", "Accept-Encoding", "Cookie", "Cache-Control", "Pragma", "Priority", "TE",
-    "Sec-CH-UA", "sec-ch-ua-mobile", "Sec-Fetch-Dest", "sec-fetch-purpose", "Upgrade-Insecure-Requests", "X", "Via",
+    "Sec-CH-UA", "sec-ch-ua-mobile", "Sec-Fetch-Dest", "sec-fetch-DEST", "Sec-Fetch-Destination", "sec-fetch-purpose",
+    "X-Purpose", "X-Pfa-Skip", "Upgrade-Insecure-Requests", "X", "Via",
     "If-None-Match", "Origin", "Content_Length", "", "Host ", " Host", "A B", "Ä", "Accept\t", "A:", "!#$",
 ]  # fmt: skip
 _VALUES = [
     "", "a.example", "a.example:80", "a.example:", "a_b:x", "[::1]", "https://a.example/x", "http://a.example/?q#f",
     "https://a.example/ x", "/x", "keep-alive", "Keep-Alive", "close", "keep-alive, close", "upgrade", "0", "1", "5",
-    "-1", "chunked", "prefetch", "1, 1", "*/*", "text/html", "a=b; c=d", "é", "a\tb", "100-continue",
+    "-1", "chunked", "prefetch", "preview", "image", "empty", "document", "own",
+    "1, 1", "*/*", "text/html", "a=b; c=d", "é", "a\tb", "100-continue",
 ]  # fmt: skip
 _LINES = [
     "GET /count.gif HTTP/1.1", "GET /load HTTP/1.1", "GET /count.gif HTTP/1.0", "GET /count.gif?x HTTP/1.1",

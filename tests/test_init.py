@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from pfa_flux.hits.systemd import STATE
+from pfa_flux.setting_up import config_path
+from pfa_flux.settings_file import SYSTEM_VARIABLE
 from tests.cli import Result, clean_environment
 from tests.cli import pfa_flux as plain
 from tests.engines import Workspace
@@ -40,12 +42,22 @@ every_engine = pytest.mark.parametrize(
 )
 
 
+def home_of(folder: Path) -> dict[str, str]:
+    """Environment of a user whose home is a folder, on a machine whose settings are in it, too."""
+    return {"HOME": str(folder), SYSTEM_VARIABLE: str(folder / "etc" / "pfa-flux.toml")}
+
+
+def new_file(folder: Path) -> Path:
+    """Where `init` writes settings if there are none."""
+    return folder / ("etc" if os.geteuid() == 0 else ".config/pfa-flux") / "pfa-flux.toml"
+
+
 def run(folder: Path, *arguments: str, given: str = "", env: Mapping[str, str] | None = None) -> Result:
     """`pfa-flux` in a folder, with something on its standard input, which is no terminal."""
     done = subprocess.run(
         [str(COMMAND), *arguments],
         cwd=folder,
-        env=clean_environment(HOME=str(folder), **(env or {})),
+        env=clean_environment(**home_of(folder), **(env or {})),
         input=given,
         capture_output=True,
         text=True,
@@ -68,9 +80,15 @@ class Folder:
             f'raw_bucket = "{workspace.raw}" # of the old server\n'
             f'rollup_bucket = "{workspace.rollup}"\n\n'
             "# Several of us share the server.\n[schema]\n"
-            f'task_name = "{workspace.task_name}"\n\n[pixel]\nmax_pages = 7 # few\n'
+            f'task_name = "{workspace.task_name}"\nloads_task_name = "{workspace.task_name}_loads"\n\n'
+            "[pixel]\nmax_pages = 7 # few\n"
         )
         self.file.write_text(self.begun)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Names of the tasks."""
+        return self.workspace.task_name, f"{self.workspace.task_name}_loads"
 
     @property
     def flags(self) -> list[str]:
@@ -90,7 +108,7 @@ class Folder:
         names = {path.name for path in self.folder.iterdir()}
         return self.file.read_text() == self.begun and names == {"pfa-flux.toml"}
 
-    def remove_task(self) -> None:
+    def remove_tasks(self) -> None:
         run(self.folder, "task", "remove")
 
 
@@ -114,14 +132,16 @@ def test_afterwards_doctor_finds_nothing_wrong(engine: str, make_place: MakePlac
     lines = done.out.splitlines()
     expected = [f"{place.token_file}: written"] * bool(place.token) + [f"{place.file}: changed"]
     assert lines[: len(expected)] == expected
-    assert re.fullmatch(rf"{place.workspace.task_name} \([0-9a-f-]+\): created", lines[len(expected)])
+    for name, line in zip(place.names, lines[len(expected) :], strict=False):
+        assert re.fullmatch(rf"{name} \([0-9a-f-]+\): created", line)
     looked = run(place.folder, "doctor")
     assert (looked.code, looked.err) == (0, ""), looked.out
     assert "waiting for the first hit, for less than a minute" in re.sub(r"\s+", " ", looked.out)
-    assert {line.split("  ")[0] for line in looked.out.splitlines()} >= {"engine", "newest hit", "task", "last run"}
+    looked_at = {line.split("  ")[0] for line in looked.out.splitlines()}
+    assert looked_at >= {"engine", "newest hit", "task", "last run", "loads task", "loads last run"}
     assert "warning" not in looked.out
     assert "failed" not in looked.out
-    place.remove_task()
+    place.remove_tasks()
 
 
 @every_engine
@@ -144,7 +164,7 @@ def test_what_is_written(engine: str, make_place: MakePlace) -> None:
         assert place.token_file.read_text() == f"{place.token}\n"
         assert place.token_file.stat().st_mode & 0o777 == 0o600
     assert {path.name for path in place.folder.iterdir()} <= {"pfa-flux.toml", "pfa-flux.token", "data"}
-    place.remove_task()
+    place.remove_tasks()
 
 
 @every_engine
@@ -156,14 +176,14 @@ def test_a_second_run_changes_nothing_and_another_domain_only_that(engine: str, 
     assert again.code == 0, again.err
     lines = again.out.splitlines()
     assert [line.rpartition(": ")[2] for line in lines[: len(files)]] == ["unchanged"] * len(files)
-    assert lines[len(files)].endswith(": up to date")
+    assert [line.endswith(": up to date") for line in lines[len(files) : len(files) + 2]] == [True, True]
     # From the file alone, too.
     assert run(place.folder, "init").out == again.out
     assert {path: (path.read_text(), path.stat().st_mtime_ns) for path in files} == files
     before = place.file.read_text()
     assert run(place.folder, "init", "--domain", "example.i2p").code == 0
     assert place.file.read_text() == before.replace('["example.com"]', '["example.com", "example.i2p"]')
-    place.remove_task()
+    place.remove_tasks()
 
 
 def test_without_a_file_it_makes_one_with_its_folder_for_all_to_read(tmp_path: Path) -> None:
@@ -183,16 +203,14 @@ def test_without_a_file_it_makes_one_with_its_folder_for_all_to_read(tmp_path: P
 def test_the_pieces_are_printed(tmp_path: Path) -> None:
     done = run(tmp_path, "init", "--quiet", "--data-dir", "data", "--domain", "a.example", "--listen", "127.0.0.1:9999")
     assert (done.code, done.err) == (0, "")
-    nginx = {
-        part: plain("nginx", "--config", str(tmp_path / "pfa-flux.toml"), "--part", part).out
-        for part in ("http", "server")
-    }
+    file = new_file(tmp_path)
+    nginx = {part: plain("nginx", "--config", str(file), "--part", part).out for part in ("http", "server")}
     assert "server 127.0.0.1:9999;" in nginx["http"]
     assert f"\n### /etc/nginx/conf.d/pfa-flux.conf\n{nginx['http']}\n" in done.out
     assert f"\n### /etc/nginx/snippets/pfa-flux.conf\n{nginx['server']}\n" in done.out
-    assert f"ExecStart={COMMAND} serve --config {tmp_path}/pfa-flux.toml\n" in done.out
+    assert f"ExecStart={COMMAND} serve --config {file}\n" in done.out
     assert '\n### In each page, at its end\n<img src="/count.gif" ' in done.out
-    assert done.out.endswith(f"5. pfa-flux doctor --config {tmp_path}/pfa-flux.toml\n")
+    assert done.out.endswith(f"5. pfa-flux doctor --config {file}\n")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +219,7 @@ def test_the_pieces_are_printed(tmp_path: Path) -> None:
         (("--url", "http://127.0.0.1:9"), 4, "cannot be reached"),
         (("--url", "localhost:8086"), 2, "url is not an http or https address"),
         (("--token-file", "absent"), 2, "the token file"),
-        (("--raw-bucket", "absent/autogen"), 1, "--raw-bucket, or have it made with --yes"),
+        (("--raw-bucket", "absent/autogen"), 1, "--raw-bucket, or have it made with --create-buckets"),
         (("--org", "absent"), 1, "the organisation 'absent' is refused"),
         (("--domain", "two words"), 2, "--domain: 'two words' is not a domain"),
         (("--site", "blog"), 2, "the site 'blog' is not NAME=domain,domain"),
@@ -261,22 +279,22 @@ def test_of_several_organisations_the_token_names_all(make_place: MakePlace) -> 
         )
         assert place.init("--org", "pfa-flux").code == 0
         assert tomllib.loads(place.file.read_text())["org"] == "pfa-flux"
-        place.remove_task()
+        place.remove_tasks()
     finally:
         client.request("DELETE", f"/api/v2/orgs/{other}")
 
 
 @pytest.mark.parametrize("engine", ["influxdb-2.7", "influxdb-1.8"])
-def test_a_missing_raw_bucket_is_made_with_yes(engine: str, make_place: MakePlace) -> None:
+def test_a_missing_bucket_is_made_only_if_asked_for(engine: str, make_place: MakePlace) -> None:
     place = make_place(engine)
     place.workspace.client.drop_bucket(place.workspace.raw)
     refused = place.init()
     assert (refused.code, place.untouched()) == (1, True)
-    done = place.init("--yes")
+    done = place.init("--create-buckets")
     assert done.code == 0, done.err
     assert f"made the bucket {place.workspace.raw}, kept for ever" in done.err
     assert place.workspace.raw in place.workspace.client.buckets()
-    place.remove_task()
+    place.remove_tasks()
 
 
 def test_a_task_of_another_hand_is_adopted_only_if_asked_to(make_place: MakePlace) -> None:
@@ -290,7 +308,7 @@ def test_a_task_of_another_hand_is_adopted_only_if_asked_to(make_place: MakePlac
     assert (refused.code, refused.out, place.untouched()) == (1, "", True)
     assert "pfa-flux init --adopt" in refused.err
     assert ": adopted\n" in place.init("--adopt").out
-    place.remove_task()
+    place.remove_tasks()
 
 
 def test_a_place_that_cannot_be_written_leaves_no_task_behind(make_place: MakePlace) -> None:
@@ -316,7 +334,7 @@ def test_the_token_of_the_environment_is_written_and_a_file_that_is_named_is_tak
     other.chmod(0o644)
     assert "chmod 600" in run(place.folder, *flags, "--token-file", "token").err
     assert other.stat().st_mode & 0o777 == 0o644
-    place.remove_task()
+    place.remove_tasks()
 
 
 def test_a_token_in_the_settings_moves_to_a_file_of_its_own(make_place: MakePlace) -> None:
@@ -327,18 +345,74 @@ def test_a_token_in_the_settings_moves_to_a_file_of_its_own(make_place: MakePlac
     assert place.token not in place.file.read_text() + done.out + done.err
     assert place.token_file.read_text() == f"{place.token}\n"
     assert run(place.folder, "doctor").code == 0
-    place.remove_task()
+    place.remove_tasks()
 
 
 def test_a_server_is_left_for_the_embedded_store(make_place: MakePlace) -> None:
     place = make_place("kapacitor")
     assert place.init().code == 0
-    place.remove_task()
+    place.remove_tasks()
     done = run(place.folder, "init", "--url", "", "--site", "blog=example.com")
     assert done.code == 0, done.err
     written = tomllib.loads(place.file.read_text())
     assert {"url", "kapacitor_url"} & set(written) == set()
     assert "embedded" in run(place.folder, "doctor").out
+
+
+@pytest.mark.parametrize("engine", ["influxdb-2.7", "embedded"])
+def test_hits_only_installs_hits_alone_and_is_kept(engine: str, make_place: MakePlace) -> None:
+    place = make_place(engine)
+    done = place.init("--hits-only", "--domain", "example.com")
+    assert done.code == 0, done.err
+    assert (f"{place.names[0]} (" in done.out, place.names[1] in done.out) == (True, False)
+    assert f"page loads are not downsampled: {place.file} has loads = false under [task]" in done.err
+    assert tomllib.loads(place.file.read_text())["task"] == {"loads": False}
+    looked = run(place.folder, "doctor")
+    assert (looked.code, "warning" in looked.out, "loads task" in looked.out) == (0, False, False)
+    # A second run starts from there.
+    again = run(place.folder, "init")
+    assert (again.code, place.names[1] in again.out, f"{place.file}: unchanged" in again.out) == (0, False, True)
+    assert run(place.folder, "task", "plan", "--js").code == 5
+    place.remove_tasks()
+
+
+def test_where_the_task_of_page_loads_cannot_be_made_none_is(make_place: MakePlace) -> None:
+    place = make_place("influxdb-2.7")
+    flux = (
+        f'option task = {{name: "{place.names[1]}", every: 15m}}\n'
+        f'from(bucket: "{place.workspace.raw}") |> range(start: -1h)'
+    )
+    place.workspace.client.json("POST", "/api/v2/tasks", {"flux": flux, "org": place.workspace.server.org})
+    refused = place.init()
+    assert (refused.code, refused.out, place.untouched()) == (1, "", True)
+    assert f"pfa-flux: '{place.names[1]}': a task of the name is there" in refused.err
+    assert "pfa-flux init --adopt" in refused.err
+    env = place.workspace.env()
+    plan = plain("task", "plan", "--format", "json", "--config", str(place.file), env=env).json
+    assert (plan["state"], plan["loads"]["state"]) == ("create", "foreign")
+    assert place.init("--adopt").code == 0
+    place.remove_tasks()
+
+
+def test_a_missing_bucket_of_page_loads_is_made_only_if_asked_for(make_place: MakePlace) -> None:
+    place = make_place("influxdb-2.7")
+    client, bucket = place.workspace.client, f"loads_{place.workspace.folder.name[-8:]}/autogen"
+    refused = place.init("--loads-bucket", bucket)
+    assert (refused.code, refused.out, place.untouched()) == (1, "", True)
+    assert "--loads-bucket, or have it made with --create-buckets" in refused.err
+    try:
+        done = place.init("--loads-bucket", bucket, "--create-buckets")
+        assert (done.code, f"made the bucket {bucket}, kept for ever" in done.err) == (0, True), done.err
+        assert bucket in client.buckets()
+        # Without page loads it is not asked for.
+        client.drop_bucket(bucket)
+        assert run(place.folder, "init", "--hits-only").code == 0
+        assert bucket not in client.buckets()
+        place.remove_tasks()
+        run(place.folder, "task", "remove", "--js")
+    finally:
+        if bucket in client.buckets():
+            client.drop_bucket(bucket)
 
 
 class Terminal:
@@ -349,7 +423,7 @@ class Terminal:
         self._process = subprocess.Popen(
             [str(COMMAND), "init", *arguments],
             cwd=folder,
-            env=clean_environment(HOME=str(folder), TERM="dumb", COLUMNS="200"),
+            env=clean_environment(**home_of(folder), TERM="dumb", COLUMNS="200"),
             stdin=follower, stdout=follower, stderr=follower, start_new_session=True,
         )  # fmt: skip
         os.close(follower)
@@ -396,7 +470,10 @@ def test_on_a_terminal_it_asks_and_asks_again_where_an_answer_is_wrong(make_plac
     terminal.answer("nothing for no more: ", "blog")
     terminal.answer("the site 'blog' is not NAME=domain,domain", "blog=example.com,abc.onion")
     terminal.answer("nothing for no more: ", "")
-    terminal.answer("Make it? [Y/n]: ", "y")
+    terminal.answer("Count www.example.com, too? [Y/n]: ", "n")
+    terminal.answer("Make ", "y")
+    terminal.answer("Page loads [none]: ", "someone")
+    terminal.answer("'someone' is none of own, script, tracker and none", "")
     assert terminal.end() == 0, terminal.shown
     assert place.token not in terminal.shown
     written = tomllib.loads(place.file.read_text())
@@ -410,10 +487,12 @@ def test_on_a_terminal_it_asks_and_asks_again_where_an_answer_is_wrong(make_plac
     again.answer(f"InfluxDB's address, - for none: all data in one file here [{place.workspace.server.url}]: ", "")
     again.answer("Domains that count, with commas between [example.com, abc.onion]: ", "")
     again.answer("site blog: example.com, abc.onion", "")
+    again.answer("Count www.example.com, too? [Y/n]: ", "n")
+    again.answer("Page loads [none]: ", "")
     assert again.end() == 0, again.shown
     assert f"{place.file}: unchanged" in again.shown
     assert place.file.read_text() == before
-    place.remove_task()
+    place.remove_tasks()
 
 
 def test_on_a_terminal_of_a_1_8_it_asks_for_kapacitor_and_no_token(make_place: MakePlace) -> None:
@@ -422,9 +501,11 @@ def test_on_a_terminal_of_a_1_8_it_asks_for_kapacitor_and_no_token(make_place: M
     terminal = Terminal(place.folder, "--url", server.url, "--data-dir", "data", "--site", "blog=example.com")
     terminal.answer("Kapacitor's address, nothing for none: pfa-flux downsamples by itself: ", server.url)
     terminal.answer("is no Kapacitor", server.kapacitor_url)
+    terminal.answer("Count www.example.com, too? [Y/n]: ", "n")
+    terminal.answer("Page loads [none]: ", "none")
     assert terminal.end() == 0, terminal.shown
     assert tomllib.loads(place.file.read_text())["kapacitor_url"] == server.kapacitor_url
-    place.remove_task()
+    place.remove_tasks()
 
 
 def test_on_a_terminal_nothing_is_an_answer_too(tmp_path: Path) -> None:
@@ -433,24 +514,65 @@ def test_on_a_terminal_nothing_is_an_answer_too(tmp_path: Path) -> None:
     terminal.answer(f"Directory of the data [{tmp_path}/.local/share/pfa-flux]: ", str(tmp_path / "data"))
     terminal.answer("Domains that count, with commas between: ", "")
     terminal.answer("nothing for no more: ", "")
+    terminal.answer("Page loads [script]: ", "")
     assert terminal.end() == 0, terminal.shown
     assert "warning: no domain is named" in terminal.shown
-    assert tomllib.loads((tmp_path / "pfa-flux.toml").read_text()) == {"data_dir": str(tmp_path / "data")}
+    assert tomllib.loads(new_file(tmp_path).read_text()) == {
+        "data_dir": str(tmp_path / "data"),
+        "pixel": {"load_path": "/load.gif"},
+    }
+
+
+def test_init_writes_in_the_spelling_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "pfa-flux.toml"
+    file.write_bytes(b"pixel.max_pages = 7 # few\r\n")
+    done = run(tmp_path, "init", "--domain", "a.example", "--data-dir", "data")
+    assert done.code == 0, done.err
+    assert file.read_bytes().decode() == (
+        f'pixel.max_pages = 7 # few\r\npixel.domains = ["a.example"]\r\ndata_dir = "{tmp_path}/data"\r\n'
+    )
 
 
 def test_init_refuses_a_file_that_it_cannot_edit(tmp_path: Path) -> None:
     file = tmp_path / "pfa-flux.toml"
-    file.write_text("pixel = { max_pages = 7 }\n")
-    done = run(tmp_path, "init", "--domain", "a.example", "--data-dir", "data")
+    text = '[sites.blog]\ndomains = [\n    "b.example", # the old one\n]\n'
+    file.write_text(text)
+    done = run(tmp_path, "init", "--site", "blog=a.example", "--data-dir", "data")
     assert (done.code, done.out) == (1, "")
-    assert done.err.endswith('Write in it: [pixel] domains = ["a.example"]\n')
-    assert file.read_text() == "pixel = { max_pages = 7 }\n"
+    assert done.err.endswith('Write in it: [sites.blog] domains = ["a.example"]\n')
+    assert file.read_text() == text
+
+
+def test_the_file_to_write_is_the_one_named_else_the_one_found_else_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ, users = home_of(tmp_path), tmp_path / ".config" / "pfa-flux" / "pfa-flux.toml"
+    system, here = tmp_path / "etc" / "pfa-flux.toml", tmp_path / "pfa-flux.toml"
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert config_path(None, environ, tmp_path) == system
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert config_path(None, environ, tmp_path) == users
+    monkeypatch.undo()
+    for file in (system, users, here):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+        assert config_path(None, environ, tmp_path) == file
+    assert config_path("other.toml", environ, tmp_path) == tmp_path / "other.toml"
+    assert config_path(None, {**environ, "PFA_FLUX_CONFIG": "named.toml"}, tmp_path) == tmp_path / "named.toml"
+
+
+def test_without_a_file_plain_commands_find_what_init_has_written(tmp_path: Path) -> None:
+    assert run(tmp_path, "init", "--data-dir", "data", "--domain", "example.com").code == 0
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    found = plain("config", "check", "--format", "json", env=home_of(tmp_path), cwd=elsewhere).json
+    assert (found["file"], found["errors"]) == (str(new_file(tmp_path)), [])
 
 
 def test_settings_in_etc_keep_their_data_where_the_service_does(tmp_path: Path) -> None:
-    from pfa_flux.cli.init import _Dialogue
+    from pfa_flux.cli.dialogue import Dialogue
 
-    made = _Dialogue(Path("/etc/pfa-flux-tests/pfa-flux.toml"), {}, set(), asking=False, quiet=True)
+    made = Dialogue(Path("/etc/pfa-flux-tests/pfa-flux.toml"), {}, set(), asking=False, quiet=True)
     assert made.draft.settings().data_dir == STATE
-    named = _Dialogue(Path("/etc/pfa-flux-tests/a.toml"), {"data_dir": str(tmp_path)}, set(), asking=False, quiet=True)
+    named = Dialogue(Path("/etc/pfa-flux-tests/a.toml"), {"data_dir": str(tmp_path)}, set(), asking=False, quiet=True)
     assert named.draft.settings().data_dir == tmp_path

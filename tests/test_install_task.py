@@ -226,7 +226,7 @@ def test_a_missing_target_bucket_is_made_and_said(runs: str, make_workspace: Mak
     workspace = task_workspace(runs, make_workspace)
     workspace.client.drop_bucket(workspace.rollup)
     with analytics(workspace, now()) as made:
-        assert made.task().install().made_bucket
+        assert made.task().install(create_bucket=True).made_bucket
         assert workspace.rollup in workspace.client.buckets()
         remove(made)
 
@@ -243,7 +243,7 @@ def test_a_missing_raw_bucket_is_an_error_and_nothing_is_installed(engine: str, 
 
 def test_a_token_without_the_right_to_make_tasks_is_told(make_workspace: MakeWorkspace) -> None:
     workspace = make_workspace("influxdb-2.7")
-    token = workspace.server.limited_token(read=(workspace.raw,), write=(workspace.rollup,))
+    token = workspace.server.limited_token(read=(workspace.raw, workspace.rollup), write=(workspace.rollup,))
     own = {**workspace.settings(), "token": token}
     with Analytics(settings.load(own, environ={})) as made, pytest.raises(AccessDeniedError):
         made.task().install()

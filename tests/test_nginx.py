@@ -7,18 +7,20 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
 import urllib3
 
 from pfa_flux.errors import SettingsError
-from pfa_flux.hits.nginx import Part, configuration, image, script
+from pfa_flux.hits.nginx import Part, configuration
 from pfa_flux.hits.pixel import GIF
-from pfa_flux.pixel_settings import PixelSettings
+from pfa_flux.hits.tags import image, script, tags, views
+from pfa_flux.pixel_settings import PixelSettings, respelled
 from tests.cli import pfa_flux
 from tests.engines.process import free_ports
 from tests.pixel_server import PixelServer
@@ -29,6 +31,7 @@ HOSTS = ("example.test", ONION, "example.i2p")
 DOMAINS = ["example.test", "*.onion", "*.i2p"]
 CANARY = "c4n4ry"
 DEPLOYMENT = Path(__file__).parents[1] / "docs" / "deployment.md"
+PRIVACY = DEPLOYMENT.with_name("privacy.md")
 FORGOTTEN = [
     "Cookie",
     "User_Agent",
@@ -48,6 +51,7 @@ FORGOTTEN = [
     "From",
     "Sec_CH_UA",
     "Sec_Fetch_Site",
+    "X_Pfa_Skip",
     "X_I2P_DestHash",
     "X_Other",
 ]
@@ -108,7 +112,7 @@ class Client:
 class Recorder:
     """A server that answers each request with a GIF and keeps every byte that it gets, by connection."""
 
-    connections: list[bytes] = field(default_factory=list)
+    connections: list[bytearray] = field(default_factory=list)
     _listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
 
     @property
@@ -132,19 +136,17 @@ class Recorder:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            self.connections.append(b"")
-            self._threads.append(
-                threading.Thread(target=self._serve, args=(connection, len(self.connections) - 1), daemon=True)
-            )
+            self.connections.append(asked := bytearray())
+            self._threads.append(threading.Thread(target=self._serve, args=(connection, asked), daemon=True))
             self._threads[-1].start()
 
-    def _serve(self, connection: socket.socket, number: int) -> None:
+    def _serve(self, connection: socket.socket, asked: bytearray) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: image/gif\r\nContent-Length: %d\r\n\r\n" % len(GIF)
         answered = 0
         with connection:
             while data := connection.recv(65536):
-                self.connections[number] += data
-                while answered < self.connections[number].count(b"\r\n\r\n"):
+                asked += data
+                while answered < asked.count(b"\r\n\r\n"):
                     connection.sendall(head + GIF)
                     answered += 1
 
@@ -206,27 +208,73 @@ def test_both_parts_are_what_is_printed_without_a_part() -> None:
 
 def test_the_tags_of_the_pages_are_printed_with_it() -> None:
     pixel = PixelSettings(load_path="/load.gif")
-    local = '<img src="/count.gif" referrerpolicy="same-origin" width="1" height="1" alt="">'
+    local = '<img src="/count.gif" referrerpolicy="same-origin" loading="eager" width="1" height="1" alt="">'
     assert image(pixel) == local
     assert f"# {local}\n" in configuration(pixel, part=Part.SERVER)
     direct = (
         '<img src="https://stats.example/count.gif" referrerpolicy="no-referrer-when-downgrade"'
-        ' width="1" height="1" alt="">'
+        ' loading="eager" width="1" height="1" alt="">'
     )
     assert image(pixel, "stats.example") == direct
     assert f"# {direct}\n" in configuration(pixel, direct="stats.example")
-    load = '<script>Object.assign(new Image(), {referrerPolicy: "same-origin", src: "/load.gif"})</script>'
+    made = 'Object.assign(new Image(), {referrerPolicy: "same-origin", src: "/load.gif"})'
+    load = f"<script>window.pfaLoaded = {made}</script>"
     assert script(pixel) == load
     assert f"# {load}\n" in configuration(pixel)
     assert script(PixelSettings()) == ""
-    assert "<script>" not in configuration(PixelSettings())
+    assert "pfaLoaded" not in configuration(PixelSettings())
+
+
+@pytest.mark.parametrize("direct", ["", "stats.example"])
+def test_the_script_for_further_views_is_printed_behind_the_other_tags(tmp_path: Path, direct: str) -> None:
+    pixel = PixelSettings(load_path="/load.gif")
+    whole = tags(pixel, direct)
+    assert whole == "\n".join((image(pixel, direct), script(pixel, direct), views(pixel, direct)))
+    assert indent(whole, "# ") in configuration(pixel, direct=direct)
+    host, policy, mode = ("https://stats.example", "no-referrer-when-downgrade", 'mode: "no-cors", ') if direct else (
+        "", "same-origin", "")  # fmt: skip
+    assert f"""document.querySelector('img[src="{host}/count.gif"]')""" in whole
+    assert f'window.pfaLoaded ? ["{host}/count.gi%66", "{host}/load.gi%66"] : ["{host}/count.gi%66"]' in whole
+    assert f'{{{mode}referrerPolicy: "{policy}", cache: "no-store", credentials: "omit", keepalive: true}}' in whole
+    assert "?" not in "".join(re.findall(r'"([^"]*/[^"]*)"', whole))
+    assert ("pageshow" in whole, "pushState" in whole, "prerenderingchange" in whole) == (True, True, True)
+    alone = views(replace(pixel, views="documents"), direct)
+    assert ("pageshow" in alone, "pushState" in alone, "prerenderingchange" in alone) == (False, False, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("path", "other"),
+    [("/count.gif", "/count.gi%66"), ("/a/b~c/", "/a/b~%63/"), ("/x", "/%78"), ("/v2.", "/v%32."), ("/", "/")],
+)
+def test_the_other_spelling_of_a_path_is_the_same_to_nginx_and_to_the_pixel(
+    path: str, other: str, tmp_path: Path
+) -> None:
+    (port,) = free_ports(1)
+    assert respelled(path) == other
+    with ExitStack() as stack:
+        pixel = stack.enter_context(PixelServer(tmp_path / "pixel", pixel={"domains": DOMAINS, "path": path}))
+        http = proxied(pixel.config, port).replace("location / { return 200 page; }", "")
+        stack.enter_context(Nginx(tmp_path / "nginx", port, http))
+        client = stack.enter_context(Client(port))
+        straight = stack.enter_context(Client(int(pixel.listen.rpartition(":")[2])))
+        for each in (client, straight):
+            for asked in (path, other):
+                answer = each.ask("example.test", asked, Referer="http://example.test/page")
+                assert (answer.status, answer.data, answer.headers.get("X-Pfa-Flux")) == (200, GIF, None)
+        assert pixel.counted() == {("example.test", "/page"): 4}
 
 
 def test_the_documented_tags_are_those_that_are_printed() -> None:
     pixel = PixelSettings(load_path="/load.gif")
     text = DEPLOYMENT.read_text()
-    for tag in (image(pixel), image(pixel, "stats.example"), script(pixel)):
+    for tag in (image(pixel), image(pixel, "stats.example"), script(pixel), views(pixel)):
         assert f"```html\n{tag}\n```" in text
+
+
+def test_the_documented_map_of_what_is_skipped_is_that_which_is_printed() -> None:
+    (block,) = re.findall(r"^```\n(geo .*?)^```", DEPLOYMENT.read_text(), re.DOTALL | re.MULTILINE)
+    assert block in configuration(PixelSettings(), part=Part.HTTP)
 
 
 def test_nginx_takes_the_documented_sites(tmp_path: Path) -> None:
@@ -262,7 +310,7 @@ def test_listen_is_a_flag_as_it_is_of_serve() -> None:
 @pytest.mark.parametrize("path", ["/a b", "/a;b", "/$a", "/a{", '/a"', "/a%41", "//a", "/a/../b", "/.", "/a?b", "/a\\"])
 def test_a_path_that_nginx_would_read_otherwise_is_refused(path: str) -> None:
     for pixel in (PixelSettings(path=path), PixelSettings(load_path=path)):
-        with pytest.raises(SettingsError, match="which nginx would read otherwise than the pixel does"):
+        with pytest.raises(SettingsError, match="which nginx would read otherwise than is meant"):
             configuration(pixel)
 
 
@@ -291,7 +339,9 @@ def test_the_pixel_gets_the_named_headers_and_nothing_else(tmp_path: Path) -> No
                 Referer="http://example.test:8080/page",
                 Sec_Purpose="prefetch;prerender",
                 Purpose="prefetch",
+                X_Purpose="preview",
                 X_Moz="prefetch",
+                Sec_Fetch_Dest="image",
                 Sec_GPC="1",
                 DNT="1",
                 **everything,
@@ -304,7 +354,9 @@ def test_the_pixel_gets_the_named_headers_and_nothing_else(tmp_path: Path) -> No
         b"Referer: http://example.test:8080/page\r\n"
         b"Sec-Purpose: prefetch;prerender\r\n"
         b"Purpose: prefetch\r\n"
+        b"X-Purpose: preview\r\n"
         b"X-Moz: prefetch\r\n"
+        b"Sec-Fetch-Dest: image\r\n"
         b"Sec-GPC: 1\r\n"
         b"DNT: 1\r\n"
         b"\r\n"
@@ -377,6 +429,9 @@ def test_prefetch_and_opt_out_reach_the_pixel_and_are_not_counted(tmp_path: Path
             ("Sec_Purpose", "prefetch;prerender", "prefetch"),
             ("Purpose", "prefetch", "prefetch"),
             ("X_Moz", "prefetch", "prefetch"),
+            ("Purpose", "preview", "prefetch"),
+            ("X_Purpose", "preview", "prefetch"),
+            ("Sec_Fetch_Dest", "document", "destination"),
             ("Sec_GPC", "1", "opt_out"),
             ("DNT", "1", "opt_out"),
         ):
@@ -385,7 +440,67 @@ def test_prefetch_and_opt_out_reach_the_pixel_and_are_not_counted(tmp_path: Path
             assert (answer.status, answer.data, answer.headers["X-Pfa-Flux"]) == (200, GIF, why)
         assert pixel.counted() == {}
         metrics = pixel.metrics()
-        assert (metrics['rejected_total{reason="prefetch"}'], metrics['rejected_total{reason="opt_out"}']) == (4, 2)
+        reasons = {"prefetch": 6, "opt_out": 2, "destination": 1}
+        assert {reason: metrics[f'rejected_total{{reason="{reason}"}}'] for reason in reasons} == reasons
+
+
+BROWSERS = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Linux; Android 13; CUBOT P80) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Windows NT 10.0; rv:140.0) Gecko/20100101 Firefox/140.0",
+)
+BOTS = (
+    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+    "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)",
+    "Mozilla/5.0 (compatible; Baiduspider/2.0; +http://www.baidu.com/search/spider.html)",
+    "CCBot/2.0 (https://commoncrawl.org/faq/)",
+    "Mozilla/5.0 (compatible; Yahoo! Slurp; http://help.yahoo.com/help/us/ysearch/slurp)",
+)
+PREVIEWS = (
+    "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
+    "Mozilla/5.0 (Windows NT 6.1; WOW64) SkypeUriPreview Preview/0.5",
+    "Mozilla/5.0 (compatible; BingPreview/1.0b)",
+)
+
+
+def test_own_requests_bots_and_previews_are_told_apart_by_nginx_which_passes_on_that_word_alone(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+
+    def word(agent: str) -> str:
+        """What is passed on of a browser's name."""
+        before = len(upstream.connections[0]) if upstream.connections else 0
+        assert client.ask("example.test", User_Agent=agent, X_Pfa_Skip=CANARY).status == 200
+        (head,) = upstream.connections[0][before:].split(b"\r\n\r\n")[:-1]
+        assert head.startswith(b"GET /count.gif HTTP/1.1\r\nHost: example.test")
+        return head.partition(b"\r\nX-Pfa-Skip: ")[2].decode()
+
+    with Recorder() as upstream:
+        printed_for_us = proxied(settings_file(tmp_path, listen=upstream.listen), port)
+        with Nginx(tmp_path / "nginx", port, printed_for_us), Client(port) as client:
+            assert [word(agent) for agent in BROWSERS] == ["", "", ""]
+            assert [word(agent) for agent in BOTS] == ["bot"] * 5
+            assert [word(agent) for agent in PREVIEWS] == ["preview"] * 3
+        upstream.connections.clear()
+        own = printed_for_us.replace("    # 192.0.2.7 own;", "    127.0.0.0/8 own;")
+        (folder := tmp_path / "own").mkdir()
+        with Nginx(folder, port, own), Client(port) as client:
+            assert [word(agent) for agent in (BROWSERS[0], BOTS[0])] == ["own", "bot"]
+
+
+def test_what_nginx_asks_to_skip_is_answered_and_not_counted(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with ExitStack() as stack:
+        pixel = stack.enter_context(PixelServer(tmp_path / "pixel", pixel={"domains": DOMAINS}))
+        stack.enter_context(Nginx(tmp_path / "nginx", port, proxied(pixel.config, port)))
+        client = stack.enter_context(Client(port))
+        found = [
+            client.ask("example.test", Referer="http://example.test/", User_Agent=agent).headers.get("X-Pfa-Flux")
+            for agent in (BROWSERS[0], BOTS[0], PREVIEWS[0])
+        ]
+        assert found == [None, "skipped_bot", "skipped_preview"]
+        assert pixel.counted() == {("example.test", "/"): 1}
+        metrics = pixel.metrics()
+        assert metrics['skipped_total{reason="bot"}'] == metrics['skipped_total{reason="preview"}'] == 1
 
 
 def test_nginx_writes_nothing_of_a_request_to_any_file(tmp_path: Path, short: Path) -> None:
@@ -421,6 +536,53 @@ def test_nginx_writes_nothing_of_a_request_to_any_file(tmp_path: Path, short: Pa
     assert "count.gif" not in (folder / "error.log").read_text()
 
 
+def _head(*lines: str) -> bytes:
+    return "\r\n".join((*lines, "", "")).encode()
+
+
+UNREADABLE = {
+    "headers too long": _head("GET /count.gif HTTP/1.1", "Host: example.test", f"User-Agent: {CANARY}",
+                              f"Referer: http://example.test/{CANARY * 8_000}"),
+    "two hosts": _head("GET /count.gif HTTP/1.1", f"User-Agent: {CANARY}", "Host: example.test", "Host: b.test"),
+    "trace": _head("TRACE /count.gif HTTP/1.1", "Host: example.test", f"User-Agent: {CANARY}"),
+    "a head that breaks off": f"GET /count.gif HTTP/1.1\r\nHost: example.test\r\nUser-Agent: {CANARY}\r\nA".encode(),
+    "no path at all": _head(f"{CANARY}"),
+    "a line too long": _head(f"GET /count.gif?{CANARY * 8_000} HTTP/1.1", "Host: example.test"),
+}  # fmt: skip
+
+
+def _send(port: int, request: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(request)
+        client.shutdown(socket.SHUT_WR)
+        # nginx may reset what it did not read to the end.
+        with suppress(ConnectionError):
+            while client.recv(4096):
+                pass
+
+
+@pytest.mark.parametrize("kept_out", [False, True], ids=["as nginx is", "with the lines of privacy.md"])
+def test_requests_that_fail_before_their_path_is_known_are_logged_unless_the_lines_of_the_docs_keep_them_out(
+    kept_out: bool, tmp_path: Path
+) -> None:
+    (port,) = free_ports(1)
+    (lines,) = re.findall(r"```nginx\n(.*?)```", PRIVACY.read_text(), flags=re.DOTALL)
+    maps, log = lines[: lines.index("access_log")], "access_log seen.log combined if=$pfa_flux_readable;"
+    assert lines.endswith("combined if=$pfa_flux_readable;\n")
+    folder = tmp_path / "nginx"
+    http = proxied(settings_file(tmp_path), port, ("example.test",))
+    if kept_out:
+        http = maps + http.replace(f"listen 127.0.0.1:{port};", f"listen 127.0.0.1:{port}; {log}")
+    with Nginx(folder, port, http), Client(port) as client:
+        for request in UNREADABLE.values():
+            _send(port, request)
+        assert client.ask("example.test", "/page-of-the-site").data == b"page"
+    assert files_with(folder, "page-of-the-site") == ["seen.log" if kept_out else "access.log"]
+    assert files_with(folder, CANARY) == ([] if kept_out else ["access.log"])
+    if kept_out:
+        assert (folder / "seen.log").read_text().count("\n") == 1
+
+
 def test_pages_get_their_gif_while_the_pixel_is_down_and_are_counted_again_afterwards(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     with ExitStack() as stack:
@@ -454,3 +616,28 @@ def test_a_host_of_its_own_counts_by_referer_alone(tmp_path: Path) -> None:
         assert client.ask("stats.test", "/").status == 404
         assert pixel.counted("domain", "page") == {("example.test", "/page"): 1}
         assert pixel.metrics()['hits_total{kind="load"}'] == 1
+
+
+def test_doctor_says_if_the_sites_own_server_does_not_reach_the_pixel(short: Path, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    listen = f"unix:{short}/pixel"
+    with PixelServer(tmp_path / "pixel", pixel={"listen": listen, "domains": DOMAINS}) as server:
+        front = f"http://127.0.0.1:{port}"
+        doctor = ("doctor", "--config", str(server.config), "--front")
+
+        def found(url: str) -> str:
+            said = pfa_flux(*doctor, url, env={"COLUMNS": "400"})
+            return next(line for line in said.out.splitlines() if url in line)
+
+        with Nginx(tmp_path / "nginx", port, proxied(server.config, port)):
+            # As nginx sees it where it may not enter the directory, or where SELinux is in the way.
+            (short / "pixel").rename(short / "elsewhere")
+            said = found(front)
+            assert "the web server answers, and does not reach the pixel" in said
+            assert "failed" in said
+            assert "httpd_can_network_connect" in said
+            (short / "elsewhere").rename(short / "pixel")
+            assert "the web server reaches the pixel" in found(front)
+            assert server.metrics()['hits_total{kind="hit"}'] == 0
+            assert "answers 200, and not as the pixel does" in found(f"{front}/other")
+        assert "cannot be reached" in found(front)

@@ -80,5 +80,5 @@ def test_the_tables_of_a_report_are_those_of_single_answers(target: Target, make
             for by in keys
         ]
         asked = [Options(by=by, every="1d" if "time" in by else None, start="3d", tz="Europe/Berlin") for by in keys]
-        together = made._answers(asked)
+        together = made.answers(asked)
     assert [answer.rows for answer in together] == [answer.rows for answer in single]

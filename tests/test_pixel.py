@@ -9,6 +9,7 @@ import pytest
 
 from pfa_flux.hits import pixel as module
 from pfa_flux.hits.hit import View
+from pfa_flux.hits.pages import Bucket
 from pfa_flux.hits.pixel import GIF, Busy
 from pfa_flux.pixel_settings import PixelSettings
 from tests.conftest import DATE
@@ -170,6 +171,10 @@ def test_the_twin_counts_loads_and_each_keeps_its_kind() -> None:
         (request(b"Sec-Purpose: prefetch;prerender"), {}, "prefetch"),
         (request(b"Purpose: prefetch"), {}, "prefetch"),
         (request(b"X-Moz: prefetch"), {}, "prefetch"),
+        (request(b"X-Purpose: preview"), {}, "prefetch"),
+        (request(b"Purpose: preview"), {}, "prefetch"),
+        (request(b"Sec-Fetch-Dest: document"), {}, "destination"),
+        (request(b"Sec-Fetch-Dest: iframe"), {}, "destination"),
         (request(b"Sec-GPC: 1"), {"opt_out": ("gpc",)}, "opt_out"),
         (request(b"DNT: 1"), {"opt_out": ("dnt",)}, "opt_out"),
     ],
@@ -182,6 +187,44 @@ def test_a_hit_that_does_not_count_gets_its_gif_and_the_reason(
     assert (answer.status, answer.body, answer.headers["X-Pfa-Flux"]) == (200, GIF, reason)
     assert answer.headers["Cache-Control"] == "no-store"
     assert (own.counted, dict(own.pixel.rejected)) == (0, {reason: 1})
+
+
+@pytest.mark.parametrize("path", ["/count.gif", "/load.gif"])
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [(b"own", "own"), (b"bot", "bot"), (b"preview", "preview"), (b"Own", "own"), (b"owner", "other"), (b"1", "other"),
+     (b"own, bot", "other")],
+)  # fmt: skip
+def test_what_the_front_asks_to_skip_gets_its_gif_and_is_counted_by_its_reason(
+    path: str, said: bytes, reason: str
+) -> None:
+    own = site(load_path="/load.gif")
+    client = own.client()
+    # A view that was seen before is not taken for one either.
+    client.send(ask(path))
+    answer = client.send(ask(path, "https://a.example/x", b"X-Pfa-Skip: " + said))[-1]
+    assert (answer.status, answer.body, answer.headers["X-Pfa-Flux"]) == (200, GIF, f"skipped_{reason}")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert (own.counted, {why.skipped: count for why, count in own.pixel.rejected.items()}) == (1, {reason: 1})
+
+
+def test_a_front_that_asks_for_nothing_changes_nothing() -> None:
+    own = site()
+    assert why(own, request(b"X-Pfa-Skip:")) == (200, None)
+    assert (own.counted, own.pixel.rejected) == (1, {})
+
+
+def test_what_the_front_says_comes_before_all_other_reasons() -> None:
+    own = site(opt_out=("dnt",))
+    data = request(b"X-Pfa-Skip: bot", b"Sec-Fetch-Dest: document", b"Purpose: preview", b"DNT: 1")
+    assert why(own, data) == (200, "skipped_bot")
+
+
+@pytest.mark.parametrize("dest", [b"image", b"empty"])
+def test_an_image_and_a_scripts_request_count(dest: bytes) -> None:
+    own = site()
+    assert why(own, request(b"Sec-Fetch-Dest: " + dest)) == (200, None)
+    assert own.counted == 1
 
 
 def test_a_hit_that_does_not_count_may_end_its_connection() -> None:
@@ -199,7 +242,7 @@ class TestWhatIsRemembered:
         for _ in range(3):
             client.send(HIT)
         assert site.journal.views == [VIEW] * 3
-        assert site.pixel.pages == 1
+        assert len(site.pixel.pages) == 1
 
     @pytest.mark.parametrize(
         "field", [b"Purpose: prefetch", b"Sec-GPC: 1", b"DNT: 1", b"SEC-PURPOSE: x prefetch", b"x-moz: prefetch"]
@@ -222,6 +265,21 @@ class TestWhatIsRemembered:
             site.client().send(ask(referer=secret))
         assert site.journal.views == [VIEW] * 3
         assert b"secret" not in b"".join(known for each in site.pixel._known.values() for known in each)
+
+    def test_nothing_is_kept_that_a_mask_hides(self) -> None:
+        own = site(masks=("/reset/*",), trailing_slash="strip")
+        for page in ("/reset/secret", "/%72eset/secret", "/a/../reset/secret", "/open/"):
+            own.client().send(ask(referer=f"https://a.example{page}"))
+        assert [view.page for view in own.journal.views] == ["/reset/*"] * 3 + ["/open"]
+        assert [known for each in own.pixel._known.values() for known in each] == []
+
+    def test_a_page_that_was_other_has_its_name_once_there_is_room(self) -> None:
+        own = site(max_pages=1)
+        for page in ("/1", "/2", "/2"):
+            own.client().send(ask(referer=f"https://a.example{page}"))
+        own.pixel.pages._places["hit", "a.example"].bucket = Bucket(1, 0.0)
+        own.client().send(ask(referer="https://a.example/2"))
+        assert [view.page for view in own.journal.views] == ["/1", "(other)", "(other)", "/2"]
 
     def test_long_referers_are_not_kept(self) -> None:
         site = Site()
@@ -246,7 +304,7 @@ class TestBounds:
         own = site(max_domains=2)
         got = [why(own, ask(referer=f"https://{name}.example/"))[1] for name in "abcab"]
         assert got == [None, None, "too_many_domains", None, None]
-        assert (own.counted, own.pixel.domains) == (4, 2)
+        assert (own.counted, own.pixel.pages.domains) == (4, 2)
 
     def test_schemes_of_a_domain_are_one_domain(self) -> None:
         own = site(max_domains=1)
@@ -267,17 +325,18 @@ class TestBounds:
         got = [why(own, ask(referer=f"https://{name}/"))[1] for name in names]
         assert got == [None, None, None, "too_many_domains", None, None]
 
-    def test_ports_of_a_domain_that_is_named_without_one_are(self) -> None:
-        own = site(domains=("a.example",), max_domains=2)
+    def test_ports_of_a_domain_that_is_named_without_one_make_no_domains_and_pages(self) -> None:
+        own = site(domains=("a.example",), max_domains=1)
         got = [why(own, ask(referer=f"https://a.example:{port}/"))[1] for port in (1, 443, 2, 3)]
-        assert got == [None, None, None, "too_many_domains"]
+        assert got == [None] * 4
+        assert (own.pixel.pages.domains, len(own.pixel.pages)) == (1, 1)
 
     def test_pages_beyond_the_bound_are_one_and_count(self) -> None:
         own = site(max_pages=2)
         for path in ("/1", "/2", "/3", "/4", "/1", "/3"):
             assert why(own, ask(referer=f"https://a.example{path}")) == (200, None)
         assert [view.page for view in own.journal.views] == ["/1", "/2", "(other)", "(other)", "/1", "(other)"]
-        assert (own.pixel.pages, own.pixel.folded) == (3, 2)
+        assert (len(own.pixel.pages), own.pixel.pages.folded) == (3, 3)
 
     def test_each_domain_has_its_own_bound_of_pages(self) -> None:
         own = site(max_pages=1)
@@ -291,7 +350,7 @@ class TestBounds:
         client = own.client()
         for number in range(500):
             client.send(ask(referer=f"https://{number % 7}.example/{number}"))
-        assert (own.pixel.domains, own.pixel.pages) == (3, 33)
+        assert (own.pixel.pages.domains, len(own.pixel.pages)) == (3, 33)
 
 
 class TestTheJournalFails:
@@ -392,3 +451,46 @@ def test_no_answer_sets_a_cookie() -> None:
     client.send(HIT + ask("/other") + ask(method=POST) + ask(method=HEAD) + request(b"Purpose: prefetch"))
     assert len(client.answers) == 5
     assert b"cookie" not in client.transport.written.lower()
+
+
+MARK = b"Sec-Purpose: prefetch;pfa-flux-check"
+
+
+@pytest.mark.parametrize(
+    ("path", "referer", "fields", "said"),
+    [
+        ("/count.gif", "https://a.example/x?q#f", (), "hit https a.example /x"),
+        ("/load.gif", "https://a.example/", (), "load https a.example /"),
+        ("/count.gif", None, (), "no_referer"),
+        ("/count.gif", "https://b.example/x", (), "domain_not_allowed"),
+        ("/count.gif", "https://a.example/x", (b"X-Pfa-Skip: own",), "skipped_own hit https a.example /x"),
+        ("/count.gif", None, (b"X-Pfa-Skip: x",), "skipped_other no_referer"),
+        ("/count.gif", "https://a.example/x", (b"Sec-Fetch-Dest: document",), "destination"),
+        ("/count.gif", "https://a.example/ä/secret", (), "hit https a.example /%C3%A4/*"),
+    ],
+)
+@pytest.mark.parametrize("method", [GET, HEAD])
+def test_a_check_counts_for_nothing_and_is_told_what_it_would_have_counted_as(
+    method: bytes, path: str, referer: str | None, fields: tuple[bytes, ...], said: str
+) -> None:
+    own = site(load_path="/load.gif", domains=("a.example",), masks=("/ä/*",))
+    (answer,) = own.client().send(ask(path, referer, *fields, MARK, method=method))
+    assert (answer.status, answer.body) == (200, GIF if method == GET else b"")
+    assert (answer.headers["X-Pfa-Flux"], answer.headers["X-Pfa-Flux-View"]) == ("check", said)
+    assert (own.counted, own.pixel.rejected) == (0, {"check": 1} if method == GET else {})
+
+
+def test_a_check_does_not_tell_whether_others_have_seen_the_page() -> None:
+    own = site(max_pages=1)
+    client = own.client()
+    for number in range(3):
+        client.send(ask("/count.gif", f"https://a.example/{number}"))
+    answer = client.send(ask("/count.gif", "https://a.example/2", MARK))[-1]
+    # Its hits are on (other) by now.
+    assert answer.headers["X-Pfa-Flux-View"] == "hit https a.example /2"
+
+
+def test_only_the_mark_itself_gets_an_answer_of_its_own() -> None:
+    own = site()
+    (answer,) = own.client().send(ask("/count.gif", "https://a.example/2", b"Sec-Purpose: prefetch;prerender"))
+    assert (answer.headers["X-Pfa-Flux"], answer.headers.get("X-Pfa-Flux-View")) == ("prefetch", None)

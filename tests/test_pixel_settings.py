@@ -31,11 +31,13 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         admin = ""
         path = "/p"
         load_path = "/l"
+        views = "documents"
         domains = ["a.example", "*.b.example"]
         max_domains = 1
         max_pages = 2
         page = "off"
         trailing_slash = "strip"
+        duplicate_slashes = "merge"
         strip_index = true
         lower_case = true
         masks = ["/reset/*"]
@@ -53,11 +55,13 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         admin="",
         path="/p",
         load_path="/l",
+        views="documents",
         domains=("a.example", "*.b.example"),
         max_domains=1,
         max_pages=2,
         page="off",
         trailing_slash="strip",
+        duplicate_slashes="merge",
         strip_index=True,
         lower_case=True,
         masks=("/reset/*",),
@@ -86,6 +90,17 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         ("domains = []", "domains", ()),
         ('domains = ["a.example", "b.example", "a.example"]', "domains", ("a.example", "b.example")),
         ('domains = ["*.B.Example", "c.example:8443", "[::1]"]', "domains", ("*.b.example", "c.example:8443", "[::1]")),
+        (
+            'domains = ["Straße.de", "*.BÜCHER.example", "😀.example:81", "xn--strae-oqa.de", "-a-.example"]',
+            "domains",
+            (
+                "xn--strae-oqa.de",
+                "*.xn--bcher-kva.example",
+                "xn--e28h.example:81",
+                "-a-.example",
+            ),
+        ),
+        ('domains = ["127.1", "a.example."]', "domains", ("127.0.0.1", "a.example")),
         ('masks = ["/Reset/*", "/u/?"]', "masks", ("/Reset/*", "/u/?")),
         ('opt_out = ["dnt"]', "opt_out", ("dnt",)),
         ('raw_retention = "24h"', "raw_retention", DAY),
@@ -104,11 +119,14 @@ _WRONG = {
     "admin": ["5", "true", '"8481"', '"127.0.0.1"', '"127.0.0.1:123456"', '"unix:x"'],
     "path": ['"/p?x"', '"/p#x"', '""', '"count.gif"', '"/a b"', '"/ä"', '"http://a/b"', '"/a\\n"', "5", "[]"],
     "load_path": ["5", "[]", '"load"', '"/l l"', '"*"'],
-    "domains": ['["-x"]', '["a..b"]', '["a\\\\b"]', '["a:123456"]', '"a.example"', "5", '[""]', "[5]",
+    "domains": ['["ü..a"]', '["a/ü"]', '["\u200d.example"]', '["1.2.3.400"]', '["*.ü\\uff0f"]',
+                '["a..b"]', '["a\\\\b"]', '["a:123456"]', '"a.example"', "5", '[""]', "[5]",
                 '["https://a.example"]', '["a.example/x"]', '["a b"]', '["*"]',
                 '["a.*.example"]', '["*a.example"]', '["u@a.example"]', '["a?b"]', '["a#b"]', '["*."]'],
     "page": ['"on"', '""', '"Path"', "true", "[]"],
     "trailing_slash": ['"remove"', "false", '""'],
+    "duplicate_slashes": ['"strip"', "true", '""'],
+    "views": ['"pages"', '"Navigations"', "true", "[]"],
     "no_referer": ['"drop"', "0", "true"],
     "synchronous": ['"off"', '"FULL"', "2"],
     "strip_index": ['"true"', "1", '""', "[]"],
@@ -155,7 +173,7 @@ def test_hits_and_loads_have_paths_of_their_own(tmp_path: Path, toml: str) -> No
         read(tmp_path, toml)
 
 
-@pytest.mark.parametrize("key", ["page", "trailing_slash", "no_referer", "synchronous"])
+@pytest.mark.parametrize("key", ["page", "trailing_slash", "duplicate_slashes", "no_referer", "synchronous"])
 def test_a_wrong_word_is_told_with_the_right_ones(tmp_path: Path, key: str) -> None:
     with pytest.raises(SettingsError) as caught:
         read(tmp_path, f'{key} = "?"')

@@ -29,7 +29,7 @@ def requests() -> list[bytes]:
         f"Accept: {CANARY}/accept\r\nAccept-Language: {CANARY}-language\r\nAccept-Encoding: {CANARY}-encoding\r\n"
         f"Origin: https://{CANARY}-origin.example\r\nIf-None-Match: {CANARY}-etag\r\nRange: {CANARY}-range\r\n"
         f"Sec-Purpose: {CANARY}-purpose\r\nPurpose: {CANARY}\r\nX-Moz: {CANARY}\r\nSec-GPC: {CANARY}\r\n"
-        f"DNT: {CANARY}\r\nX-Forwarded-Host: {CANARY}-host\r\nX-Forwarded-Proto: {CANARY}\r\n"
+        f"X-Purpose: {CANARY}\r\nDNT: {CANARY}\r\nX-Forwarded-Host: {CANARY}-host\r\nX-Forwarded-Proto: {CANARY}\r\n"
         f"X-{CANARY}-Name: {CANARY}-own\r\nConnection: {CANARY}-token\r\nVia: 1.1 {CANARY}\r\n"
     )
     referers = (
@@ -49,7 +49,14 @@ def requests() -> list[bytes]:
         f"Content-Length: {len(CANARY) * 2}\r\n\r\n{CANARY * 2}"
         for referer in referers
     ]
+    # What the front says, and where a browser puts the answer, in words that are not ours.
     odd = [
+        f"GET /count.gif HTTP/1.1\r\n{host}Referer: https://example.com/\r\nX-Pfa-Skip: {CANARY}\r\n\r\n",
+        f"GET /count.gif HTTP/1.1\r\n{host}Referer: https://example.com/\r\nSec-Fetch-Dest: {CANARY}\r\n\r\n",
+        f"GET /count.gif?{CANARY} HTTP/1.1\r\n{host}Referer: https://{CANARY}@example.com/?{CANARY}#{CANARY}\r\n"
+        f"Sec-Purpose: prefetch;pfa-flux-check\r\nCookie: {CANARY}\r\n\r\n",
+        f"GET /count.gif HTTP/1.1\r\n{host}Referer: https://{CANARY}.example/{CANARY}\r\n"
+        f"Sec-Purpose: prefetch;pfa-flux-check\r\n\r\n",
         f"GET /{CANARY}.gif HTTP/1.1\r\n{host}\r\n",
         f"HEAD /count.gif?{CANARY} HTTP/1.1\r\n{host}{headers}\r\n",
         f"POST /count.gif HTTP/1.1\r\n{host}Content-Length: {len(CANARY)}\r\n\r\n{CANARY}",
@@ -112,6 +119,9 @@ def test_no_canary_is_in_any_file_log_or_metric(embedded: bool, make_workspace: 
         # Two by their Referer, one relative, one without any; the others name no domain that counts.
         assert server.metrics()['hits_total{kind="hit"}'] == 4
         assert server.metrics()['refused_requests_total{status="400"}'] == 4
+        assert server.metrics()['skipped_total{reason="other"}'] == 1
+        assert server.metrics()['rejected_total{reason="destination"}'] == 1
+        assert server.metrics()['rejected_total{reason="check"}'] == 2
         assert with_canary(kept(tmp_path)) == []
         assert CANARY not in server.get("/metrics").lower() + server.get("/healthz").lower()
         server.kill()
@@ -136,7 +146,7 @@ def test_no_canary_is_in_influxdb_nor_in_quarantine(name: str, make_workspace: M
     everything.append(workspace.client.influxql("SELECT * FROM /.*/", db=database, rp=policy))
     assert CANARY not in str(everything).lower()
     refused = make_workspace(name)
-    refused.client.write(refused.raw, [f"pf_analytics_test_pixel,domain=x count=1.5 {time.time_ns()}"])
+    refused.client.write(refused.raw, [f'pf_analytics_test_pixel,domain=x count="1" {time.time_ns()}'])
     with pixel(tmp_path / "refused", refused, domains=["example.com"]) as server:
         provoke(server)
         until(lambda: server.metrics()["quarantined"] == 4, "four hits in quarantine")

@@ -23,14 +23,14 @@ from pfa_flux.engines.sqlite import Embedded
 from pfa_flux.engines.sqlite.purge import remove_rows
 from pfa_flux.hits.hit import View
 from pfa_flux.hits.housekeeper import Housekeeper, purge
-from pfa_flux.hits.pixel import Page
+from pfa_flux.hits.pages import Page
 from pfa_flux.hits.store import StoreJournal
 from pfa_flux.schema import BOTH, Side
 from pfa_flux.tasks import clock
-from pfa_flux.tasks.state import State
+from pfa_flux.tasks.state import State, UpkeepNote
 from pfa_flux.times import NS, parse_instant
-from pfa_flux.windows.recompute import prove_days
 from pfa_flux.windows.spec import TaskSpec
+from pfa_flux.windows.upkeep import prove_days
 from pfa_flux.windows.verify import Verification, verify
 from tests.cli import pfa_flux
 from tests.data import DAY, HOUR, MINUTE, READY, hit, load
@@ -378,7 +378,7 @@ _STEPS = st.one_of(
 )
 
 
-@pytest.mark.parametrize("count", [10, pytest.param(120, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [10, pytest.param(50, marks=pytest.mark.slow)])
 def test_after_any_writes_steps_of_the_clock_and_restarts_every_figure_is_the_oracles(
     count: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -561,20 +561,6 @@ def test_the_command_accepts_the_clock(own: Settings) -> None:
 # Stores of before.
 
 
-def test_a_file_of_the_first_format_of_the_state_is_read_and_brought_up_to_date(own: Settings) -> None:
-    with Analytics(own) as made:
-        made.task().install()
-    path = own.data_dir / "state.sqlite3"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript("DROP TABLE clock; PRAGMA user_version = 1")
-    with closing(State(own)) as state:
-        assert clock.known(state) is None
-        assert state.select("SELECT count(*) FROM task") == [(1,)]
-        assert looked(state, BASE, Rows())
-    with closing(State(own)) as state:
-        assert clock.known(state) == clock.Clock(BASE, BASE)
-
-
 def as_format_4(own: Settings, until_then: int) -> None:
     """Make a store one of format 4, whose watermark lies elsewhere."""
     with closing(sqlite3.connect(own.data_dir / "pfa-flux.sqlite3")) as connection:
@@ -657,3 +643,19 @@ def test_serve_that_was_started_once_with_a_clock_far_ahead_counts_all_and_remov
     with Analytics(own) as made:
         assert [row.hits for row in made.hits(start="1d", stop=time.time_ns() + HOUR)] == [8]
     assert purged_until(own) <= time.time_ns() + WINDOW + MINUTE
+
+
+def test_a_state_of_before_is_read_and_brought_up_to_date(own: Settings) -> None:
+    with Analytics(own) as made:
+        made.task().install()
+        spec = made.task().spec
+    path = own.data_dir / "state.sqlite3"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("DROP TABLE upkeep; PRAGMA user_version = 2")
+    with closing(State(own)) as state:
+        assert state.upkeep(spec) is None
+        assert state.select("SELECT count(*) FROM task") == [(1,)]
+        state.note_upkeep(spec, [(BASE, BASE + HOUR)], [], BASE + DAY)
+        state.note_upkeep(spec, [], [(BASE, BASE + HOUR)], BASE + 2 * DAY)
+    with closing(State(own)) as state:
+        assert state.upkeep(spec) == UpkeepNote(BASE + 2 * DAY, 4, BASE + DAY, 4)

@@ -51,8 +51,8 @@ def test_a_retry_writes_what_the_server_takes_now_while_the_pixel_serves(
     name: str, make_workspace: MakeWorkspace, tmp_path: Path
 ) -> None:
     workspace, another = make_workspace(name), make_workspace(name)
-    # The field of hits is a float in the shard of today, and stays one.
-    workspace.client.write(workspace.raw, [f"{HITS},domain=x count=1.5 {time.time_ns()}"])
+    # The field of hits is a text in the shard of today, and stays one.
+    workspace.client.write(workspace.raw, [f'{HITS},domain=x count="1" {time.time_ns()}'])
     with pixel(tmp_path, workspace, load_path="/load.gif") as server:
         server.config.chmod(0o600)
         assert send(server.listen, [*pages(5), get(path="/load.gif")]).counted == 6

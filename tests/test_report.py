@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from pfa_flux import Point
 from pfa_flux.demo import page_views, points
 from pfa_flux.schema import Schema
 from tests.cases import many
 from tests.cli import pfa_flux
 from tests.contract import analytics, fill
-from tests.data import DAY, T0, hit, load
+from tests.data import DAY, HOUR, T0, hit, load
 from tests.engines.plugin import MakeWorkspace
 from tests.test_analysis import HOSTILE
 
@@ -67,7 +69,7 @@ def test_the_report_needs_nothing_else_and_can_be_read_aloud(make_workspace: Mak
     assert not {"script", "img", "link", "iframe", "object", "embed"} & set(page.tags)
     assert not [(name, value) for name, value in page.attributes if name in {"src", "href"} or name.startswith("on")]
     assert not re.search(r"url\(|@import|https?:", html)
-    assert "default-src 'none'; style-src 'unsafe-inline'" in dict(page.attributes).get("content", "") + html
+    assert "default-src 'none'; style-src 'sha256-" in html
     assert page.tags.count("h1") == 1
     assert ("lang", "en") in page.attributes
     assert page.tags.count("table") == page.tags.count("caption") == 2
@@ -102,3 +104,71 @@ def test_a_file_that_cannot_be_written_is_a_usage_error(make_workspace: MakeWork
     done = pfa_flux("report", "--out", str(tmp_path / "absent" / "r.html"), *SPAN, env=workspace.env())
     assert done.code == 2
     assert "cannot be written" in done.err
+
+
+def report_of(make_workspace: MakeWorkspace, points: list[Point], start: int = T0, stop: int = T0 + 3 * DAY) -> str:
+    """The report of points, as HTML."""
+    workspace = make_workspace("embedded")
+    fill(workspace, T0, points)
+    with analytics(workspace, T0 + 3 * DAY) as made:
+        return made.report(start=start, stop=stop)[0]
+
+
+def shown(html: str, kind: str) -> list[str]:
+    """Texts of the elements of a class, without markup."""
+    found = re.findall(rf'<(\w+) class="{kind}">(.*?)</\1>', html)
+    return [" ".join(unescape(re.sub("<[^>]+>", "", inner)).split()) for _, inner in found]
+
+
+def test_the_headline_of_few_page_views_is_their_interval(make_workspace: MakeWorkspace) -> None:
+    html = report_of(make_workspace, [*many(hit, 8), *many(load, 6)])
+    assert shown(html, "headline vague") == ["0–97 %"]
+    assert shown(html, "lead") == [
+        "of all page views came without the JavaScript analytics (95 % interval). 8 page views are too few to tell "
+        "more; of these it was 25.0 %."
+    ]
+    assert "doubtful" not in html
+
+
+def test_the_headline_of_many_page_views_is_their_share(make_workspace: MakeWorkspace) -> None:
+    hits = [hit(T0 + n * HOUR // 5) for n in range(350)]
+    html = report_of(make_workspace, [*hits, *(load(each.time) for n, each in enumerate(hits) if n % 5)])
+    assert shown(html, "headline") == ["20.0 %"]
+    assert "Nothing was found that makes these figures doubtful." in html
+
+
+def compared(make_workspace: MakeWorkspace, before: tuple[int, int], now: tuple[int, int]) -> str:
+    """The report of a day with so many hits and loads, after a day with others."""
+    days = ((T0, before), (T0 + DAY, now))
+    points = [
+        *(hit(day + n * DAY // hits) for day, (hits, _) in days for n in range(hits)),
+        *(load(day + n * DAY // loads) for day, (_, loads) in days for n in range(loads)),
+    ]
+    return report_of(make_workspace, points, T0 + DAY, T0 + 2 * DAY)
+
+
+def test_a_change_that_may_be_chance_is_small_and_says_so(make_workspace: MakeWorkspace) -> None:
+    html = compared(make_workspace, (9, 5), (8, 6))
+    assert shown(html, "facts") == ["8page views, by the pixel6of them seen by the analytics2without it"]
+    assert (
+        "In the previous period it was 44.4 %. The difference may be chance: −19.4 points, 95 % interval −69.1 to "
+        "+53.2."
+    ) in shown(html, "soft")
+
+
+def test_a_clear_change_stands_among_the_facts(make_workspace: MakeWorkspace) -> None:
+    html = compared(make_workspace, (90, 80), (80, 20))
+    assert "<b>+63.9 points</b><span>since the previous period (+50.1 to +73.6)</span>" in html
+    assert "may be chance" not in html
+
+
+def test_warnings_have_a_subject_and_no_options(make_workspace: MakeWorkspace) -> None:
+    late = T0 + 30 * HOUR
+    html = report_of(make_workspace, [*many(hit, 8, late), *many(load, 7, late), *many(load, 4, T0, page="/other")])
+    assert [warning.partition(": ")[0] for warning in shown(html, "warning")] == [
+        "The total has more JS loads than hits, so that no ratio can be said",
+        "36% of the JS loads are on a page that has no hit, such as example.com, /other",
+        "No hits before 13 January 2026, 06:00",
+        "/ has an interval that is wider than the ratio itself",
+    ]
+    assert "--" not in re.sub(r"<style>.*</style>", "", html, flags=re.DOTALL)

@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from pfa_flux.hits.nginx import Part, configuration
 from pfa_flux.pixel_settings import PixelSettings
 from tests.engines.plugin import MakeWorkspace
@@ -61,6 +63,7 @@ def at_once(address: str) -> list[Answers]:
     return found
 
 
+@pytest.mark.slow
 def test_four_pixels_behind_a_balancer_and_a_rate_limit_count_every_hit_once(
     make_workspace: MakeWorkspace, tmp_path: Path
 ) -> None:

@@ -121,9 +121,10 @@ def test_it_stops_in_peace_and_answers_what_was_asked(number: signal.Signals, tm
             assert read_answers(busy, 1).counted == 1
             assert busy.recv(1) == b""
         until(lambda: not server.alive(), "its end")
-    # The log of the store is written back, and nothing but the store and its lock is left.
+    # The log of the store is written back, and nothing but the store, its lock and the pages' names is left.
     assert sorted(path.name for path in server.data_dir.iterdir() if path.stat().st_size) == [
         "lock",
+        "pages.json",
         "pfa-flux.sqlite3",
         "state.lock",
         "state.sqlite3",
@@ -161,6 +162,10 @@ def test_healthz_and_metrics_say_what_has_been_counted(tmp_path: Path) -> None:
             get(domain="other.example"),
             get(Sec_Purpose="prefetch;prerender"),
             get(Sec_GPC="1"),
+            get(X_Pfa_Skip="own"),
+            get(X_Pfa_Skip="bot"),
+            get(X_Pfa_Skip="bot"),
+            get(Sec_Fetch_Dest="document"),
             get(path="/robots.txt"),
             get().replace(b"GET", b"PUT"),
         ]
@@ -173,9 +178,12 @@ def test_healthz_and_metrics_say_what_has_been_counted(tmp_path: Path) -> None:
         found = server.metrics()
         assert {name: found[name] for name in found if found[name]} | {"start_time_seconds": 0} == {
             'hits_total{kind="hit"}': 2,
+            'rejected_total{reason="destination"}': 1,
             'rejected_total{reason="domain_not_allowed"}': 1,
             'rejected_total{reason="opt_out"}': 1,
             'rejected_total{reason="prefetch"}': 1,
+            'skipped_total{reason="own"}': 1,
+            'skipped_total{reason="bot"}': 2,
             'refused_requests_total{status="400"}': 1,
             'other_requests_total{what="not_found"}': 1,
             'other_requests_total{what="method"}': 1,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pfa_flux import Settings, SettingsError, settings
+from pfa_flux.schema import BOTH, Side
 from pfa_flux.settings import Secret
 
 
@@ -141,3 +142,16 @@ def test_a_token_file_that_is_overridden_need_not_be_readable(tmp_path: Path) ->
     assert read(tmp_path, toml, {"PFA_FLUX_TOKEN_FILE": str(credential)}).token == Secret("right")
     with pytest.raises(SettingsError, match="absent cannot be read"):
         read(tmp_path, toml)
+
+
+def test_page_loads_are_downsampled_unless_the_file_says_no(tmp_path: Path) -> None:
+    assert read(tmp_path).task.sides == BOTH
+    got = read(tmp_path, "[task]\nloads = false\n").task
+    assert (got.loads, got.sides) == (False, (Side.HITS,))
+    with pytest.raises(SettingsError, match=r"\[task\] loads is 'no', not a truth value"):
+        read(tmp_path, '[task]\nloads = "no"\n')
+
+
+def test_settings_know_the_file_that_they_are_from(tmp_path: Path) -> None:
+    assert read(tmp_path).file is None
+    assert read(tmp_path, "timeout = 5\n").file == tmp_path / "pfa-flux.toml"

@@ -72,6 +72,14 @@ def test_the_unit_is_shut_in(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_the_unit_of_the_live_page_is_sound_and_shut_in(tmp_path: Path) -> None:
+    text = UNIT.with_name("pfa-flux-view.service").read_text()
+    for each in (text, with_its_choices(text)):
+        assert verified(tmp_path, installed(each)) == (0, "")
+    done = analyze("security", "--offline=yes", "--threshold=15", written(tmp_path, installed(text)))
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_unit_of_a_service_with_a_user_of_its_own(tmp_path: Path) -> None:
     settings = Settings(url="http://192.0.2.7:8086", data_dir=STATE)
     place = Place(INSTALLED, Path("/etc/pfa-flux/pfa-flux.toml"), Path("/etc/pfa-flux/pfa-flux.token"), "me")

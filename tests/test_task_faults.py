@@ -22,7 +22,7 @@ from pfa_flux import Analytics, BusyError, PfaFluxError, Point, Progress, Task, 
 from pfa_flux.windows.rollup import Rollup
 from tests import memory_engine
 from tests.cli import clean_environment, pfa_flux
-from tests.contract import TASKS, analytics, every_backend, fill, ordinarily, task_workspace
+from tests.contract import TASKS, analytics, every_backend, fill, rarely, task_workspace
 from tests.data import DAY, HOUR, hit
 from tests.engines import Server, Workspace, start
 from tests.engines.plugin import MakeWorkspace, Pool
@@ -55,6 +55,7 @@ def own_workspace(engine: str, pool: Pool) -> Iterator[Workspace]:
             workspace.close()
 
 
+@pytest.mark.slow
 @own_servers
 def test_a_server_killed_during_a_backfill_loses_nothing(engine: str, pool: Pool) -> None:
     at = now()
@@ -111,7 +112,8 @@ def run_for_ever(task: Task, stop: int) -> None:
         task.backend.run(task.installed(), stop)
 
 
-@pytest.mark.parametrize("runs", ordinarily([runs for runs in TASKS if runs != memory_engine.NAME]))
+@pytest.mark.slow
+@pytest.mark.parametrize("runs", rarely([runs for runs in TASKS if runs != memory_engine.NAME], but="influxdb-2.7"))
 def test_a_client_killed_during_a_backfill_goes_on_where_it_was(runs: str, make_workspace: MakeWorkspace) -> None:
     workspace, at = task_workspace(runs, make_workspace), time.time_ns()
     fill(workspace, at, many_hits(at))
@@ -130,11 +132,17 @@ def test_a_client_killed_during_a_backfill_goes_on_where_it_was(runs: str, make_
             running.send_signal(signal.SIGKILL)
         killed += running.returncode == -signal.SIGKILL
     assert killed > 0
-    done = pfa_flux(*arguments[1:], env=workspace.env())
-    assert (done.code, "windows were missing or short" in done.out) == (0, True)
-    assert pfa_flux(*arguments[1:], env=workspace.env()).out == "0 windows were missing or short; 0 rows written\n"
+    nothing = "0 windows were missing or short; 0 rows written\n"
+    for _ in range(2):
+        done, due = pfa_flux(*arguments[1:], env=workspace.env()), task.spec.due(time.time_ns())
+        assert (done.code, "windows were missing or short" in done.out) == (0, True)
+        again = pfa_flux(*arguments[1:], env=workspace.env()).out
+        # Between the two another window may have become due.
+        if due == task.spec.due(time.time_ns()):
+            break
+    assert again == f"hits: {nothing}loads: {nothing}"
     verified = pfa_flux("task", "verify", "--start", f"{DAYS + 1}d", env=workspace.env())
-    assert (verified.code, verified.out.startswith("equal: ")) == (0, True)
+    assert (verified.code, verified.out.startswith("hits: equal: ")) == (0, True)
     assert task.spec.name
 
 
@@ -159,7 +167,7 @@ def test_a_target_that_was_deleted_is_made_and_filled_again(runs: str, make_work
         assert not found.complete
         if runs != "embedded":
             assert f"the bucket '{made.settings.rollup_bucket}' is missing" in found.summary
-            assert task.install().made_bucket
+            assert task.install(create_bucket=True).made_bucket
         task.backfill(at - 3 * DAY)
         assert task.verify(at - 3 * DAY).clean
         assert task.status(at - 3 * DAY).complete or task.status(at - 3 * DAY).skew < -60
@@ -282,6 +290,7 @@ def through(workspace: Workspace, url: str) -> Server:
     return server
 
 
+@pytest.mark.slow
 def test_a_run_of_the_runner_that_was_killed_is_written_down_and_made_up_for(make_workspace: MakeWorkspace) -> None:
     workspace = make_workspace("embedded")
     at = time.time_ns()

@@ -58,8 +58,8 @@ def test_a_reader_gives_the_figures_of_0_1_and_changes_no_byte(tmp_path: Path) -
     with opened(folder, said["now"]) as made:
         for each in said["answers"]:
             assert_answer(asked(made, each["ask"]), each["answer"])
-        assert made.domains(start=T0, stop=T0 + 5 * DAY).records() == said["domains"]
-        assert made.pages(start=T0, stop=T0 + 5 * DAY).records() == said["pages"]
+        assert_rows(made.domains(start=T0, stop=T0 + 5 * DAY).records(), said["domains"])
+        assert_rows(made.pages(start=T0, stop=T0 + 5 * DAY).records(), said["pages"])
     assert content(folder) == before
 
 
@@ -92,7 +92,7 @@ def test_the_commands_give_the_figures_of_0_1_and_change_no_byte(tmp_path: Path)
         assert done.code == 0
         assert_answer(done.json, each["answer"])
     for what in BOTH:
-        task, place = said["tasks"][what], ("--data-dir", str(folder), *(["--js"] if what == "loads" else []))
+        task, place = said["tasks"][what], ("--data-dir", str(folder), "--js" if what == "loads" else "--hits-only")
         runs = pfa_flux("task", "runs", "--format", "json", *place)
         assert (runs.code, [list(run.values()) for run in runs.json]) == (0, task["runs"])
         status = pfa_flux("task", "status", "--format", "json", "--start", "2026-01-12T00:00:00Z", *place)
@@ -193,13 +193,13 @@ def test_late_windows_are_repaired_after_the_upgrade_and_only_then_forgotten(tmp
                 assert made.task(what).verify(end - WINDOW, end).clean
         for each in said["answers"]:
             if each["ask"].get("source") != "rollup":
-                assert_answer(asked(made, each["ask"]), each["answer"])
+                # All windows are proved now, and may be what is read.
+                assert_rows(asked(made, each["ask"])["rows"], each["answer"]["rows"])
 
 
 def test_the_command_repairs_late_windows_of_0_1(tmp_path: Path) -> None:
     folder, said = copied("embedded", tmp_path / "data"), expected("embedded")
     assert pfa_flux("task", "repair", "--data-dir", str(folder)).code == 0
-    assert pfa_flux("task", "repair", "--js", "--data-dir", str(folder)).code == 0
     with opened(folder, said["now"]) as made:
         for what in BOTH:
             assert late_windows(made, what) == []

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
+import pytest
+
 from tests.cli import clean_environment
 from tests.engines.plugin import MakeWorkspace
 from tests.test_upgrade_server import served
@@ -178,6 +180,7 @@ def test_kill_9_while_the_store_of_0_1_is_first_opened_loses_nothing(tmp_path: P
         killer.finish()
 
 
+@pytest.mark.slow
 def test_kill_9_again_and_again_loses_nothing_of_what_0_1_knew_of_a_servers_tasks(
     make_workspace: MakeWorkspace, tmp_path: Path
 ) -> None:

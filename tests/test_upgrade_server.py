@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import pfa_flux
+from tests.cli import Result, pfa_flux
 from tests.contract import analytics
 from tests.data import DAY, HOUR, MINUTE, T0
 from tests.engines import Workspace
@@ -94,13 +94,15 @@ def test_the_commands_know_the_tasks_that_0_1_ran_for_a_server(make_workspace: M
     env = {**workspace.env(), "PFA_FLUX_DATA_DIR": str(folder)}
     runner = ("--backend", "runner")
     for what, state in (("hits", "up to date"), ("loads", "disabled")):
-        task, side = said["tasks"][what], ["--js"] if what == "loads" else []
-        plan = pfa_flux("task", "plan", "--format", "json", *runner, *side, env=env)
-        assert (plan.code, plan.json["state"], plan.json["ids"]) == (5 * bool(side), state, [task["id"]])
-        runs = pfa_flux("task", "runs", "--format", "json", *runner, *side, env=env)
+        task, side = said["tasks"][what], "--js" if what == "loads" else "--hits-only"
+        plan = pfa_flux("task", "plan", "--format", "json", *runner, side, env=env)
+        assert (plan.code, plan.json["state"], plan.json["ids"]) == (5 * (what == "loads"), state, [task["id"]])
+        runs = pfa_flux("task", "runs", "--format", "json", *runner, side, env=env)
         assert (runs.code, [list(run.values()) for run in runs.json]) == (0, task["runs"])
+    plan = pfa_flux("task", "plan", "--format", "json", *runner, env=env)
+    assert (plan.code, plan.json["state"], plan.json["loads"]["state"]) == (5, "up to date", "disabled")
     assert pfa_flux("task", "enable", "--js", *runner, env=env).code == 0
-    assert pfa_flux("task", "run", "--due", "--js", *runner, env=env).code == 0
+    assert pfa_flux("task", "run", "--due", *runner, env=env).code == 0
     assert pfa_flux("task", "repair", *runner, env=env).code == 0
     with opened(folder, said["now"], **workspace_values(workspace)) as made:
         assert [late_windows(made, what) for what in BOTH] == [[], []]
@@ -199,7 +201,7 @@ def test_a_task_that_0_1_installed_is_known_again_and_keeps_its_id(
     own = tmp_path / "pfa-flux.toml"
     own.write_text(f'[schema]\ntask_name = "{names["hits"]}"\nloads_task_name = "{names["loads"]}"\n')
     try:
-        words = ["task", "plan", "--format", "json", *(["--js"] if what == "loads" else [])]
+        words = ["task", "plan", "--format", "json", "--js" if what == "loads" else "--hits-only"]
         plan = pfa_flux(*words, env=workspace.env(), cwd=tmp_path)
         assert (plan.json["state"], plan.json["ids"]) in [("up to date", [id_]), ("change", [id_])]
         assert plan.code == 5 * (plan.json["state"] == "change")
@@ -213,3 +215,34 @@ def test_a_task_that_0_1_installed_is_known_again_and_keeps_its_id(
         assert found.count(id_) == 1
     finally:
         client.request("DELETE", f"/api/v2/tasks/{id_}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["influxdb-2.7", "kapacitor"])
+def test_where_0_1_installed_hits_alone_it_is_told_and_install_task_adds_page_loads(
+    engine: str, make_workspace: MakeWorkspace, tmp_path: Path
+) -> None:
+    workspace = make_workspace(engine)
+    hits, loads = workspace.task_name, f"{workspace.task_name}_loads"
+    client, id_ = installed_by_0_1(workspace, "hits", hits)
+    (tmp_path / "pfa-flux.toml").write_text(f'[schema]\ntask_name = "{hits}"\nloads_task_name = "{loads}"\n')
+
+    def run(*words: str) -> Result:
+        return pfa_flux(*words, env=workspace.env(), cwd=tmp_path)
+
+    plan = run("task", "plan", "--format", "json")
+    assert (plan.code, plan.json["ids"], plan.json["loads"]["state"]) == (5, [id_], "create")
+    status = run("task", "status", "--format", "json")
+    assert (status.code, status.json["id"], status.json["loads"]["id"]) == (5, id_, None)
+    assert "the task is not installed" in status.json["loads"]["summary"]
+    assert status.json["loads"]["advice"] == "Run pfa-flux install-task."
+    assert "loads task warning not installed" in " ".join(run("doctor").out.split())
+    done = run("install-task")
+    first, second = done.out.splitlines()
+    assert (done.code, first.partition(": ")[0]) == (0, f"{hits} ({id_})")
+    assert (second.startswith(f"{loads} ("), second.endswith(": created")) == (True, True)
+    assert run("task", "plan").code == 0
+    assert "loads task ok" in " ".join(run("doctor").out.split())
+    removed = run("task", "remove")
+    assert (removed.code, removed.out.count(": removed\n")) == (0, 2)
+    assert id_ not in [each["id"] for each in client.json("GET", "/api/v2/tasks?limit=500")["tasks"]]

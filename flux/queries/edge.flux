@@ -16,3 +16,5 @@ from(bucket: bucket)
     |> group()
     |> sort(columns: ["_time"], desc: newest)
     |> limit(n: 1)
+    // To the nanosecond: clients read times to the microsecond.
+    |> map(fn: (r) => ({r with _ns: int(v: r._time)}))

@@ -2,37 +2,66 @@
 
 from __future__ import annotations
 
+import codecs
+import errno
+import io
+import os
 import sys
 from typing import Annotated, NoReturn
 
 import typer
 
-from pfa_flux.cli import demo, doctor, init, nginx, quarantine, ratio, report, serve, task
+from pfa_flux.cli import (
+    config,
+    demo,
+    digest,
+    doctor,
+    init,
+    nginx,
+    quarantine,
+    ratio,
+    report,
+    serve,
+    task,
+    task_windows,
+    view,
+)
+from pfa_flux.cli.help import EXAMPLES, SUMMARIES, examples
+from pfa_flux.cli.options import in_flags
 from pfa_flux.errors import AccessDeniedError, InvalidValueError, PfaFluxError, UnreachableError
+from pfa_flux.start import end_on_interrupt
 
 DONE, FAILED, USAGE, NO_DATA, UNREACHABLE, TO_DO = 0, 1, 2, 3, 4, 5
 
 app = typer.Typer(
     name="pfa-flux",
     help="Which share of page views comes without the JavaScript analytics.",
-    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 no data, 4 engine out of reach or access denied, 5 work to do.",
-    no_args_is_help=True,
+    epilog=f"{examples()}\n\n"
+    "Exit codes: 0 done, 1 failed, 2 usage, 3 no data, 4 engine out of reach or access denied, 5 work to do.",
+    invoke_without_command=True,
     # Plain help: rendering it costs more than everything else at a start.
     rich_markup_mode=None,
     # A traceback with local variables could show a token.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("init")(init.init)
-app.command("blocked-ratio")(ratio.blocked_ratio)
-app.command("install-task")(task.install_task)
-app.command("report")(report.report)
-app.command("serve")(serve.serve)
-app.command("nginx")(nginx.nginx)
-app.command("quarantine")(quarantine.quarantine)
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
-app.add_typer(task.app, name="task")
+for _name, _command in {
+    "init": init.init,
+    "doctor": doctor.doctor,
+    "demo": demo.demo,
+    "blocked-ratio": ratio.blocked_ratio,
+    "report": report.report,
+    "digest": digest.digest,
+    "view": view.view,
+    "serve": serve.serve,
+    "nginx": nginx.nginx,
+    "quarantine": quarantine.quarantine,
+    "install-task": task.install_task,
+}.items():
+    _epilog = examples(_name) if _name in EXAMPLES else None
+    app.command(_name, short_help=SUMMARIES[_name], epilog=_epilog)(_command)
+app.add_typer(task_windows.app, name="task", short_help=SUMMARIES["task"])
+app.add_typer(config.app, name="config", short_help=SUMMARIES["config"])
 
 
 def _version(value: bool) -> None:
@@ -45,11 +74,18 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _main(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Which share of page views comes without the JavaScript analytics."""
+    """Which share of page views comes without the JavaScript analytics.
+
+    Without a command, print the answer for the last seven days in one sentence.
+    """
+    if context.invoked_subcommand is None and not ratio.last_week():
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(USAGE)
 
 
 def exit_code(error: PfaFluxError) -> int:
@@ -61,11 +97,56 @@ def exit_code(error: PfaFluxError) -> int:
 
 def main() -> NoReturn:
     """Run the command line. Errors raised on purpose are told in words, with what to do, and no traceback."""
+    end_on_interrupt()
+    _let_streams_take_any_text()
     try:
-        app(prog_name="pfa-flux")
+        try:
+            app(prog_name="pfa-flux")
+        finally:
+            sys.stdout.flush()
     except PfaFluxError as error:
-        typer.echo(f"pfa-flux: {error.message}", err=True)
-        if error.hint:
-            typer.echo(error.hint, err=True)
+        _say(error.message, error.hint)
         sys.exit(exit_code(error))
+    except OSError as error:
+        # What is written last may be all that does not fit.
+        _leave_streams()
+        _say(_told(error), "Check the file or device that it is about, its rights, and the room on it.")
+        sys.exit(FAILED)
     sys.exit(DONE)
+
+
+def _say(message: str, hint: str) -> None:
+    typer.echo(f"pfa-flux: {in_flags(message)}", err=True)
+    if hint:
+        typer.echo(in_flags(hint), err=True)
+
+
+def _told(error: OSError) -> str:
+    words = error.strerror or str(error)
+    if error.filename is not None:
+        return f"{error.filename}: {words}"
+    return f"standard output cannot be written: {words}" if error.errno in _FULL else words
+
+
+_FULL = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EBADF, errno.EFBIG}
+
+
+def _let_streams_take_any_text() -> None:
+    """Write characters that an encoding does not have as JSON would escape them."""
+    codecs.register_error("pfa-flux", _as_escapes)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="pfa-flux")
+
+
+def _as_escapes(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    pairs = (units[at : at + 2] for at in range(0, len(units), 2))
+    return "".join(f"\\u{pair.hex()}" for pair in pairs), error.end
+
+
+def _leave_streams() -> None:
+    """Let Python not try at its end to write what could not be written."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())

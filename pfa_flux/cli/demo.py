@@ -42,7 +42,7 @@ def demo(*, settings: Settings, quiet: bool) -> None:
         by_network = analytics.blocked_ratio(by=["network"], start=f"{_DAYS}d")
         by_domain = analytics.blocked_ratio(by=["domain"], start=f"{_DAYS}d")
         by_day = analytics.blocked_ratio(by=["time"], start=f"{_DAYS}d", every="1d")
-    shown.print(f"\nPage views without the JavaScript analytics, the last {_DAYS} days, simulated\n")
+    shown.print(f"\n{_DAYS} days of simulated visits: {render.escaped(by_network.sentence)}\n")
     shown.print(render.blocked_ratio(shown, by_network, {host.network: host.blocked for host in HOSTS}))
     shown.print(render.blocked_ratio(shown, by_domain, {host.domain: host.blocked for host in HOSTS}))
     shown.print(render.blocked_ratio(shown, by_day))
@@ -100,7 +100,7 @@ def _fill(analytics: Analytics, progress: Progress) -> str:
         progress.advance(bar, analytics.write(made[first : first + _BATCH]))
     bar = progress.add_task("downsampling to 15 minutes", total=2)
     task = analytics.task()
-    task.install()
+    task.install(create_bucket=True)
     progress.advance(bar)
     start = time.time_ns() - _DAYS * 86400 * NS
     task.backfill(start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Annotated
 
 import typer
 
@@ -18,21 +19,43 @@ _MARKS = {
 
 
 @with_settings
-def doctor(*, settings: Settings, quiet: bool) -> None:
-    """Check engine, access, buckets, rights, task and newest hit, and say what to do about each that fails."""
-    from rich.markup import escape
+def doctor(
+    page: Annotated[
+        str | None,
+        typer.Argument(metavar="URL", help="Page to look at as a browser does, uncounted.", show_default=False),
+    ] = None,
+    *,
+    front: Annotated[
+        list[str] | None,
+        typer.Option("--front", metavar="URL", help="Also ask this site's web server for the pixel, uncounted."),
+    ] = None,
+    proxy: Annotated[
+        str, typer.Option(metavar="URL", help="HTTP proxy for the site's names of .onion and .i2p.", show_default=False)
+    ] = "",
+    settings: Settings,
+    quiet: bool,
+) -> None:
+    """Check everything between the settings and a right figure, and say what to do about each that fails.
 
+    With the address of a page, find the tags in it and say what a view of it gives. Nothing is counted by that.
+    """
     from pfa_flux.cli import FAILED, exit_code, render
     from pfa_flux.doctor import examine
+    from pfa_flux.front import look_at
+    from pfa_flux.site.look import address, look
 
     del quiet
+    wanted = address(page) if page is not None else ""
     checks, unreachable = examine(settings, time.time_ns())
+    checks += [look_at(each, settings) for each in front or ()]
+    if wanted:
+        checks += look(wanted, settings, proxy=proxy)
     shown = render.console()
     made = render.empty(shown)
     for column in ("check", "", "found", "what to do"):
         made.add_column(column, overflow="fold")
     for check in checks:
-        made.add_row(check.name, _MARKS[check.status], escape(check.found), escape(check.advice))
+        made.add_row(check.name, _MARKS[check.status], render.escaped(check.found), render.escaped(check.advice))
     shown.print(made)
     if unreachable is not None:
         raise typer.Exit(exit_code(unreachable))

@@ -16,7 +16,11 @@ from pfa_flux.settings import Settings
 def nginx(
     *,
     listen: Annotated[
-        str | None, typer.Option(help="Where the pixel listens.", show_default="[pixel] listen of the settings")
+        str | None,
+        typer.Option(
+            help="Where the pixel listens; with --view, where the page does.",
+            show_default="[pixel] listen of the settings; 127.0.0.1:8482",
+        ),
     ] = None,
     direct: Annotated[
         str | None,
@@ -25,14 +29,25 @@ def nginx(
     part: Annotated[
         Part | None, typer.Option(help="Only what belongs in that block of nginx.", show_default="both")
     ] = None,
+    view: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead print the location for pfa-flux view: the path it is under, with a password.",
+            show_default=False,
+        ),
+    ] = None,
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Print nginx's configuration for the pixel, and the <img> of the pages, for the settings at hand."""
+    """Print nginx's configuration for the pixel, and the tags of the pages, for the settings at hand."""
     from pfa_flux.hits.nginx import configuration
+    from pfa_flux.live.nginx import DEFAULT_LISTEN, location
     from pfa_flux.pixel_settings import address
 
     del quiet
+    if view is not None:
+        typer.echo(location(view, address(listen or DEFAULT_LISTEN, "--listen")), nl=False)
+        return
     pixel = settings.pixel
     if listen is not None:
         pixel = replace(pixel, listen=address(listen, "--listen"))

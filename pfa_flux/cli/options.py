@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import enum
 import inspect
-from collections.abc import Callable, Sequence
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Annotated, Any
 
 import typer
 
-from pfa_flux.settings import Settings
+from pfa_flux.cli.help import with_kinds
+from pfa_flux.foreign import printable
+from pfa_flux.settings import Resolution, Settings
 
 _PANEL = "Where the data is"
+
+
+Domain = Annotated[
+    list[str] | None,
+    typer.Option(help="Domain in any script, URL, or *.example.com for all below; repeats.", show_default=False),
+]
+Site = Annotated[list[str] | None, typer.Option(help="Site of the settings; repeats.", show_default=False)]
+Start = Annotated[str, typer.Option(help="Date, month, time, today, yesterday, or how long ago: 24h, 7d, 3mo.")]
+Stop = Annotated[str | None, typer.Option(help="The same; the range ends just before it.", show_default="now")]
+Tz = Annotated[
+    str | None, typer.Option(help="Time zone of intervals, and of times without one.", show_default="the setting")
+]
 
 
 def one_of(name: str, values: Sequence[str]) -> Any:
@@ -49,24 +65,69 @@ _QUIET = inspect.Parameter(
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the settings' flags; it gets `settings` and `quiet` instead of them."""
 
-    @wraps(command)
-    def wrapper(*args: Any, **kwargs: Any) -> None:
+    def loaded(flags: Mapping[str, str | None], config: str | None, *, quiet: bool) -> Settings:
         from pfa_flux.settings import load
 
-        flags = {flag.name: kwargs.pop(flag.name) for flag in _FLAGS}
-        quiet = kwargs.pop("quiet")
-        settings: Settings = load(flags, config=flags.pop("config"))
+        settings: Settings = load(flags, config=config)
         if not quiet:
             for word in settings.warnings:
                 note(f"warning: {word}")
-        command(*args, settings=settings, quiet=quiet, **kwargs)
+        return settings
+
+    return _with_flags(command, "settings", loaded)
+
+
+def with_resolution(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the settings' flags; it gets `resolution`, whatever is wrong in it, and `quiet` instead."""
+
+    def examined(flags: Mapping[str, str | None], config: str | None, *, quiet: bool) -> Resolution:
+        from pfa_flux.settings import examine
+
+        del quiet
+        return examine(flags, config=config)
+
+    return _with_flags(command, "resolution", examined)
+
+
+def _with_flags(command: Callable[..., None], name: str, make: Callable[..., object]) -> Callable[..., None]:
+    """Give a command the settings' flags; it gets what is made of them under a name, and `quiet`."""
+
+    @wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        flags = {flag.name: kwargs.pop(flag.name) for flag in _FLAGS}
+        quiet = kwargs.pop("quiet")
+        made = make(flags, flags.pop("config"), quiet=quiet)
+        command(*args, **{name: made}, quiet=quiet, **kwargs)
 
     signature = inspect.signature(command, eval_str=True)
-    own = [p for p in signature.parameters.values() if p.name not in {"settings", "quiet"}]
+    own = [p for p in signature.parameters.values() if p.name not in {name, "quiet"}]
     parameters = [*own, *_FLAGS, _QUIET]
     wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-    return wrapper
+    return with_kinds(wrapper)
+
+
+_SEVERAL = {"domains": "domain", "sites": "site", "networks": "network", "pages": "page"}
+"""Arguments of the library that are flags of another name."""
+_ARGUMENT = re.compile(rf"`({'|'.join(_SEVERAL)}|by|start|stop|every|tz|dialect|source)(?:=([^`]*))?`")
+
+
+def in_flags(words: str) -> str:
+    """What the library says of its arguments, as the command line says it: --by network instead of `by='network'`."""
+    return _ARGUMENT.sub(_flag_of, words)
+
+
+def _flag_of(found: re.Match[str]) -> str:
+    name, value = found[1], found[2]
+    if value is None:
+        return f"--{_SEVERAL.get(name, name)}"
+    # The library shows values as Python does.
+    return flag(name, value[1:-1] if value[:1] in {"'", '"'} and value[-1:] == value[:1] else value)
+
+
+def flag(name: str, value: str) -> str:
+    """An argument of the library as a flag that can be pasted into a shell, whatever is in its value."""
+    return f"--{_SEVERAL.get(name, name)} {shlex.quote(printable(value))}"
 
 
 def note(text: str) -> None:

@@ -45,7 +45,7 @@ def quarantine(
         if drop:
             for each in left:
                 found.remove(each)
-            typer.echo(f"{sum(len(each.lines) for each in left):,} points were removed")
+            typer.echo(f"{sum(each.count for each in left):,} points were removed")
             return
     if lines:
         for each in left:
@@ -60,7 +60,7 @@ def quarantine(
 
 def _show(left: Sequence[Refused], format_: Format) -> None:
     rows = [
-        (_second(each[0].time), _second(each[0].until), sum(len(part.lines) for part in each), reason)
+        (_second(each[0].time), _second(each[0].until), sum(part.count for part in each), reason)
         for reason, each in _by_reason(left).items()
     ]
     if format_ is Format.JSON:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pfa_flux.cli.options import note, one_of, with_settings
+from pfa_flux.arguments import texts
+from pfa_flux.cli.options import Domain, Site, Start, Stop, Tz, flag, note, one_of, with_settings
 from pfa_flux.engines import registry
-from pfa_flux.settings import Settings
+from pfa_flux.errors import InvalidValueError
+from pfa_flux.schema import KEYS
+from pfa_flux.settings import Settings, load
+
+if TYPE_CHECKING:
+    from pfa_flux import BlockedRatio
 
 
 class Format(enum.StrEnum):
@@ -18,15 +26,6 @@ class Format(enum.StrEnum):
     TABLE = "table"
     JSON = "json"
     CSV = "csv"
-
-
-class Key(enum.StrEnum):
-    """Keys of the rows."""
-
-    DOMAIN = "domain"
-    NETWORK = "network"
-    PAGE = "page"
-    TIME = "time"
 
 
 class Network(enum.StrEnum):
@@ -54,6 +53,7 @@ else:
 
 
 _AUTO = Dialect("auto")
+_NONE = "none"
 
 
 class Source(enum.StrEnum):
@@ -64,61 +64,135 @@ class Source(enum.StrEnum):
     ROLLUP = "rollup"
 
 
+Networks = Annotated[
+    list[Network] | None,
+    typer.Option(help="Only this network; repeats.", show_default=False, case_sensitive=False),
+]
+From = Annotated[Source, typer.Option(help="Read raw data, downsampled data, or choose automatically.")]
+
+
 @with_settings
 def blocked_ratio(
     *,
-    domain: Annotated[list[str] | None, typer.Option(help="Exact domain; repeats.", show_default=False)] = None,
-    site: Annotated[list[str] | None, typer.Option(help="Site of the settings; repeats.", show_default=False)] = None,
-    network: Annotated[
-        list[Network] | None, typer.Option(help="Only this network; repeats.", show_default=False)
+    domain: Domain = None,
+    site: Site = None,
+    network: Networks = None,
+    page: Annotated[list[str] | None, typer.Option(help="Page, in either form; repeats.", show_default=False)] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Key of the rows: domain, network, page or time, or none for one row; repeats.",
+            show_default="domain",
+            autocompletion=lambda: [*KEYS, _NONE],
+        ),
     ] = None,
-    page: Annotated[list[str] | None, typer.Option(help="Exact page; repeats.", show_default=False)] = None,
-    by: Annotated[list[Key] | None, typer.Option(help="Key of the rows; repeats.", show_default="domain")] = None,
-    start: Annotated[str, typer.Option(help="RFC 3339 with an offset, or a duration back from now.")] = "24h",
-    stop: Annotated[str | None, typer.Option(help="The same.", show_default="now")] = None,
+    start: Start = "24h",
+    stop: Stop = None,
     every: Annotated[Every | None, typer.Option(help="Interval with --by time.", show_default="1h")] = None,
-    tz: Annotated[str, typer.Option(help="Time zone of the intervals.")] = "UTC",
+    tz: Tz = None,
     compare: Annotated[bool, typer.Option("--compare", help="Beside the period before, with the change.")] = False,
     dialect: Annotated[Dialect, typer.Option(help="Query language to use.")] = _AUTO,
-    source: Annotated[
-        Source, typer.Option(help="Read raw data, downsampled data, or choose automatically.")
-    ] = Source.AUTO,
+    source: From = Source.AUTO,
     format_: Annotated[Format, typer.Option("--format", help="How to write the answer.")] = Format.TABLE,
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Share of page views that came without the JavaScript analytics, with its 95 % interval."""
-    from pfa_flux import connect
-    from pfa_flux.cli import NO_DATA, render
+    """Share of page views that came without the JavaScript analytics, with its 95 % interval.
 
-    with render.working("reading hits and page loads", quiet), connect(settings) as analytics:
-        result = analytics.blocked_ratio(
-            domain or (),
-            sites=site or (),
-            networks=[n.value for n in network or ()],
-            pages=page or (),
-            by=[key.value for key in by] if by else ("domain",),
-            start=start,
-            stop=stop,
-            every=every.value if every else None,
-            tz=tz,
-            dialect=str(dialect),
-            source=source.value,
-            compare=compare,
-        )
+    The table starts with the answer in one sentence and ends with a total.
+    """
+    filters = {
+        "domains": domain or (),
+        "sites": site or (),
+        "networks": [each.value for each in network or ()],
+        "pages": page or (),
+    }
+    span = {"start": start, "stop": stop}
+    more = {"every": every.value if every else None, "tz": tz, "dialect": str(dialect), "source": source.value}
+    result, instead = _ask(settings, filters, span, {"by": _keys(by), "compare": compare, **more}, quiet=quiet)
     if format_ is Format.JSON:
         typer.echo(result.to_json())
     elif format_ is Format.CSV:
         typer.echo(result.to_csv(), nl=False)
     else:
-        shown = render.console()
-        shown.print(render.blocked_ratio(shown, result))
-        for contrast in result.differences() if result.by == ("network",) else ():
-            shown.print(render.escaped(contrast.sentence))
+        _show(result)
+    _finish(result, instead, quiet=quiet)
+
+
+def _keys(by: list[str] | None) -> tuple[str, ...]:
+    keys = texts("by", by or ("domain",))
+    if _NONE not in keys:
+        return keys
+    others = [flag("by", key) for key in keys if key != _NONE]
+    if others:
+        raise InvalidValueError(f"--by none is given with {' and '.join(others)}", "Use --by none alone.")
+    return ()
+
+
+def _ask(
+    settings: Settings, filters: Mapping[str, Any], span: Mapping[str, Any], more: Mapping[str, Any], *, quiet: bool
+) -> tuple[BlockedRatio, list[str]]:
+    """The answer, and what to say where there is no data."""
+    from pfa_flux import connect
+    from pfa_flux.cli import render
+    from pfa_flux.cli.no_data import no_data
+
+    with render.working("reading hits and page loads", quiet), connect(settings) as analytics:
+        result = analytics.blocked_ratio(**filters, **span, **more)
+        if result.has_data or quiet:
+            return result, []
+        return result, no_data(analytics, result, "pfa-flux blocked-ratio", filters, span)
+
+
+def _show(result: BlockedRatio) -> None:
+    """The sentence, and the rows with their total."""
+    from pfa_flux.cli import render
+
+    shown = render.console()
+    shown.print(render.escaped(result.sentence))
+    # A terminal's table begins with an empty line of its own.
+    if not shown.is_terminal:
+        shown.print()
+    shown.print(render.blocked_ratio(shown, result))
+    for contrast in result.differences() if result.by == ("network",) else ():
+        shown.print(render.escaped(contrast.sentence))
+
+
+def _finish(result: BlockedRatio, instead: Sequence[str], *, quiet: bool) -> None:
+    """Tell the warnings of an answer, or what there is instead of data, and end with the code of no data."""
+    from pfa_flux.cli import NO_DATA
+
     if not quiet:
         for caveat in result.warnings:
             note(f"warning: {caveat.message}")
+        for line in instead:
+            note(line)
     if not result.has_data:
-        if not quiet:
-            note("no data: neither hits nor page loads in this range; check --domain, --start and pfa-flux doctor")
         raise typer.Exit(NO_DATA)
+
+
+def last_week() -> bool:
+    """Print the answer for the last seven days in one sentence; false if there are neither settings nor data."""
+    from pfa_flux.cli import render
+
+    settings = load()
+    if not _is_set_up(settings):
+        return False
+    for word in settings.warnings:
+        note(f"warning: {word}")
+    result, instead = _ask(settings, {}, {"start": "7d"}, {"by": ()}, quiet=False)
+    shown = render.console()
+    shown.print(render.escaped(result.sentence))
+    _finish(result, instead, quiet=False)
+    note("The rows: pfa-flux blocked-ratio --start 7d. All commands: pfa-flux --help.")
+    return True
+
+
+def _is_set_up(settings: Settings) -> bool:
+    """There is a setting, or the embedded store has been begun."""
+    from pfa_flux import connect
+
+    if settings.file or settings != Settings():
+        return True
+    with connect(settings) as analytics:
+        return Path(analytics.engine.address).exists()

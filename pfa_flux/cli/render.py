@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pfa_flux.queries.result import BlockedRatio
 
-__all__ = ["blocked_ratio", "console", "empty", "escaped", "plain", "working"]
+__all__ = ["blocked_ratio", "console", "empty", "escaped", "plain", "table", "working"]
 
 
 def console(stream: IO[str] | None = None) -> Console:
@@ -49,5 +49,6 @@ def blocked_ratio(shown: Console, result: BlockedRatio, truth: dict[str, float] 
     if truth is not None:
         values = [percent(truth.get(next(iter(row.key.values()), ""))) for row in result]
         rows = [(*row[:-2], value, *row[-2:]) for row, value in zip(sheet.rows, values, strict=True)]
-        sheet = Sheet((*sheet.columns[:-2], Column("truth", "ratio"), *sheet.columns[-2:]), rows)
+        total = (*sheet.total[:-2], "", *sheet.total[-2:]) if sheet.total else ()
+        sheet = Sheet((*sheet.columns[:-2], Column("truth", "ratio"), *sheet.columns[-2:]), rows, total)
     return table(shown, sheet)

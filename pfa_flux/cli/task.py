@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pfa_flux.cli import task_view as view
-from pfa_flux.cli.options import note, one_of, with_settings
+from pfa_flux.cli.options import Start, note, with_settings
+from pfa_flux.cli.sides import CreateBuckets, Tasks, with_tasks
 from pfa_flux.engines import registry
-from pfa_flux.settings import Settings
+from pfa_flux.errors import InvalidValueError
+from pfa_flux.schema import Side
 
 if TYPE_CHECKING:
+    from pfa_flux.tasks.install import Installation
     from pfa_flux.tasks.task import Task
 
 TO_DO = 5
 app = typer.Typer(
-    help="The downsampling task.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+    help="The downsampling tasks, of hits and of page loads.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
 
 
@@ -31,41 +35,25 @@ class Format(enum.StrEnum):
     JSON = "json"
 
 
-Js = Annotated[bool, typer.Option("--js", help="The task of the JavaScript analytics' page loads.")]
-if TYPE_CHECKING:
-    Runs = str
-else:
-    # What the engines have.
-    Runs = one_of("Runs", registry.choices(registry.backends()))
-Backend = Annotated[Runs, typer.Option(help="Who runs the task.")]
 Form = Annotated[Format, typer.Option("--format", help="How to write the answer.")]
-_AUTO = Runs("auto")
-Start = Annotated[str, typer.Option(help="RFC 3339 with an offset, or a duration back from now.")]
-Stop = Annotated[str | None, typer.Option(help="The same.", show_default="now")]
 
 
-@contextmanager
-def _task(settings: Settings, js: bool, backend: str) -> Iterator[Task]:
-    from pfa_flux import connect
-
-    with connect(settings) as analytics:
-        yield analytics.task("loads" if js else "hits", backend=str(backend))
-
-
-def _span(start: str, stop: str | None) -> tuple[int, int | None]:
+def span_of(start: str, stop: str | None, tz: str) -> tuple[int, int | None]:
+    """A range of the command line, in nanoseconds."""
     import time
 
-    from pfa_flux.errors import InvalidValueError
-    from pfa_flux.times import parse_instant
+    from pfa_flux.times import parse_instant, time_zone
 
-    now = time.time_ns()
-    low, high = parse_instant(start, now), parse_instant(stop, now) if stop is not None else None
+    now, zone = time.time_ns(), time_zone(tz)
+    low = parse_instant(start, now, zone, "start")
+    high = None if stop is None else parse_instant(stop, now, zone, "stop")
     if low >= (now if high is None else high):
         raise InvalidValueError("start is not before stop", "Give a --start that lies before --stop.")
     return low, high
 
 
 @with_settings
+@with_tasks
 def install_task(
     *,
     dry_run: Annotated[
@@ -74,151 +62,151 @@ def install_task(
     adopt: Annotated[
         bool, typer.Option("--adopt", help="Take over a task of the name that pfa-flux has not made.")
     ] = False,
-    js: Js = False,
-    backend: Backend = _AUTO,
-    settings: Settings,
+    create_buckets: CreateBuckets = False,
+    tasks: Tasks,
     quiet: bool,
 ) -> None:
-    """Install the 15-minute downsampling task, and prove it with a run. A second call changes nothing."""
-    with _task(settings, js, backend) as task:
-        if dry_run:
-            typer.echo(task.backend.masked(task.backend.text()).rstrip("\n"))
-            return
-        done = task.install(adopt=adopt)
-        name, advice = task.spec.name, task.backend.advice
-    if done.made_bucket and not quiet:
-        note(f"made the bucket {settings.rollup_bucket}")
-    typer.echo(f"{name} ({done.id}): {done.action}")
-    if quiet or done.proof is None:
+    """Install the 15-minute downsampling tasks, and prove each with a run. A second call changes nothing.
+
+    One task is of hits, the other of page loads, so that ratios outlive the raw data. --hits-only leaves page loads
+    out, here and in later commands: it is remembered as `loads = false` under `[task]` in the settings file.
+    """
+    if dry_run:
+        typer.echo("\n\n".join(task.backend.masked(task.backend.text()).rstrip("\n") for task in tasks.each))
         return
-    span = view.words((done.proof.start, done.proof.stop))
-    if done.proof.hits:
-        what = "page loads" if js else "hits"
-        note(f"proved: {done.proof.hits} {what} from {span} are {done.proof.rows} rows, equal to the raw data")
-    else:
-        note(f"proved: a run for {span} ended well; there is nothing in it to compare")
-    if advice:
+    done: list[Installation] = []
+
+    def install(task: Task) -> None:
+        done.append(task.install(adopt=adopt, create_bucket=create_buckets))
+        if done[-1].made_bucket and not quiet:
+            note(f"made the bucket {task.spec.rollup_bucket}")
+        typer.echo(f"{task.spec.name} ({done[-1].id}): {done[-1].action}")
+        if not quiet and done[-1].proof is not None:
+            note(view.proved(task, done[-1].proof))
+            if len(done) == 1:
+                view.note_store(done[-1].store)
+
+    tasks.act(install)
+    advice = tasks.each[0].backend.advice
+    if advice and not quiet and any(each.proof is not None for each in done):
         note(advice)
+    _remember(tasks)
+
+
+def _remember(tasks: Tasks) -> None:
+    """Write down that page loads are left out, or no longer are; say what of it holds."""
+    from pfa_flux.errors import PfaFluxError
+    from pfa_flux.setting_up import remember_sides
+
+    settings, loads = tasks.settings, tasks.flag is Side.LOADS
+    file, line = settings.file, "loads = false under [task]"
+    if settings.task.loads == loads or tasks.flag is None:
+        if not settings.task.loads and not tasks.quiet:
+            note(f"page loads are left out: {file} has {line}; with them: pfa-flux install-task --js")
+        return
+    if tasks.flag is Side.HITS and file is None:
+        note(f"to have this remembered, write {line} in pfa-flux.toml")
+        return
+    assert file is not None
+    try:
+        remember_sides(file, loads=loads)
+    except (PfaFluxError, OSError) as error:
+        words = f"{error.message}. {error.hint}" if isinstance(error, PfaFluxError) else f"{error}"
+        note(f"warning: this is not remembered: {words}")
+    else:
+        typer.echo(f"{file}: {'without' if loads else 'with'} {line}")
+    if not loads and not tasks.quiet:
+        note("a task of page loads that is installed stays: pfa-flux task remove --js removes it")
 
 
 @app.command()
 @with_settings
-def plan(
-    *, js: Js = False, backend: Backend = _AUTO, format_: Form = Format.TABLE, settings: Settings, quiet: bool
-) -> None:
+@with_tasks
+def plan(*, format_: Form = Format.TABLE, tasks: Tasks, quiet: bool) -> None:
     """Show what install-task would change. Exit code 5 if anything."""
-    with _task(settings, js, backend) as task:
-        found = task.plan()
+    del quiet
+    found = [task.plan() for task in tasks.each]
     if format_ is Format.JSON:
-        view.print_json({**asdict(found), "differs": found.differs})
+        view.print_json(tasks.joined([{**asdict(each), "differs": each.differs} for each in found]))
     else:
-        view.print_pairs(
-            {
-                "task": found.task + (f" ({', '.join(found.ids)})" if found.ids else ""),
-                "run by": found.backend,
-                "state": f"{found.state}: {found.words}",
-                "to do": found.advice or "nothing",
-            }
-        )
-        view.print_diff(found.diff)
-    _end(found.differs)
+        for task, each in zip(tasks.each, found, strict=True):
+            tasks.headed(task)
+            view.print_plan(each)
+    end(any(each.differs for each in found))
 
 
 @app.command()
 @with_settings
-def status(
-    *,
-    start: Start = "30d",
-    js: Js = False,
-    backend: Backend = _AUTO,
-    format_: Form = Format.TABLE,
-    settings: Settings,
-    quiet: bool,
-) -> None:
+@with_tasks
+def status(*, start: Start = "30d", format_: Form = Format.TABLE, tasks: Tasks, quiet: bool) -> None:
     """Say whether the downsampled data is complete and, if not, since when and why. Exit code 5 if not."""
-    from pfa_flux.times import format_instant
-
-    with _task(settings, js, backend) as task:
-        found = task.status(_span(start, None)[0])
-    newest = format_instant(found.ledger.newest) if found.ledger.newest is not None else None
+    del quiet
+    since = span_of(start, None, tasks.settings.tz)[0]
+    found = [task.status(since) for task in tasks.each]
     if format_ is Format.JSON:
-        view.print_json(
-            {
-                "task": found.task,
-                "id": found.id or None,
-                "backend": found.backend,
-                "plan": found.plan.state,
-                "complete": found.complete,
-                "summary": found.summary,
-                "advice": found.advice,
-                "newest": newest,
-                "due": format_instant(found.due),
-                "last_run": found.last_run or None,
-                "last_error": found.last_error or None,
-                "clock_skew": found.skew,
-                **view.ledger_json(found.ledger),
-            }
-        )
+        view.print_json(tasks.joined([view.status_json(each) for each in found]))
     else:
-        view.print_pairs(
-            {
-                "status": found.summary,
-                "to do": found.advice or "nothing",
-                "task": f"{found.task}{f' ({found.id})' if found.id else ''}, run by {found.backend}",
-                "newest window": newest or "none",
-                "newest due": format_instant(found.due),
-                "last run": found.last_run or "none known",
-                "last error": found.last_error or "none",
-            }
-        )
-    _end(not found.complete)
+        for task, each in zip(tasks.each, found, strict=True):
+            tasks.headed(task)
+            view.print_status(each)
+    end(not all(each.complete for each in found))
 
 
 @app.command()
 @with_settings
+@with_tasks
 def runs(
     *,
     limit: Annotated[int, typer.Option(min=1, max=500, help="How many, the newest first.")] = 20,
-    js: Js = False,
-    backend: Backend = _AUTO,
     format_: Form = Format.TABLE,
-    settings: Settings,
+    tasks: Tasks,
     quiet: bool,
 ) -> None:
     """List the runs that are remembered: of InfluxDB those of 72 hours."""
-    with _task(settings, js, backend) as task:
-        found = task.runs(limit)
+    found = [(task.spec.what.value, run) for task in tasks.installed() for run in task.runs(limit)]
+    if len(tasks.each) > 1:
+        found.sort(key=lambda each: (each[1].scheduled_for, each[1].started), reverse=True)
+    found = found[:limit]
     if format_ is Format.JSON:
-        view.print_json([asdict(run) for run in found])
+        # Of one side that a flag names as it has always been.
+        view.print_json([{**asdict(run), **({} if tasks.flag else {"side": side})} for side, run in found])
         return
     view.print_table(
-        ("windows up to", "status", "started", "ended", "id", "error"),
-        [(run.scheduled_for, run.status, run.started, run.finished, run.id, run.error) for run in found],
-    )
+        (*tasks.side_column, "windows up to", "status", "started", "ended", "id", "error"),
+        [
+            (*([side] * len(tasks.side_column)), run.scheduled_for, run.status, run.started, run.finished, run.id,
+             run.error)
+            for side, run in found
+        ],
+    )  # fmt: skip
     if not found and not quiet:
         note("no run is remembered; the windows themselves tell what is there: pfa-flux task status")
 
 
 @app.command()
 @with_settings
+@with_tasks
 def logs(
     *,
     run: Annotated[str, typer.Option(help="Only of this run, by its id.", show_default=False)] = "",
-    js: Js = False,
-    backend: Backend = _AUTO,
-    settings: Settings,
+    tasks: Tasks,
     quiet: bool,
 ) -> None:
     """Show the log of the runs that are remembered."""
     from pfa_flux.cli.render import plain
 
-    with _task(settings, js, backend) as task:
+    del quiet
+    for task in tasks.installed():
         for line in task.logs(run):
-            typer.echo(plain(line))
+            first, *script = view.unfolded(line)
+            typer.echo(plain(tasks.of(task, first)))
+            for each in script:
+                typer.echo(f"    {plain(each)}")
 
 
 @app.command("run")
 @with_settings
+@with_tasks
 def run_now(
     *,
     due: Annotated[bool, typer.Option("--due", help="As the runner: every window that is due.")] = False,
@@ -229,145 +217,77 @@ def run_now(
             help="With --due: remove raw rows of the embedded store by today's clock, even if it looks wrong.",
         ),
     ] = False,
-    js: Js = False,
-    backend: Backend = _AUTO,
-    settings: Settings,
+    tasks: Tasks,
     quiet: bool,
 ) -> None:
-    """Run now: of a server's task the last closed windows, of the runner every window that is due."""
+    """Run now: of a server's task the last closed windows, of the runner every window that is due.
+
+    With --due, what a server's task has made is compared with raw data, and mended.
+    """
     from pfa_flux.cli import render
-    from pfa_flux.errors import InvalidValueError
 
     if accept_clock and not due:
         raise InvalidValueError("--accept-clock is given without --due", "Add --due.")
-    with _task(settings, js, backend) as task, render.working("downsampling", quiet):
-        spans = task.run_due(accept_clock=accept_clock) if due else task.run()
-    if not quiet:
-        note("\n".join(f"downsampled {view.words(span)}" for span in spans) or "nothing is due")
+    # One clock for all: it is accepted, or not, once.
+    accepting = iter([accept_clock])
+
+    def run(task: Task) -> None:
+        spans = task.run_due(accept_clock=next(accepting, None)) if due else task.run()
+        does = "compared" if due and task.backend.name != registry.OWN_BACKEND else "downsampled"
+        done = [f"{does} {view.words(span)}" for span in spans] or ["nothing is due"]
+        if not quiet:
+            note("\n".join(tasks.of(task, words) for words in done))
+
+    ready = tasks.installed(active=due)
+    with render.working("downsampling", quiet):
+        tasks.act(run, ready)
 
 
 @app.command()
 @with_settings
-def disable(*, js: Js = False, backend: Backend = _AUTO, settings: Settings, quiet: bool) -> None:
-    """Let the task rest. It keeps its id and history."""
-    with _task(settings, js, backend) as task:
+@with_tasks
+def disable(*, tasks: Tasks, quiet: bool) -> None:
+    """Let the tasks rest. They keep their ids and history."""
+    del quiet
+    for task in tasks.installed():
         task.disable()
         typer.echo(f"{task.spec.name}: disabled")
 
 
 @app.command()
 @with_settings
-def enable(*, js: Js = False, backend: Backend = _AUTO, settings: Settings, quiet: bool) -> None:
-    """Let the task run again."""
-    with _task(settings, js, backend) as task:
+@with_tasks
+def enable(*, tasks: Tasks, quiet: bool) -> None:
+    """Let the tasks run again."""
+    for task in tasks.installed():
         task.enable()
         typer.echo(f"{task.spec.name}: enabled")
     if not quiet:
-        note("what it has missed, pfa-flux task gaps shows and pfa-flux task backfill fills")
+        note("what was missed, pfa-flux task gaps shows and pfa-flux task backfill fills")
 
 
 @app.command()
 @with_settings
+@with_tasks
 def remove(
     *,
-    id_: Annotated[str, typer.Option("--id", help="Which, where there are several of the name.")] = "",
-    js: Js = False,
-    backend: Backend = _AUTO,
-    settings: Settings,
+    id_: Annotated[str, typer.Option("--id", help="Which one alone, of either side.")] = "",
+    tasks: Tasks,
     quiet: bool,
 ) -> None:
-    """Remove the task. What it has downsampled stays."""
-    with _task(settings, js, backend) as task:
+    """Remove the tasks. What they have downsampled stays."""
+    del quiet
+    if id_:
+        named = [task for task in tasks.each if any(found.id == id_ for found in task.backend.find())]
+        chosen = (named or list(tasks.each))[:1]
+    else:
+        chosen = tasks.installed()
+    for task in chosen:
         for removed in task.remove(id_):
             typer.echo(f"{task.spec.name} ({removed}): removed")
 
 
-@app.command()
-@with_settings
-def gaps(
-    *,
-    start: Start = "30d",
-    stop: Stop = None,
-    js: Js = False,
-    backend: Backend = _AUTO,
-    format_: Form = Format.TABLE,
-    settings: Settings,
-    quiet: bool,
-) -> None:
-    """List windows that have raw rows and no downsampled ones, or too few. Exit code 5 if there are any."""
-    with _task(settings, js, backend) as task:
-        found, width = task.gaps(*_span(start, stop)), task.spec.width
-    if format_ is Format.JSON:
-        view.print_json(view.ledger_json(found))
-    else:
-        rows = [(span, "missing") for span in found.missing] + [(span, "short") for span in found.short]
-        cells = [(*view.edges(span), f"{(span[1] - span[0]) // width}", kind) for span, kind in sorted(rows)]
-        if cells:
-            view.print_table(("from", "to", "windows", ""), cells)
-    if not quiet:
-        view.note_ledger(found)
-    _end(found.state == "gaps")
-
-
-@app.command()
-@with_settings
-def backfill(
-    *,
-    start: Start = "30d",
-    stop: Stop = None,
-    js: Js = False,
-    backend: Backend = _AUTO,
-    settings: Settings,
-    quiet: bool,
-) -> None:
-    """Fill windows that are missing or short. Broken off, the next call goes on where it was."""
-    with _task(settings, js, backend) as task, view.progress("backfill", quiet) as report:
-        found, rows = task.backfill(*_span(start, stop), report=report)
-        windows = sum(high - low for low, high in found.to_fill) // task.spec.width
-    typer.echo(f"{windows:,} windows were missing or short; {rows:,} rows written")
-    if not quiet and found.unknown:
-        view.note_unknown(found.unknown, found.known_from)
-
-
-@app.command()
-@with_settings
-def verify(
-    *,
-    start: Start = "30d",
-    stop: Stop = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Make right what differs, and verify again.")] = False,
-    js: Js = False,
-    backend: Backend = _AUTO,
-    format_: Form = Format.TABLE,
-    settings: Settings,
-    quiet: bool,
-) -> None:
-    """Compare raw with downsampled data, window by window and page by page. Exit code 5 if anything differs."""
-    with _task(settings, js, backend) as task, view.progress("verify", quiet) as report:
-        span = _span(start, stop)
-        before, after = task.repair(*span, report=report) if repair else (task.verify(*span, report=report),) * 2
-    if format_ is Format.JSON:
-        view.print_json(
-            {**view.verification_json(after), **({"repaired": before.count - after.count} if repair else {})}
-        )
-    else:
-        view.print_verification(after)
-        if repair and before.count:
-            typer.echo(f"{before.count - after.count} of {before.count} places were repaired")
-    if not quiet and after.unknown:
-        view.note_unknown(after.unknown, after.start)
-    _end(not after.clean)
-
-
-@app.command()
-@with_settings
-def repair(*, js: Js = False, backend: Backend = _AUTO, settings: Settings, quiet: bool) -> None:
-    """Put windows together again that late hits have come into. All others: pfa-flux task verify --repair."""
-    with _task(settings, js, backend) as task, view.progress("repair", quiet) as report:
-        spans = task.repair_touched(report=report)
-    typer.echo(f"{len(spans)} windows put together again")
-
-
-def _end(to_do: bool) -> None:
+def end(to_do: bool) -> None:
+    """Say by the exit code that there is something to do."""
     if to_do:
         raise typer.Exit(TO_DO)

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from pfa_flux.cli.options import note
+from pfa_flux.schema import Side
 
 if TYPE_CHECKING:
     from pfa_flux.engines.base import Span
+    from pfa_flux.queries.table import Kind
+    from pfa_flux.tasks.install import Proof
+    from pfa_flux.tasks.plan import Plan
+    from pfa_flux.tasks.status import Status
+    from pfa_flux.tasks.task import Task
     from pfa_flux.windows.ledger import Ledger
     from pfa_flux.windows.recompute import Progress, Report
+    from pfa_flux.windows.store_check import StoreCheck
     from pfa_flux.windows.verify import Verification
 
 
@@ -32,22 +41,129 @@ def edges(span: Span) -> tuple[str, str]:
     return format_instant(span[0]), format_instant(span[1])
 
 
-def note_ledger(found: Ledger) -> None:
+Of = Callable[[str], str]
+"""Puts before words which side they are about."""
+
+
+def note_ledger(found: Ledger, of: Of) -> None:
     """Say what a ledger found, beside its table."""
-    if not found.to_fill:
-        note(f"no window is missing of {found.raw_windows} that have raw rows, {words((found.start, found.stop))}")
+    if not found.to_mend:
+        span = words((found.start, found.stop))
+        note(of(f"all {found.raw_windows} windows that have raw rows are what they say, {span}"))
     if found.unknown:
-        note_unknown(found.unknown, found.known_from)
+        note_unknown(found.unknown, found.known_from, of)
 
 
-def note_unknown(windows: int, known_from: int) -> None:
+def note_store(found: StoreCheck | None) -> None:
+    """Say what is to be known of a store that was measured; nothing of one that does all it should at once."""
+    if found is None:
+        return
+    if found.delay:
+        note(f"the store shows points {found.delay:.1f} s after it confirms them; proofs, verify and repair wait")
+    for words, advice in found.remarks:
+        note(f"warning: {words}. {advice}")
+
+
+def note_unknown(windows: int, known_from: int, of: Of) -> None:
     """Say of which windows nothing can be known."""
     from pfa_flux.times import format_instant
 
     note(
-        f"unknown: {windows} windows before {format_instant(known_from)}, of which the raw bucket no longer keeps its "
-        "rows; nothing was done about them"
+        of(
+            f"unknown: {windows} windows before {format_instant(known_from)}, where raw data begins; nothing was done "
+            "about them"
+        )
     )
+
+
+_KINDS = {"excess": "too much", "foreign": "rows of another origin", "wrong": "wrong by domain or page"}
+
+
+def gap_cells(found: Ledger, width: int) -> list[tuple[str, ...]]:
+    """Rows of a table of the windows that are not what raw data says."""
+    rows = [(span, kind) for kind, spans in found.by_kind.items() for span in spans]
+    return [(*edges(span), f"{(span[1] - span[0]) // width}", _KINDS.get(kind, kind)) for span, kind in sorted(rows)]
+
+
+def kept(windows: int) -> str:
+    """What is to be said of windows that were left as they are."""
+    return (
+        f"{windows} windows were left as they are: raw data has fewer rows than when they were proved. If those were "
+        "removed on purpose, pfa-flux task repair --lower makes the windows what is left"
+    )
+
+
+def proved(task: Task, proof: Proof) -> str:
+    """What the proving run of an installation gave."""
+    span = words((proof.start, proof.stop))
+    if not proof.hits:
+        return f"proved: a run of {task.spec.name} for {span} ended well; there is nothing in it to compare"
+    what = "page loads" if task.spec.what is Side.LOADS else "hits"
+    return f"proved: {proof.hits} {what} from {span} are {proof.rows} rows, equal to the raw data"
+
+
+def print_plan(found: Plan) -> None:
+    """A plan as pairs and a diff."""
+    print_pairs(
+        {
+            "task": found.task + (f" ({', '.join(found.ids)})" if found.ids else ""),
+            "run by": found.backend,
+            "state": f"{found.state}: {found.words}",
+            "to do": found.advice or "nothing",
+        }
+    )
+    print_diff(found.diff)
+
+
+def status_json(found: Status) -> dict[str, Any]:
+    """A status as JSON."""
+    from pfa_flux.times import format_instant
+
+    newest = found.ledger.newest
+    return {
+        "task": found.task,
+        "id": found.id or None,
+        "backend": found.backend,
+        "plan": found.plan.state,
+        "complete": found.complete,
+        "summary": found.summary,
+        "advice": found.advice,
+        "newest": None if newest is None else format_instant(newest),
+        "due": format_instant(found.due),
+        "last_run": found.last_run or None,
+        "last_error": found.last_error or None,
+        "clock_skew": found.skew,
+        "mended_windows": found.upkeep.mended if found.upkeep else 0,
+        "kept_windows": found.upkeep.kept if found.upkeep else 0,
+        "last_compared": _second(found.upkeep.at) if found.upkeep else None,
+        "last_mended": _second(found.upkeep.mended_at) if found.upkeep and found.upkeep.mended else None,
+        **ledger_json(found.ledger),
+    }
+
+
+def print_status(found: Status) -> None:
+    """A status as pairs."""
+    from pfa_flux.times import format_instant
+
+    newest = found.ledger.newest
+    print_pairs(
+        {
+            "status": found.summary,
+            "to do": found.advice or "nothing",
+            "task": f"{found.task}{f' ({found.id})' if found.id else ''}, run by {found.backend}",
+            "newest window": "none" if newest is None else format_instant(newest),
+            "newest due": format_instant(found.due),
+            "last compared": _second(found.upkeep.at) if found.upkeep else "never from here",
+            "last run": found.last_run or "none known",
+            "last error": found.last_error or "none",
+        }
+    )
+
+
+def _second(instant: int) -> str:
+    from pfa_flux.times import NS, format_instant
+
+    return format_instant(instant // NS * NS)
 
 
 def ledger_json(found: Ledger) -> dict[str, Any]:
@@ -58,8 +174,7 @@ def ledger_json(found: Ledger) -> dict[str, Any]:
         "stop": edges((found.start, found.stop))[1],
         "raw_windows": found.raw_windows,
         "unknown_windows": found.unknown,
-        "missing": [list(edges(span)) for span in found.missing],
-        "short": [list(edges(span)) for span in found.short],
+        **{kind: [list(edges(span)) for span in spans] for kind, spans in found.by_kind.items()},
     }
 
 
@@ -80,40 +195,66 @@ def verification_json(found: Verification) -> dict[str, Any]:
     }
 
 
-def print_verification(found: Verification) -> None:
-    """A verification as a table and a line."""
+def print_verification(found: Verification, of: Of, *, repaired: bool = False, whole: bool = False) -> None:
+    """A verification as a table, of the first places unless it is to be whole, and a line."""
     from pfa_flux.cli.render import plain
-    from pfa_flux.times import format_instant
+    from pfa_flux.queries.dates import short
 
     span = words((found.start, found.stop))
-    if found.clean:
-        typer.echo(f"equal: {found.rows:,} rows of {found.windows:,} windows, {span}")
+    if found.clean and not found.windows:
+        typer.echo(of("nothing was compared: there is no raw data of a window that is due"))
         return
-    tags = tuple(found.differences[0].tags)
+    if found.clean:
+        typer.echo(of(f"equal: {found.rows:,} rows of {found.windows:,} windows, {span}"))
+        return
+    listed = found.differences[: None if whole else MOST_LINES]
+    tags = tuple(listed[0].tags)
     print_table(
         ("window's end", *tags, "raw", "downsampled", "why"),
         [
             (
-                format_instant(each.end),
+                end,
                 *(plain(value) for value in each.tags.values()),
                 f"{each.raw}",
                 "none" if each.rollup is None else f"{each.rollup}",
                 plain(each.reason),
             )
-            for each in found.differences
+            for end, each in zip(short([each.end for each in listed], UTC), listed, strict=True)
         ],
     )
-    more = found.count - len(found.differences)
-    typer.echo(
-        f"{found.count} places differ in {found.windows} windows, {span}"
-        + (f" ({more} more are not shown)" if more else "")
+    all_of_them = "" if whole else ", --all lists them"
+    more = f"; the first {len(listed):,} are shown{all_of_them}" if found.count > len(listed) else ""
+    typer.echo(of(f"{found.count:,} places differ in {found.windows:,} windows, {span}{more}"))
+    note(
+        "where raw data has fewer rows than when its windows were proved, --lower makes them what is left"
+        if repaired
+        else "pfa-flux task verify --repair makes them what the raw data says"
     )
-    note("pfa-flux task verify --repair makes them what the raw data says")
+
+
+MOST_LINES = 20
+"""Lines of a table that commands print unless they are to print all."""
+
+_SCRIPT = re.compile(r'(.*\bscript: )("(?:[^"\\]|\\.)*")(.*)', re.DOTALL)
+
+
+def unfolded(line: str) -> list[str]:
+    """A line of a log and, where it quotes a script, the lines of that."""
+    found = _SCRIPT.fullmatch(line)
+    if found is None:
+        return [line]
+    try:
+        script = json.loads(found[2])
+    except ValueError:
+        return [line]
+    return [f"{found[1].rstrip()}{found[3]}", *script.splitlines()]
 
 
 def print_json(value: object) -> None:
     """Any value as JSON."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    from pfa_flux.foreign import json_text
+
+    typer.echo(json_text(value))
 
 
 def print_pairs(values: dict[str, str]) -> None:
@@ -134,19 +275,20 @@ def print_pairs(values: dict[str, str]) -> None:
 def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table; texts from data do nothing to the terminal."""
     from pfa_flux.cli import render
+    from pfa_flux.queries.table import Column, Sheet
 
     shown = render.console()
-    made = render.empty(shown)
-    for name in names:
-        number = name in {"windows", "raw", "downsampled", "points"}
-        made.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number or name in _WHOLE)
-    for row in rows:
-        made.add_row(*map(render.escaped, row))
-    shown.print(made)
+    columns = [Column(name, _KINDS_OF_COLUMNS.get(name, "note"), int(name == "scheme")) for name in names]
+    shown.print(render.table(shown, Sheet(columns, rows)))
 
 
-_WHOLE = {"window's end", "from", "to", "windows up to", "status", "scheme", "refused", "kept until"}
-"""Columns that are not broken on a narrow terminal."""
+_KINDS_OF_COLUMNS: dict[str, Kind] = {
+    **dict.fromkeys(("windows", "raw", "downsampled", "points"), "number"),
+    **dict.fromkeys(("domain", "page"), "key"),
+    **dict.fromkeys(("window's end", "side", "from", "to", "windows up to", "status", "scheme"), "word"),
+    **dict.fromkeys(("refused", "kept until"), "word"),
+}
+"""What is in columns; in others there are notes."""
 
 
 def print_diff(lines: Sequence[str]) -> None:

@@ -7,11 +7,81 @@ the times (start, stop]: everything is a nanosecond later.
 
 from __future__ import annotations
 
+import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pfa_flux.times import NS
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern(ABC):
+    """A filter's value that stands for many domains.
+
+    Engines may let through others: whoever asks looks at the domains of the answer.
+
+    Attributes:
+        domain: canonical, with or without a port.
+    """
+
+    domain: str
+
+    @property
+    @abstractmethod
+    def regex(self) -> str:
+        """A regular expression that is found in all of them, whatever their case; there is no slash in it."""
+
+    def matches(self, value: str) -> bool:
+        """The regular expression is found in a value."""
+        return re.search(self.regex, value) is not None
+
+
+class Below(Pattern):
+    """All names below a domain; without a port in that, those with any port."""
+
+    __slots__ = ()
+
+    @property
+    def regex(self) -> str:
+        """As of `Pattern`."""
+        name, _, port = self.domain.partition(":")
+        return f"(?i)\\.{_escaped(name)}\\.?{f':{port}' if port else '(:[0-9]+)?'}$"
+
+
+class Forms(Pattern):
+    """Every form in which a row may have a domain: with capitals, a final dot or a port, or in another script."""
+
+    __slots__ = ()
+
+    @property
+    def is_address(self) -> bool:
+        """The domain is an IP address: those have many forms, and are all let through."""
+        return self.domain.startswith("[") or self.domain.partition(":")[0].rpartition(".")[2].isdecimal()
+
+    @property
+    def regex(self) -> str:
+        """As of `Pattern`. What is not ASCII may be a form of any name."""
+        plain = r"[0-9\[]" if self.is_address else rf"{_escaped(self.domain.partition(':')[0])}\.?(:[0-9]*)?$"
+        return f"(?i)^{plain}|[^ -~]"
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"[^a-z0-9_-]", lambda found: f"\\{found[0]}", name)
+
+
+Where = Mapping[str, tuple[str | Pattern, ...]]
+"""By tag, the values that count; none for all, '' for rows without the tag."""
+
+
+def admits(where: Where, tags: Mapping[str, str]) -> bool:
+    """A row with these tags counts."""
+    return all(
+        any(each.matches(value) if isinstance(each, Pattern) else each == value for each in values)
+        for value, values in ((tags.get(tag, ""), values) for tag, values in where.items())
+        if values
+    )
 
 
 class ByWindow(dict[int, int]):
@@ -68,7 +138,7 @@ class Ask:
         start: first instant that counts.
         stop: first instant that does not.
         tags: tags to keep apart, sorted; a row without one has '' there.
-        where: by tag, the values that count; '' for rows without the tag.
+        where: which of them count.
         every: width of the windows in seconds, aligned to the epoch; None for one sum over the whole range.
     """
 
@@ -76,7 +146,7 @@ class Ask:
     start: int
     stop: int
     tags: tuple[str, ...] = ()
-    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    where: Where = field(default_factory=dict)
     every: int | None = None
 
     @property

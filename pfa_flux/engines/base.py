@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, Windows
+from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, Where, Windows
 
 if TYPE_CHECKING:
     from pfa_flux.settings import Settings
@@ -38,6 +38,7 @@ class Capabilities:
         kapacitor: Kapacitor could run its tasks.
         kapacitor_version: Kapacitor's version, empty without one.
         expires_proved: raw rows are removed only once their windows are proved, so that nothing is unknown.
+        in_process: a file that this process itself writes: what it does with points is known, and need not be measured.
     """
 
     engine: str
@@ -49,6 +50,7 @@ class Capabilities:
     kapacitor: bool = False
     kapacitor_version: str = ""
     expires_proved: bool = False
+    in_process: bool = False
 
     @property
     def title(self) -> str:
@@ -129,6 +131,10 @@ class Engine(Protocol):
         """What it can do."""
 
     @property
+    def address(self) -> str:
+        """Where it is: a URL without user, password or query, or the path of a file."""
+
+    @property
     def dialects(self) -> tuple[str, ...]:
         """Languages that it can be asked in, the fastest first."""
 
@@ -160,8 +166,15 @@ class Engine(Protocol):
             pick: the oldest or the newest.
             start: first instant, nanoseconds.
             stop: first instant after it.
-            where: by tag, the values that count.
+            where: which of them count.
         """
+
+    def values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
+        """Values of a tag that the rows of [start, stop) have, and maybe some that others have: quickly."""
+
+    @property
+    def partial_answers(self) -> int:
+        """Number of answers so far that the engine itself called partial: rows are missing from them."""
 
     def write(self, bucket: str, points: Iterable[Point]) -> int:
         """Write points; a point of the same series and time replaces an earlier one. Returns their number."""
@@ -178,6 +191,9 @@ class Engine(Protocol):
 
     def has_bucket(self, bucket: str) -> bool:
         """The bucket exists."""
+
+    def buckets(self) -> list[str]:
+        """Names of buckets that can be seen, maybe not of all."""
 
     def create_bucket(self, bucket: str) -> None:
         """Make the bucket, kept for ever."""
@@ -209,6 +225,9 @@ class Engine(Protocol):
     def unproved(self, windows: Windows, span: Span) -> list[Span] | None:
         """The part of a span that is not proved; None: the engine remembers no proofs."""
 
+    def may_hold_others(self, windows: Windows, span: Span) -> bool:
+        """Some downsampled rows of a span have further tags or are no integers, or whether they have cannot be seen."""
+
     def check_sums(self, windows: Windows, span: Span, *, fix: bool) -> list[Span]:
         """Spans whose sums of longer windows are not what the downsampled rows say; made right if asked for."""
 
@@ -222,9 +241,6 @@ class Engine(Protocol):
         """Let go of connections and locks."""
 
 
-Where = Mapping[str, tuple[str, ...]]
-
-
 class EngineDefaults:
     """What most engines need not say anew: no proofs are remembered, no snapshot is had, the clock is ours."""
 
@@ -232,6 +248,20 @@ class EngineDefaults:
         """Its only dialect counts right."""
         del dialect, rows
         return True
+
+    def values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
+        """Values of a tag, by counting their rows."""
+        (sums,) = self.aggregate([Ask(rows, start, stop, (tag,))])
+        return {value for (value,) in sums}
+
+    def buckets(self) -> list[str]:
+        """Those that it needs are always there."""
+        return []
+
+    @property
+    def partial_answers(self) -> int:
+        """It answers in full or not at all."""
+        return 0
 
     def now(self) -> int:
         """The present by our own clock."""
@@ -257,6 +287,11 @@ class EngineDefaults:
         del windows, span
         return None
 
+    def may_hold_others(self, windows: Windows, span: Span) -> bool:
+        """It cannot be seen."""
+        del windows, span
+        return True
+
     def check_sums(self, windows: Windows, span: Span, *, fix: bool) -> list[Span]:
         """There are no longer windows."""
         del windows, span, fix
@@ -277,3 +312,6 @@ class EngineDefaults:
         @property
         def capabilities(self) -> Capabilities:
             """What it can do."""
+
+        def aggregate(self, asks: Sequence[Ask], dialect: str = "") -> list[Sums]:
+            """Answers to questions."""

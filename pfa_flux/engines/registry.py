@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from pfa_flux.settings import Settings
 
 
+RELAY_PROMISE = "it confirms hits before the database has them, and loses them if it ends or its buffer is full"
+"""What a relay promises of the points that it has taken."""
+RELAY_ADVICE = 'Let Telegraf buffer on disk: buffer_strategy = "disk" in its [agent]; or leave it out.'
+
+
 class Writer(Protocol):
     """Takes hits for an engine, and asks for no more rights than that needs."""
 
@@ -28,6 +33,9 @@ class Writer(Protocol):
 
     def probe_write(self, bucket: str) -> None:
         """Ask for the right to write to a bucket, without writing."""
+
+    def relay(self) -> str:
+        """What takes the writes and is no database, with its version; empty where nothing does."""
 
     def close(self) -> None:
         """Let go of connections."""

@@ -3,46 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
-from pfa_flux.hits.connection import Connection, Roster
+from pfa_flux.hits.connection import Connection
+from pfa_flux.hits.health import State, health
 from pfa_flux.hits.http import Request, answer
-from pfa_flux.hits.journal import JournalFile
-from pfa_flux.hits.pixel import Pixel
-from pfa_flux.hits.worker import Worker
 from pfa_flux.times import NS
-
-
-@dataclass(slots=True)
-class State:
-    """What the admin address tells of.
-
-    Attributes:
-        pixel: the counter.
-        journal: the spool or the store.
-        roster: the connections.
-        worker: the helper process.
-        started: Unix time of the start, seconds.
-        shipped: what the shipper told last; empty without one.
-        clock: the present, nanoseconds.
-    """
-
-    pixel: Pixel
-    journal: JournalFile
-    roster: Roster
-    worker: Worker
-    started: float
-    shipped: dict[str, Any]
-    clock: Callable[[], int] = time.time_ns
-
-    @property
-    def lag(self) -> float:
-        """Age of the oldest hit that is not shipped, seconds."""
-        oldest = self.journal.oldest
-        return 0.0 if oldest is None else max(0.0, (self.clock() - oldest) / NS)
 
 
 class Admin:
@@ -71,39 +36,24 @@ class Admin:
         """Nothing is counted here."""
 
 
-def health(state: State) -> tuple[int, dict[str, object]]:
-    """Status and body of /healthz: 200 while hits are kept, 503 while they are shed."""
-    journal, shipped = state.journal, state.shipped
-    found: dict[str, object] = {
-        "ready": not state.roster.draining,
-        "journal": f"not writable: {journal.trouble}" if journal.trouble else "writable",
-        "shed": state.pixel.shed,
-    }
-    if state.pixel.shed:
-        found["shed_reason"] = state.pixel.shed_why
-    if journal.ships:
-        found |= {
-            "waiting": journal.waiting,
-            "lag_seconds": round(state.lag, 1),
-            "shipper": shipped.get("error") or "ok",
-        }
-    return (503 if journal.trouble or state.roster.draining else 200), found
-
-
 def metrics(state: State) -> str:
     """Body of /metrics. Labels come from lists of our own: nothing of what a client sends is in them.
 
     https://prometheus.io/docs/instrumenting/exposition_formats/
     """
     pixel, journal, roster, shipped = state.pixel, state.journal, state.roster, state.shipped
-    out = _Text()
+    out, rejected = _Text(), sorted(pixel.rejected.items())
     out.add("hits_total", "counter", "Hits that are kept.", {f'kind="{k}"': n for k, n in pixel.counted.items()} or {
         'kind="hit"': 0
     })  # fmt: skip
     out.add("rejected_total", "counter", "Requests answered and not counted.",
-            {f'reason="{reason}"': count for reason, count in sorted(pixel.rejected.items())})  # fmt: skip
+            {f'reason="{reason}"': count for reason, count in rejected if not reason.skipped})  # fmt: skip
+    out.add("skipped_total", "counter", "Requests answered and not counted, as whoever stands before the pixel asked.",
+            {f'reason="{reason.skipped}"': count for reason, count in rejected if reason.skipped})  # fmt: skip
     out.add("shed_total", "counter", "Hits answered and lost, because the journal could not be written.", pixel.shed)
-    out.add("folded_total", "counter", "Times a page beyond max_pages was taken as (other).", pixel.folded)
+    out.add(
+        "folded_total", "counter", "Times a page that could not be told apart was taken as (other).", pixel.pages.folded
+    )
     out.add("refused_requests_total", "counter", "Malformed or too large requests.",
             {f'status="{status}"': count for status, count in sorted(pixel.refused_requests.items())})  # fmt: skip
     other = {'what="head"': pixel.heads, 'what="not_found"': pixel.not_found, 'what="method"': pixel.bad_methods}
@@ -111,24 +61,41 @@ def metrics(state: State) -> str:
     out.add("connections", "gauge", "Open connections.", len(roster.open))
     out.add("connections_timed_out_total", "counter", "Connections ended in the middle of a request.", roster.timed_out)
     out.add("connections_turned_away_total", "counter", "Connections beyond max_connections.", roster.turned_away)
-    out.add("domains", "gauge", "Distinct domains since the start.", pixel.domains)
-    out.add("pages", "gauge", "Distinct pages since the start.", pixel.pages)
+    out.add("domains", "gauge", "Domains that are told apart just now.", pixel.pages.domains)
+    out.add("pages", "gauge", "Pages that are told apart just now.", len(pixel.pages))
     out.add("journal_failing", "gauge", "1 while hits are shed.", int(bool(journal.trouble)))
     out.add("journal_bytes", "gauge", "Size of the journal that is in use.", journal.used_bytes)
     out.add("journal_log_bytes", "gauge", "Size of its write-ahead log.", journal.log_bytes)
     out.add("journal_set_aside_total", "counter", "Damaged journals that were set aside.", journal.set_aside)
     out.add("helper_restarts_total", "counter", "Times the helper process was started again.", state.worker.restarts)
+    out.add("helper_garbled_total", "counter", "Lines of it that were no message.", state.worker.garbled)
+    out.add("task_failures_total", "counter", "Times a background task failed and was started again.",
+            {f'task="{name}"': count for name, count in sorted(state.failures.items())})  # fmt: skip
     out.add("start_time_seconds", "gauge", "Unix time of the start.", round(state.started, 3))
+    for name, kind, words, key, unit in _UPKEEP:
+        values = {f'side="{side}"': found[key] // unit for side, found in sorted(state.upkeep.items())}
+        out.add(name, kind, words, values)
     if journal.ships:
         out.add("journal_rows", "gauge", "Hits that wait to be shipped.", journal.waiting)
         out.add("lag_seconds", "gauge", "Age of the oldest of them.", round(state.lag, 3))
-        out.add("shipped_total", "counter", "Points that InfluxDB has taken.", shipped.get("points", 0))
-        out.add("ship_retries_total", "counter", "Writes that had to be repeated.", shipped.get("retries", 0))
-        out.add("refused_points_total", "counter", "Points that it refused.", shipped.get("refused", 0))
-        out.add("quarantined", "gauge", "Of them those that are still put by.", shipped.get("quarantined", 0))
-        out.add("late_minutes_total", "counter", "Minutes noted for pfa-flux task repair.", shipped.get("late", 0))
+        out.add("shipped_total", "counter", "Points that InfluxDB has taken.", state.total("points"))
+        out.add("ship_retries_total", "counter", "Writes that had to be repeated.", state.total("retries"))
+        out.add("refused_points_total", "counter", "Points that it refused.", state.total("refused"))
+        out.add("damaged_hits_total", "counter", "Hits that could not be read in the spool.", state.total("damaged"))
+        out.add("quarantined", "gauge", "Hits of both kinds that are still put by.", shipped.get("quarantined", 0))
+        out.add("late_minutes_total", "counter", "Minutes noted for pfa-flux task repair.", state.total("late"))
+        standing = round(state.progress.standing, 3)
+        out.add("standing_seconds", "gauge", "Seconds that hits have waited and none was shipped.", standing)
+        out.add("shipper_refused", "gauge", "1 while most points are refused.", int(bool(shipped.get("refusing"))))
         out.add("shipper_failing", "gauge", "1 while writes fail.", int(bool(shipped.get("error"))))
     return out.text()
+
+
+_UPKEEP = (
+    ("compared_time_seconds", "gauge", "Unix time of the last comparison of windows with raw data.", "at", NS),
+    ("mended_windows_total", "counter", "Windows that were not what raw data says, and were mended.", "mended", 1),
+    ("kept_windows", "gauge", "Windows left as they are, because raw data has lost rows of them.", "kept", 1),
+)
 
 
 class _Text:

@@ -25,12 +25,14 @@ class Limits:
         idle: between two requests; longer than the minute that nginx keeps a connection.
         linger: after an answer that ends the connection, so that the client can read it.
         connections: at a time.
+        crowded_out: where there are so many, a new one takes the place of the one that has been silent for longest.
     """
 
     head: int = 10
     idle: int = 75
     linger: int = 2
     connections: int = 10_000
+    crowded_out: bool = False
 
 
 class App(Protocol):
@@ -60,6 +62,14 @@ class Roster:
         for connection in list(self.open):
             connection.grow_older()
 
+    def make_room(self) -> bool:
+        """End the connection that has been silent for longest, where room is made so. Returns whether there is any."""
+        idle = [each for each in self.open if each.is_idle] if self.limits.crowded_out else []
+        if not idle:
+            return False
+        max(idle, key=lambda each: each.age).end()
+        return True
+
     def drain(self) -> None:
         """Let no request follow those that are being answered."""
         self.draining = True
@@ -78,6 +88,7 @@ class Connection(asyncio.BufferedProtocol):
         "_ending",
         "_finished",
         "_held",
+        "_late",
         "_paused",
         "_roster",
         "_skip",
@@ -89,6 +100,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", None)
         self._buffer = b""
         self._skip = 0
+        self._late: Request | None = None
+        """A request whose body is still to come: it is answered when that is there."""
         self._age = 0
         self._held: list[bytes | None] = []
         self._ending = False
@@ -99,7 +112,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a client in, or turn it away where there are too many."""
         self._transport = cast("asyncio.Transport", transport)
-        if len(self._roster.open) >= self._roster.limits.connections:
+        if len(self._roster.open) >= self._roster.limits.connections and not self._roster.make_room():
             self._roster.turned_away += 1
             self._transport.write(answer(503, close=True))
             self._transport.close()
@@ -111,7 +124,7 @@ class Connection(asyncio.BufferedProtocol):
         """The client is gone; what it asked for is counted all the same."""
         del exc
         self._ending = True
-        self._buffer = b""
+        self._buffer, self._late = b"", None
         self._roster.open.discard(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -130,14 +143,14 @@ class Connection(asyncio.BufferedProtocol):
         """Take bytes, and answer every request that is whole."""
         if self._ending:
             return
-        parser, handle = self._roster.parser, self._app.handle
+        parser = self._roster.parser
         if self._buffer:
             data = self._buffer + data
         elif not self._skip and not self._roster.draining:
             usual = parser.whole(data)
             if usual is not None:
                 self._age = 0
-                handle(usual, self)
+                self._app.handle(usual, self)
                 return
         try:
             while data:
@@ -145,6 +158,8 @@ class Connection(asyncio.BufferedProtocol):
                     cut = min(self._skip, len(data))
                     self._skip -= cut
                     data = data[cut:]
+                    if not self._skip and self._late and self._take(self._late):
+                        return
                     continue
                 if data[0] == _CR and data[1:2] == b"\n":
                     # An empty line before a request is let pass, as RFC 9112, 2.2 asks for.
@@ -157,13 +172,10 @@ class Connection(asyncio.BufferedProtocol):
                 request = parser.head(data[: end + 2])
                 data = data[end + 4 :]
                 self._age = 0
-                self._skip = request.length
-                if not request.keep_alive or self._roster.draining:
-                    request.keep_alive = False
-                    handle(request, self)
-                    self._end()
+                if request.length:
+                    self._skip, self._late = request.length, request
+                elif self._take(request):
                     return
-                handle(request, self)
         except RefusedError as error:
             self._app.refused(error.status, error.why)
             self.answer(answer(error.status, close=True))
@@ -172,6 +184,16 @@ class Connection(asyncio.BufferedProtocol):
         if data and not self._buffer:
             self._age = 0
         self._buffer = data
+
+    def _take(self, request: Request) -> bool:
+        """Have a request answered that is whole. Returns whether it was the last one."""
+        self._late = None
+        last = not request.keep_alive or self._roster.draining
+        request.keep_alive = not last
+        self._app.handle(request, self)
+        if last:
+            self._end()
+        return last
 
     def answer(self, data: bytes) -> None:
         """Send an answer, after those that wait."""
@@ -214,6 +236,21 @@ class Connection(asyncio.BufferedProtocol):
         if len(self._held) >= _MOST_HELD and not self._paused:
             self._paused = True
             self._transport.pause_reading()
+
+    @property
+    def is_idle(self) -> bool:
+        """No answer of it waits."""
+        return not self._held
+
+    @property
+    def age(self) -> int:
+        """Seconds since it began what it is doing."""
+        return self._age
+
+    def end(self) -> None:
+        """End it at once."""
+        self._roster.open.discard(self)
+        self._transport.abort()
 
     def grow_older(self) -> None:
         """A second has passed."""

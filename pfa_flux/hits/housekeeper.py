@@ -6,21 +6,24 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from pfa_flux.engines.registry import OWN_BACKEND
 from pfa_flux.engines.sqlite import Embedded
 from pfa_flux.engines.sqlite.proofs import DAY
 from pfa_flux.engines.sqlite.purge import Counted, census, close_window, drop_late
-from pfa_flux.errors import PfaFluxError
+from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, PfaFluxError, SettingsError
 from pfa_flux.schema import BOTH, Side
 from pfa_flux.settings import Settings
 from pfa_flux.tasks.clock import accept, allow_accepting, doubt, look
 from pfa_flux.tasks.state import State
 from pfa_flux.tasks.task import Task
 from pfa_flux.times import NS, format_instant
-from pfa_flux.windows.recompute import prove_days, recompute
+from pfa_flux.windows.recompute import recompute
 from pfa_flux.windows.rollup import Rollup
 from pfa_flux.windows.spec import TaskSpec
+from pfa_flux.windows.upkeep import prove_days
 from pfa_flux.windows.verify import verify
 
 log = logging.getLogger("pfa_flux")
@@ -40,6 +43,7 @@ class Housekeeper:
         lock: int | None = None,
         newest_series: int = 0,
         accept_clock: bool = False,
+        tell: Callable[[dict[str, Any]], None] = lambda _: None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Make it.
@@ -50,14 +54,15 @@ class Housekeeper:
             lock: of the embedded store, where the process that serves holds it; None where there is an InfluxDB.
             newest_series: series of the store up to this one belong to nobody who still writes.
             accept_clock: believe the clock of the start.
+            tell: told of what comparing windows with raw data has found, after each pass.
             clock: the present, nanoseconds.
         """
         self._settings, self._wait, self._lock, self._clock = settings, wait, lock, clock
-        self._newest_series, self._accept_clock = newest_series, accept_clock
+        self._newest_series, self._accept_clock, self._tell = newest_series, accept_clock, tell
         self._spec = TaskSpec.from_settings(settings)
         self._done = 0
         self._said = ""
-        self._looked = self._doubted = False
+        self._looked = self._doubted = self._cannot_compare = False
 
     def run(self) -> None:
         """Do what is due, wait, and so on."""
@@ -77,22 +82,31 @@ class Housekeeper:
                 return
 
     def once(self) -> None:
-        """Recompute what is due, then remove raw rows that have had their time.
+        """Recompute what is due or compare what a server made, then remove raw rows that have had their time.
 
         Raises:
             PfaFluxError: it failed; it is tried again.
         """
         if self._settings.url:
             self._run_due()
-            return
+        else:
+            self._run_embedded()
+
+    def _tell_upkeep(self, tasks: Sequence[Task]) -> None:
+        notes = {task.spec.what.value: task.upkeep() for task in tasks}
+        self._tell({"upkeep": {what: asdict(note) for what, note in notes.items() if note}})
+
+    def _run_embedded(self) -> None:
         with contextlib.closing(Embedded(self._settings, lock=self._lock)) as store, self._state() as state:
             believed = self._believes_clock(store, state)
-            for what in BOTH:
-                task = Task(store, state, self._settings, what, OWN_BACKEND, self._clock)
+            # Both, whatever `[task] loads` says: raw rows are removed once the windows of both sides are proved.
+            tasks = [Task(store, state, self._settings, what, OWN_BACKEND, self._clock) for what in BOTH]
+            for task in tasks:
                 if not task.backend.find():
                     task.install()
                 if task.installed().active:
                     task.run_due()
+            self._tell_upkeep(tasks)
             if believed:
                 purge(store, self._settings, self._clock(), self._newest_series)
 
@@ -119,17 +133,40 @@ class Housekeeper:
         return not words
 
     def _run_due(self) -> None:
-        """Of a server: only tasks that were installed with pfa-flux as their runner."""
+        """Of a server: run the tasks that pfa-flux runs itself, compare what the server's own have made."""
         with self._state() as state:
-            if not state.select("SELECT 1 FROM task WHERE active"):
-                return
+            own = bool(state.select("SELECT 1 FROM task WHERE active"))
+        if self._cannot_compare and not own:
+            return
         from pfa_flux.analytics import connect
 
-        with connect(self._settings) as analytics:
-            for what in BOTH:
-                task = analytics.task(what.value, backend=OWN_BACKEND)
-                if any(found.active for found in task.backend.find()):
-                    task.run_due()
+        try:
+            with connect(self._settings) as analytics:
+                tasks = [analytics.task(what.value, backend=OWN_BACKEND) for what in self._settings.task.sides]
+                for task in tasks:
+                    if any(found.active for found in task.backend.find()):
+                        task.run_due()
+                    elif not self._cannot_compare:
+                        self._compare(analytics.task(task.spec.what.value))
+                self._tell_upkeep(tasks)
+        except (AccessDeniedError, BucketNotFoundError, SettingsError) as error:
+            if own:
+                raise
+            self._leave_comparing_to_others(error.message)
+
+    def _compare(self, task: Task) -> None:
+        """Compare what a server's task has made with raw data, where the token may."""
+        if task.backend.name == OWN_BACKEND or not any(found.active for found in task.backend.find()):
+            return
+        try:
+            task.keep_up()
+        except (AccessDeniedError, BucketNotFoundError) as error:
+            self._leave_comparing_to_others(error.message)
+
+    def _leave_comparing_to_others(self, why: str) -> None:
+        """The token may only write, as a pixel's mostly may."""
+        self._cannot_compare = True
+        log.info("windows are not compared with raw data here (%s); pfa-flux task run --due does that elsewhere", why)
 
     def _state(self) -> contextlib.closing[State]:
         return contextlib.closing(State(self._settings))

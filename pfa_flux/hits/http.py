@@ -29,7 +29,7 @@ _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)(/[^?#]*)?(?=[?#]|\Z
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\[\]\\,]*)(?::[0-9]*)?")
 
 (_IGNORED, _HOST_IS, _REFERER, _CONNECTION, _LENGTH, _ENCODING, _PURPOSE, _GPC, _DNT, _FORWARDED_HOST,
- _FORWARDED_PROTO, _EXPECT) = range(12)  # fmt: skip
+ _FORWARDED_PROTO, _EXPECT, _DEST, _SKIP) = range(14)  # fmt: skip
 _READ = {
     "host": _HOST_IS,
     "referer": _REFERER,
@@ -38,17 +38,26 @@ _READ = {
     "transfer-encoding": _ENCODING,
     "sec-purpose": _PURPOSE,
     "purpose": _PURPOSE,
+    "x-purpose": _PURPOSE,
     "x-moz": _PURPOSE,
     "sec-gpc": _GPC,
     "dnt": _DNT,
     "x-forwarded-host": _FORWARDED_HOST,
     "x-forwarded-proto": _FORWARDED_PROTO,
     "expect": _EXPECT,
+    "sec-fetch-dest": _DEST,
+    "x-pfa-skip": _SKIP,
 }
 _FIELDS: dict[bytes, int] = {
     form: what for name, what in _READ.items() for form in (name.encode(), name.title().encode(), name.upper().encode())
 }
 """What a header is to us, in its usual spellings; others are looked at letter by letter."""
+
+_EMBEDDED = (b"image", b"empty", b"")
+_UNSEEN = (b"prefetch", b"prerender", b"preview")
+CHECK = "prefetch;pfa-flux-check"
+"""Sec-Purpose of a request that looks at the pixel. A pixel that does not know the mark takes it for a prefetch."""
+_CHECK = CHECK.encode()
 
 _USUAL = rb"""(?x)
     (?:{ignored})*+
@@ -57,10 +66,12 @@ _USUAL = rb"""(?x)
     (?:Referer:\x20 ([!-~]++) \r\n)?+
     (?:{ignored})*+
 """
-# A header that starts with another letter than those which are read, or one of those that browsers send.
+# A header that starts with another letter than those which are read, or one of those that browsers send and that say
+# nothing to us.
 _IGNORED_LINE = rb"""(?:
     [ABEFGIJ-OQUVWYZabefgij-oquvwyz][!\#$%&'*+\-.^_`|~0-9A-Za-z]*+
-    | [Ss]ec-(?:[Cc][Hh]|[Ff]etch)-[A-Za-z-]++
+    | [Ss]ec-(?: [Cc][Hh]-[A-Za-z-]++
+               | [Ff]etch-(?: [Dd]est(?=:\x20(?:image|empty)\r\n) | (?!(?i:dest):)[A-Za-z-]++ ) )
     | Connection(?=:\x20keep-alive\r\n)
     | C(?:ookie|ache-Control) | P(?:ragma|riority) | TE
 ) : .*+ \n"""
@@ -86,10 +97,13 @@ class Request:
         host: Host.
         forwarded_host: X-Forwarded-Host.
         forwarded_proto: X-Forwarded-Proto.
-        prefetch: Sec-Purpose, Purpose or X-Moz say that nobody looks at the page yet.
+        prefetch: Sec-Purpose, Purpose, X-Purpose or X-Moz say that nobody looks at the page yet.
         gpc: Sec-GPC: 1.
         dnt: DNT: 1.
-        plain: none of the last five.
+        embedded: Sec-Fetch-Dest, where there is one, says image, or empty as a script's `fetch` has it.
+        skip: X-Pfa-Skip.
+        check: Sec-Purpose or one of its kin has the mark of `pfa-flux doctor`, which counts for nothing.
+        plain: the last eight are as without their headers.
     """
 
     # Defaults of the class: a request that has not the header costs nothing for it.
@@ -104,6 +118,9 @@ class Request:
     prefetch = False
     gpc = False
     dnt = False
+    embedded = True
+    skip: bytes | None = None
+    check = False
     plain = True
 
 
@@ -195,6 +212,9 @@ def by_lines(head: bytes) -> Request:
             coding = value
         elif what == _EXPECT:
             expects = True
+        elif what == _DEST:
+            if value not in _EMBEDDED:
+                request.embedded = request.plain = False
         else:
             _flag(request, what, value)
     if request.host is None and not http10:
@@ -249,13 +269,16 @@ def _flag(request: Request, what: int, value: bytes) -> None:
     request.plain = False
     if what == _PURPOSE:
         asked = value.lower()
-        request.prefetch = request.prefetch or b"prefetch" in asked or b"prerender" in asked
+        request.check = request.check or asked == _CHECK
+        request.prefetch = request.prefetch or any(word in asked for word in _UNSEEN)
     elif what == _GPC:
         request.gpc = value == b"1"
     elif what == _DNT:
         request.dnt = value == b"1"
     elif what == _FORWARDED_HOST:
         request.forwarded_host = _joined(request.forwarded_host, value)
+    elif what == _SKIP:
+        request.skip = _joined(request.skip, value)
     else:
         request.forwarded_proto = _joined(request.forwarded_proto, value)
 

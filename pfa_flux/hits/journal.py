@@ -14,12 +14,14 @@ import os
 import sqlite3
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 
+from pfa_flux.engines.directory import connect
 from pfa_flux.hits.epoch import Epoch
 from pfa_flux.hits.order import Order
-from pfa_flux.hits.pixel import Busy, Page
+from pfa_flux.hits.pages import Page
+from pfa_flux.hits.pixel import Busy
 from pfa_flux.settings import Settings
 
 log = logging.getLogger("pfa_flux")
@@ -44,9 +46,12 @@ class JournalFile(ABC):
         self.path = path
         self._synchronous = synchronous
         self._epoch = Epoch()
-        self._known: list[Page] = []
+        self._file = object()
+        """Stands for the file that ids of pages belong to, as it is."""
         self._sess = ""
-        self._inode = 0
+        self._inode = self._log_inode = 0
+        self.opened = 0
+        """Times that a file was opened: what was said of the one before is not about this one."""
         self.full = ""
         """Why nothing is taken in just now, empty where it is."""
         self.failing = ""
@@ -55,6 +60,8 @@ class JournalFile(ABC):
         """Hits that wait to be shipped."""
         self.oldest: int | None = None
         """Time of the oldest of them, nanoseconds, at the last tick."""
+        self.room_for_pages = True
+        """New pages can be told apart; at the last tick."""
         self.set_aside = 0
         """Damaged files that were set aside since the start."""
         self._connection = self._open_sound()
@@ -128,9 +135,11 @@ class JournalFile(ABC):
         self._committed()
 
     def _forget(self) -> None:
-        for page in self._known:
-            page.id = 0
-        self._known.clear()
+        """Ids of pages are not what they were."""
+        self._file = object()
+
+    def tidy(self, pages: Iterable[Page]) -> None:  # noqa: B027 - where nothing is left behind, nothing is done
+        """Called every minute: remove what was kept of pages that are not told apart any more."""
 
     def tick(self) -> None:
         """Called every second: whether there is room, and whether the file is still the one that was opened."""
@@ -139,6 +148,7 @@ class JournalFile(ABC):
                 raise FileNotFoundError
         except OSError:
             self._replace(OSError("it was removed or replaced by another"))
+        self._look_at_log()
         room = os.statvfs(self.path.parent)
         free = room.f_bavail * room.f_frsize
         self.full = f"the disk of {self.path.parent} has {free:,} bytes left" if free < RESERVE else ""
@@ -150,6 +160,26 @@ class JournalFile(ABC):
                 connection.execute(f"PRAGMA user_version = {version}")
                 self.failing = ""
 
+    def _look_at_log(self) -> None:
+        """See whether the write-ahead log is still the one that hits are in; if not, they are saved into the file."""
+        try:
+            inode = self._log.stat().st_ino
+        except FileNotFoundError:
+            inode = 0
+        if self._log_inode in (0, inode):
+            self._log_inode = inode
+            return
+        log.error("the log %s was removed or replaced by another; what it held is written to %s", self._log, self.path)
+        # The log is still open here, and nobody else can have it.
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.close()
+        self._forget()
+        self._connection = self._opened()
+
+    @property
+    def _log(self) -> Path:
+        return self.path.with_name(f"{self.path.name}-wal")
+
     @property
     def trouble(self) -> str:
         """Why hits are shed just now, empty where they are kept."""
@@ -159,7 +189,7 @@ class JournalFile(ABC):
     def log_bytes(self) -> int:
         """Size of the write-ahead log."""
         try:
-            return self.path.with_name(f"{self.path.name}-wal").stat().st_size
+            return self._log.stat().st_size
         except OSError:
             return 0
 
@@ -175,7 +205,7 @@ class JournalFile(ABC):
     def checkpoint(self) -> None:
         """Write the log back into the file, as far as readers let it. In any thread, and without holding up commits."""
         try:
-            with contextlib.closing(sqlite3.connect(self.path, timeout=0)) as connection:
+            with contextlib.closing(connect(self.path, timeout=0)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.Error as error:
             log.warning("the journal's log could not be written back: %s", error)
@@ -215,8 +245,18 @@ class JournalFile(ABC):
         except BaseException:
             connection.close()
             raise
-        self._inode = self.path.stat().st_ino
+        self._inode, self._log_inode = self.path.stat().st_ino, self._log.stat().st_ino if self._log.exists() else 0
+        self.opened += 1
         return connection
+
+    @property
+    def progress(self) -> Hashable:
+        """How far what waits has come, at the last tick; None where nothing waits."""
+        return None
+
+    def give_up(self, why: str) -> None:
+        """Go on with a new file: another process has found this one damaged."""
+        self._replace(_Damaged(why))
 
     def _replace(self, error: BaseException) -> None:
         """Go on with a new file."""

@@ -10,6 +10,7 @@ import re
 from textwrap import indent
 
 from pfa_flux.errors import SettingsError
+from pfa_flux.hits.tags import tags as of_pages
 from pfa_flux.pixel_settings import PixelSettings
 
 
@@ -39,6 +40,19 @@ map $http_host $pfa_flux_host {{
     ""      $host;
     default $http_host;
 }}
+
+# Whose requests are answered and not counted: your own, bots and previews that say so. The pixel gets that word alone,
+# and nothing that it is decided by.
+geo $pfa_flux_own {{
+    default "";
+    # 192.0.2.7 own;
+}}
+map $http_user_agent $pfa_flux_skip {{
+    default $pfa_flux_own;
+    "~*preview|externalhit" preview;
+    # Cubot makes telephones.
+    "~*(?<!cu)bot\\b|crawl|spider|slurp" bot;
+}}
 """
 
 _LOCATION = """\
@@ -62,9 +76,13 @@ location = {path} {{
     proxy_set_header Referer $http_referer;
     proxy_set_header Sec-Purpose $http_sec_purpose;
     proxy_set_header Purpose $http_purpose;
+    proxy_set_header X-Purpose $http_x_purpose;
     proxy_set_header X-Moz $http_x_moz;
+    proxy_set_header Sec-Fetch-Dest $http_sec_fetch_dest;
     proxy_set_header Sec-GPC $http_sec_gpc;
     proxy_set_header DNT $http_dnt;
+    # Set or cleared, whatever a client sends.
+    proxy_set_header X-Pfa-Skip $pfa_flux_skip;
 {forwarded}
     proxy_http_version 1.1;
     proxy_cache off;
@@ -119,31 +137,7 @@ _DIRECT = """\
 """
 
 
-def image(pixel: PixelSettings, direct: str = "") -> str:
-    """The `<img>` of the pages.
-
-    Args:
-        pixel: settings of the pixel.
-        direct: host of a direct link; empty for a path on the site's own host.
-    """
-    source, policy = _linked(pixel.path, direct)
-    return f'<img src="{source}" referrerpolicy="{policy}" width="1" height="1" alt="">'
-
-
-def script(pixel: PixelSettings, direct: str = "") -> str:
-    """The script that counts JS loads, empty where there is no `load_path`. Arguments as of `image`."""
-    if not pixel.load_path:
-        return ""
-    source, policy = _linked(pixel.load_path, direct)
-    return f'<script>Object.assign(new Image(), {{referrerPolicy: "{policy}", src: "{source}"}})</script>'
-
-
-def _linked(path: str, direct: str) -> tuple[str, str]:
-    # Either policy beats the page's own where the browser lets it: docs/deployment.md has the table.
-    return (f"https://{direct}{path}", "no-referrer-when-downgrade") if direct else (path, "same-origin")
-
-
-def configuration(pixel: PixelSettings, *, part: Part | None = None, direct: str = "") -> str:
+def configuration(pixel: PixelSettings, *, part: Part | None = None, direct: str = "", tracked: bool = False) -> str:
     """The part of nginx's configuration that passes requests to the pixel.
 
     Args:
@@ -151,20 +145,21 @@ def configuration(pixel: PixelSettings, *, part: Part | None = None, direct: str
         part: only what belongs in `http { }`, or only what belongs in `server { }`; both where None.
         direct: host that the pixel has to itself; then all of it belongs in `http { }`. Empty: a path on each site's
             own host.
+        tracked: page loads are asked for by a tracker's tag, not by the script.
 
     Raises:
         SettingsError: a setting or the host cannot be written in nginx's configuration.
     """
     if direct and not _HOST.fullmatch(direct):
         raise SettingsError(f"--direct is {direct!r}, not the name of a host", "Write for example stats.example.")
-    upstream = _HTTP.format(server=_server(pixel.listen))
+    upstream = _HTTP.format(server=server_of(pixel.listen, "[pixel] listen"))
     locations = [
-        _LOCATION.format(path=_path(path, key), forwarded=_FORWARDED if pixel.trust_proxy else "")
+        _LOCATION.format(path=path_of(path, f"[pixel] {key}"), forwarded=_FORWARDED if pixel.trust_proxy else "")
         for key, path in (("path", pixel.path), ("load_path", pixel.load_path))
         if path
     ]
     inner = "\n".join((*locations, _DOWN))
-    tags = "".join(f"# {tag}\n" for tag in (image(pixel, direct), script(pixel, direct)) if tag)
+    tags = indent(of_pages(pixel, direct, tracked=tracked), "# ") + "\n"
     if direct:
         own = _DIRECT.format(tags=tags, host=direct, locations=indent(inner, "    "))
     else:
@@ -172,11 +167,15 @@ def configuration(pixel: PixelSettings, *, part: Part | None = None, direct: str
     return {Part.HTTP: upstream, Part.SERVER: own, None: f"{upstream}\n{own}"}[part]
 
 
-def _server(listen: str) -> str:
-    """Where nginx finds what listens at an address."""
+def server_of(listen: str, where: str) -> str:
+    """Where nginx finds what listens at an address. `where` says where the address was given.
+
+    Raises:
+        SettingsError: it cannot be written in nginx's configuration.
+    """
     if not _PLAIN.fullmatch(listen):
         raise SettingsError(
-            f"[pixel] listen is {listen!r}, which nginx's configuration cannot hold",
+            f"{where} is {listen!r}, which nginx's configuration cannot hold",
             "Take letters, digits and /._-@+,=~ for the socket's path.",
         )
     if listen.startswith("unix:"):
@@ -185,10 +184,15 @@ def _server(listen: str) -> str:
     return f"{_ANY.get(host, host)}:{port}"
 
 
-def _path(path: str, key: str) -> str:
+def path_of(path: str, where: str) -> str:
+    """A path that nginx takes as it is written. `where` says where it was given.
+
+    Raises:
+        SettingsError: it would be read otherwise.
+    """
     if not _PATH.fullmatch(path):
         raise SettingsError(
-            f"[pixel] {key} is {path!r}, which nginx would read otherwise than the pixel does",
+            f"{where} is {path!r}, which nginx would read otherwise than is meant",
             "Take letters, digits and ._~- between single slashes.",
         )
     return path

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeGuard
+from urllib.parse import quote
 
 from pfa_flux.hits.connection import Connection
-from pfa_flux.hits.hit import OTHER, Kind, Reason, Rules, View, page_view
+from pfa_flux.hits.hit import Kind, Reason, View, of_anybody, page_view, without_mark
 from pfa_flux.hits.http import Request, answer
+from pfa_flux.hits.pages import Page, Pages, Regular
+from pfa_flux.pixel_settings import respelled
+from pfa_flux.rules import Rules
 from pfa_flux.times import NS
 
 GIF = bytes.fromhex(
@@ -18,6 +22,14 @@ GIF = bytes.fromhex(
     "02024401 00 3b"
 )
 """One transparent dot, 43 bytes. https://www.w3.org/Graphics/GIF/spec-gif89a.txt"""
+
+VIEW_HEADER = "X-Pfa-Flux-View"
+"""In the answer to `pfa-flux doctor`: `hit https example.com /page`, or the reason why nothing would be counted.
+
+Where the front leaves out who asks, that word stands before what others' views count as.
+"""
+_SAFE = " !\"#$%&'()*+,/:;<=>?@[]^`{|}"
+"""Of ASCII nothing is encoded: a page that says `%C3` stays as it is."""
 
 _SHED = "shed"
 _GATHER = 0.001
@@ -30,17 +42,6 @@ _MOST_KNOWN = 16_384
 """Referers that are remembered with their page view."""
 _LONGEST_KNOWN = 256
 """Bytes of such a one: what all of them may take together is bounded."""
-
-
-class Page:
-    """A page view that has been seen, with what the journal knows it by."""
-
-    __slots__ = ("id", "view")
-
-    def __init__(self, view: View) -> None:
-        self.view = view
-        self.id = 0
-        """The journal's own, 0 where it has none yet."""
 
 
 class Busy(Exception):  # noqa: N818 - no error: it is tried again
@@ -67,16 +68,21 @@ class Pixel:
         journal: Journal,
         later: Callable[[float, Callable[[], None]], object],
         clock: Callable[[], int] = time.time_ns,
+        regulars: Iterable[Regular] = (),
     ) -> None:
         self._rules, self._journal, self._later, self._clock = rules, journal, later, clock
         settings = rules.settings
         kinds: tuple[tuple[str, Kind], ...] = ((settings.path, "hit"), (settings.load_path, "load"))
-        self._known: dict[bytes, dict[bytes, Page]] = {path.encode(): {} for path, _ in kinds if path}
-        self._kinds: dict[bytes, Kind] = {path.encode(): kind for path, kind in kinds if path}
-        self._pages: dict[View, Page] = {}
-        self._pages_of: Counter[tuple[str, str]] = Counter()
-        self._made_up: Counter[Kind] = Counter()
-        """Of the domains those that are not named in the settings."""
+        self.paths = tuple(path for path, _ in kinds if path)
+        """Paths it counts at."""
+        self._known: dict[bytes, dict[bytes, Page]] = {}
+        self._kinds: dict[bytes, Kind] = {}
+        for path, kind in kinds:
+            known: dict[bytes, Page] = {}
+            # nginx has one spelling for both, other servers pass on what was asked for.
+            for spelling in {path.encode(), respelled(path).encode()} if path else ():
+                self._known[spelling], self._kinds[spelling] = known, kind
+        self.pages = Pages(rules, regulars, gone=self._forget)
         self._batch: list[Page] = []
         self._waiting: list[Connection] = []
         self._due = False
@@ -86,26 +92,11 @@ class Pixel:
         self._gifs = (b"", b"")
         self.on_hold = False
         self.counted: Counter[Kind] = Counter()
-        self.rejected: Counter[str] = Counter()
+        self.rejected: Counter[Reason] = Counter()
         self.refused_requests: Counter[int] = Counter()
         self.shed = 0
         self.shed_why = ""
-        self.heads = self.not_found = self.bad_methods = self.folded = 0
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """Paths it counts at."""
-        return tuple(path.decode() for path in self._kinds)
-
-    @property
-    def domains(self) -> int:
-        """Distinct domains it has seen."""
-        return len({domain for _, domain in self._pages_of})
-
-    @property
-    def pages(self) -> int:
-        """Distinct pages it has seen."""
-        return len(self._pages)
+        self.heads = self.not_found = self.bad_methods = 0
 
     def handle(self, request: Request, connection: Connection) -> None:
         """Answer a request, or count it and let its answer wait for the journal."""
@@ -122,9 +113,12 @@ class Pixel:
             found = self._look(request)
             if not isinstance(found, Page):
                 self.rejected[found] += 1
-                connection.answer(_gif(found.value, close=not request.keep_alive))
+                close = not request.keep_alive
+                more = self._of_check(request) if request.check else {}
+                connection.answer(_gif(found.value, close=close, more=more))
                 return
             page = found
+        page.seen = self.pages.minute
         self._batch.append(page)
         if connection.hold():
             self._waiting.append(connection)
@@ -161,11 +155,12 @@ class Pixel:
                 return
             self._shed(len(batch), "the journal is being written to by another process")
             reason = _SHED
-        except OSError as error:
-            self._shed(len(batch), str(error))
+        except Exception as error:
+            # Of another kind than a journal should raise, it still must not keep this batch and all that follow.
+            self._shed(len(batch), str(error) if isinstance(error, OSError) else f"an error: {type(error).__name__}")
             reason = _SHED
         else:
-            loads = sum(page.view.kind == "load" for page in batch) if len(self._kinds) > 1 else 0
+            loads = sum(page.view.kind == "load" for page in batch) if len(self.paths) > 1 else 0
             self.counted["hit"] += len(batch) - loads
             self.counted["load"] += loads
         if self._gifs_of != (now // NS, reason):
@@ -184,7 +179,8 @@ class Pixel:
         close = not request.keep_alive
         if request.method == b"HEAD":
             self.heads += 1
-            connection.answer(answer(200, GIF, _GIF_HEADERS, close=close, head=True))
+            headers = _GIF_HEADERS | (self._of_check(request) if request.check else {})
+            connection.answer(answer(200, GIF, headers, close=close, head=True))
         else:
             self.bad_methods += 1
             connection.answer(answer(405, headers={"Allow": "GET, HEAD"}, close=close))
@@ -194,40 +190,41 @@ class Pixel:
         found = page_view(self._kinds[request.path], request, self._rules)
         if not isinstance(found, View):
             return found
-        page = self._page(found)
-        referer = request.referer
-        # What is remembered says no more than the page view itself: no query, fragment or user.
-        if isinstance(page, Page) and referer and request.plain and _is_worth_knowing(referer):
+        page = self.pages.of(found)
+        # What is remembered is no more than the page view itself: no query or user, and nothing that a mask hides.
+        if isinstance(page, Page) and request.plain and _is_of(request.referer, page.view):
             known = self._known[request.path]
             if len(known) >= _MOST_KNOWN:
                 known.clear()
-            known[referer] = page
+            known[request.referer] = page
         return page
 
-    def _page(self, view: View) -> Page | Reason:
-        """The page of a view, within the bounds of distinct domains and pages."""
-        page = self._pages.get(view)
-        if page is not None:
-            return page
-        settings, place = self._rules.settings, (view.kind, view.domain)
-        # A domain that is not named itself, but allowed by a wildcard or with any port, is the client's to make up.
-        if view.domain not in self._rules.exact and place not in self._pages_of:
-            if self._made_up[view.kind] >= settings.max_domains:
-                return Reason.TOO_MANY_DOMAINS
-            self._made_up[view.kind] += 1
-        elif self._pages_of[place] >= settings.max_pages and view.page != OTHER:
-            self.folded += 1
-            return self._page(view._replace(page=OTHER))
-        self._pages_of[place] += 1
-        page = self._pages[view] = Page(view)
-        return page
+    def _of_check(self, request: Request) -> dict[str, str]:
+        """What the answer to `pfa-flux doctor` says: what the request would have counted as.
+
+        It follows from the request itself and the settings. Nothing that others have sent is in it, not even whether
+        the page is told apart.
+        """
+        kind = self._kinds[request.path]
+        found = [without_mark(kind, request, self._rules)]
+        if isinstance(found[0], Reason) and found[0].skipped:
+            # Who asks is left out; what others' views count as is still worth knowing.
+            found.append(of_anybody(kind, request, self._rules))
+        said = " ".join(" ".join(each) if isinstance(each, View) else each.value for each in found)
+        return {"X-Pfa-Flux": Reason.CHECK.value, VIEW_HEADER: quote(said, safe=_SAFE)}
+
+    def _forget(self) -> None:
+        """Pages are told apart no more."""
+        for known in self._known.values():
+            known.clear()
 
 
-def _is_worth_knowing(referer: bytes) -> bool:
+def _is_of(referer: bytes | None, view: View) -> TypeGuard[bytes]:
+    """A Referer is the address of a page view, and says nothing else."""
     return (
-        len(referer) <= _LONGEST_KNOWN
-        and referer[:1] != b"/"
-        and not (b"?" in referer or b"#" in referer or b"@" in referer)
+        referer is not None
+        and len(referer) <= _LONGEST_KNOWN
+        and referer == f"{view.scheme}://{view.domain}{view.page}".encode()
     )
 
 
@@ -239,6 +236,7 @@ _GIF_HEADERS = {
 }
 
 
-def _gif(reason: str, *, close: bool) -> bytes:
+def _gif(reason: str, *, close: bool, more: Mapping[str, str] | None = None) -> bytes:
     """The pixel as an answer, with the reason why it was not counted, empty where it was."""
-    return answer(200, GIF, {**_GIF_HEADERS, "X-Pfa-Flux": reason} if reason else _GIF_HEADERS, close=close)
+    headers = {**_GIF_HEADERS, "X-Pfa-Flux": reason, **(more or {})} if reason else _GIF_HEADERS
+    return answer(200, GIF, headers, close=close)

@@ -13,26 +13,29 @@ import socket
 import sqlite3
 import stat
 import time
-import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from pfa_flux.engines import registry
 from pfa_flux.errors import PfaFluxError, SettingsError, StoreError
-from pfa_flux.hits.admin import Admin, State
+from pfa_flux.foreign import place
+from pfa_flux.hits import regulars
+from pfa_flux.hits.admin import Admin
 from pfa_flux.hits.connection import App, Connection, Limits, Roster
-from pfa_flux.hits.hit import Rules
+from pfa_flux.hits.health import State
 from pfa_flux.hits.http import Parser
 from pfa_flux.hits.journal import CHECKPOINT_BYTES, JournalFile
 from pfa_flux.hits.order import Order
 from pfa_flux.hits.pixel import Pixel
+from pfa_flux.hits.shipped import Shipped
 from pfa_flux.hits.spool import SPOOL_NAME, Spool
 from pfa_flux.hits.store import StoreJournal
 from pfa_flux.hits.worker import Worker
 from pfa_flux.pixel_settings import MIB
+from pfa_flux.rules import Rules
 from pfa_flux.settings import Settings
 
 log = logging.getLogger("pfa_flux")
@@ -41,7 +44,12 @@ _BACKLOG = 4096
 _LOCK_PATIENCE = 5.0
 """Seconds that a start waits for the helper of a process that was killed to notice, and to let go of the lock."""
 _DRAIN = 5.0
-_SPARE_FILES = 64
+_SPARE_FILES = 96
+"""Files that are not left to the pixel's connections: those of the admin address, the journal and the helper."""
+_ADMIN_CONNECTIONS = 32
+_FEWEST_CONNECTIONS = 32
+_SAVED_EVERY = 5
+"""Minutes after which pages are saved that may be seen on another day."""
 
 
 def serve(settings: Settings, *, accept_clock: bool = False, ready: Callable[[str], None] = lambda _: None) -> None:
@@ -67,23 +75,27 @@ class _Server:
         self._settings, self._ready, self._accept_clock = settings, ready, accept_clock
         pixel = settings.pixel
         self._journal = _journal(settings)
-        loop_limits = Limits(connections=min(pixel.max_connections, _files() - _SPARE_FILES))
-        self._pixel = Pixel(Rules(pixel), self._journal, self._later)
-        self._roster = Roster(Parser(self._pixel.paths), loop_limits)
-        self._admin_roster = Roster(Parser(("/healthz", "/metrics")), Limits(connections=64))
+        limits = Limits(connections=_connections(pixel.max_connections))
+        self._pixel = Pixel(Rules(pixel), self._journal, self._later, regulars=regulars.load(settings.data_dir))
+        self._roster = Roster(Parser(self._pixel.paths), limits)
+        admin = Limits(head=2, idle=10, connections=_ADMIN_CONNECTIONS, crowded_out=True)
+        self._admin_roster = Roster(Parser(("/healthz", "/metrics")), admin)
         self._generation = 0
         self._worker = Worker(self._order, self._told)
         self._state = State(self._pixel, self._journal, self._roster, self._worker, time.time(), {})
         self._checkpointer = ThreadPoolExecutor(1, "checkpoint")
         self._checkpointing: asyncio.Task[None] | None = None
         self._shed_told = 0
+        self._saved_in = self._pixel.pages.minute
         self._stop = asyncio.Event()
         self._sockets: list[Path] = []
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # nohup(1) has hang-ups ignored, and so they stay.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, self._stop.set)
         loop.set_exception_handler(_tell_place)
         servers: list[asyncio.Server] = []
         worker = ticking = None
@@ -91,8 +103,8 @@ class _Server:
             self._warn()
             for address, app, roster in self._addresses():
                 servers.append(await self._listen(address, app, roster))
-            worker = asyncio.create_task(self._worker.run())
-            ticking = asyncio.create_task(self._tick())
+            worker = asyncio.create_task(self._watched("helper", self._worker.run))
+            ticking = asyncio.create_task(self._watched("tick", self._tick))
             # What is there by now stays; the collector need not look at it again and again.
             gc.collect()
             gc.freeze()
@@ -126,6 +138,7 @@ class _Server:
             await self._checkpointing
         self._pixel.flush()
         self._checkpointer.shutdown()
+        regulars.save(self._settings.data_dir, self._pixel.pages.regulars())
         self._journal.close()
 
     def _addresses(self) -> list[tuple[str, App, Roster]]:
@@ -168,6 +181,19 @@ class _Server:
         loop = asyncio.get_running_loop()
         return loop.call_later(seconds, call) if seconds else loop.call_soon(call)
 
+    async def _watched(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a background task until it is done; where it fails, say so and start it again."""
+        while True:
+            try:
+                return await run()
+            except Exception as error:
+                self._task_failed(name, error)
+                await asyncio.sleep(1)
+
+    def _task_failed(self, name: str, error: BaseException) -> None:
+        log.error("the task %s failed: %s; it is started again", name, place(error))
+        self._state.failed(name)
+
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(1)
@@ -178,11 +204,23 @@ class _Server:
             except (OSError, sqlite3.Error) as error:
                 log.error("the journal cannot be looked after: %s", error)
                 continue
-            if self._journal.set_aside != self._generation:
+            self._state.progress.look(self._journal.progress)
+            self._look_after_pages()
+            if self._journal.opened != self._generation:
                 self._worker.restart()
             if self._journal.log_bytes > CHECKPOINT_BYTES and not self._checkpointing:
                 self._checkpointing = asyncio.create_task(self._checkpoint())
             self._tell_shed()
+
+    def _look_after_pages(self) -> None:
+        pages = self._pixel.pages
+        pages.closed = not self._journal.room_for_pages
+        if not pages.look():
+            return
+        self._journal.tidy(pages)
+        if pages.minute >= self._saved_in + _SAVED_EVERY:
+            self._saved_in = pages.minute
+            self._checkpointer.submit(regulars.save, self._settings.data_dir, pages.regulars())
 
     async def _checkpoint(self) -> None:
         """Write the log back beside the loop; then the little that came in meanwhile, while commits wait.
@@ -194,6 +232,8 @@ class _Server:
             await loop.run_in_executor(self._checkpointer, self._journal.checkpoint)
             self._pixel.on_hold = True
             await loop.run_in_executor(self._checkpointer, self._journal.checkpoint)
+        except Exception as error:
+            self._task_failed("checkpoint", error)
         finally:
             self._pixel.on_hold = False
             self._pixel.flush()
@@ -207,15 +247,28 @@ class _Server:
             self._shed_told = shed
 
     def _order(self) -> Order:
-        self._generation = self._journal.set_aside
-        self._state.shipped.clear()
+        self._generation = self._journal.opened
+        self._state.helper_starts()
         return replace(self._journal.order(self._settings), accept_clock=self._accept_clock)
 
-    def _told(self, shipped: dict[str, Any]) -> None:
-        """The shipper has done something. What it says of a file that was set aside since is not about this one."""
-        if self._journal.set_aside == self._generation:
-            self._journal.taken_over(shipped["upto"])
-            self._state.shipped.update(shipped)
+    def _told(self, found: dict[str, Any]) -> None:
+        """The helper has done something. What it says of a file that was set aside since is not about this one.
+
+        Raises:
+            Exception: it is no message; nothing was done about it.
+        """
+        if "upkeep" in found:
+            self._state.upkeep.update(found["upkeep"])
+        elif "failed" in found:
+            self._state.failed(str(found["failed"])[:40])
+        elif self._journal.opened != self._generation:
+            return
+        elif "broken_file" in found:
+            self._journal.give_up(str(found["broken_file"]))
+        else:
+            told = asdict(Shipped(**found))
+            self._journal.taken_over(told["upto"])
+            self._state.shipped.update(told)
 
     def _warn(self) -> None:
         settings = self._settings
@@ -247,6 +300,24 @@ def _journal(settings: Settings) -> JournalFile:
             f"the journal in {settings.data_dir} cannot be used: {error}",
             "Check the directory's owner, rights and free space (PFA_FLUX_DATA_DIR).",
         ) from error
+
+
+def _connections(wanted: int) -> int:
+    """Connections that there may be at a time: as many as are wanted, or as the limit of open files leaves.
+
+    Raises:
+        PfaFluxError: it leaves too few.
+    """
+    files = _files()
+    room = files - _SPARE_FILES
+    remedy = "Raise the limit: LimitNOFILE= in a unit of systemd, ulimit -n in a shell."
+    if room < _FEWEST_CONNECTIONS:
+        least = _SPARE_FILES + _FEWEST_CONNECTIONS
+        raise PfaFluxError(f"this process may have {files} files open, and needs {least} at least", remedy)
+    if room < wanted:
+        log.warning("this process may have %d files open: there can be %d connections, not %d. %s",
+                    files, room, wanted, remedy)  # fmt: skip
+    return min(wanted, room)
 
 
 def _files() -> int:
@@ -281,11 +352,8 @@ def _remove_stale(path: Path) -> None:
 
 
 def _tell_place(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log an error of the loop by its kind and place alone: its words could quote what a client has sent."""
-    error = context.get("exception")
-    places = traceback.extract_tb(error.__traceback__)[-3:] if error is not None else []
-    where = " < ".join(f"{Path(place.filename).name}:{place.lineno}" for place in reversed(places))
-    log.error("an error within: %s at %s", type(error).__name__ if error is not None else "unknown", where or "?")
+    """Log an error of the loop by its kind and place alone."""
+    log.error("an error within: %s", place(context.get("exception")))
 
 
 def _notify(state: str) -> None:

@@ -1,50 +1,51 @@
 """The spool: hits that wait for InfluxDB, in `data_dir`/spool.sqlite3.
 
 A row holds the hits of one turn of the event loop: their `sess`, the time of the first, each further one a
-nanosecond later, and the pages they are of, four bytes each. The process that serves writes; the shipper reads, and
-says up to where the rows have been taken over.
+nanosecond later, the pages they are of, four bytes each, and a checksum. The process that serves writes; the shipper
+reads, and says up to where the rows have been taken over.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import struct
 import sys
 import time
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from pfa_flux.engines.directory import locked_directory
+from pfa_flux.engines.directory import connect, locked_directory
 from pfa_flux.errors import StoreError
 from pfa_flux.hits.hit import View
 from pfa_flux.hits.journal import JournalFile
+from pfa_flux.hits.notes import Notes
 from pfa_flux.hits.order import Order
-from pfa_flux.hits.pixel import Page
-from pfa_flux.hits.quarantine import TABLE, Quarantine
+from pfa_flux.hits.pages import Page, size_of
+from pfa_flux.hits.quarantine import Quarantine
+from pfa_flux.hits.spool_file import FORMAT, bring_up_to_date, create, digest, page_crc, turn_crc
 from pfa_flux.settings import Settings
 
 SPOOL_NAME = "spool.sqlite3"
 SPOOL_LOCK = "spool.lock"
 
-_FORMAT = 1
 _MOST_AT_ONCE = 4096
 """Hits of a row."""
 _DELETED_AT_ONCE = 200
-_CREATE = f"""
-CREATE TABLE page (
-    id INTEGER PRIMARY KEY,
-    kind TEXT NOT NULL, scheme TEXT NOT NULL, domain TEXT NOT NULL, page TEXT NOT NULL,
-    UNIQUE (kind, scheme, domain, page)
-) STRICT;
--- time: of the first hit, nanoseconds; pages: ids of `page`, four bytes each, little-endian.
-CREATE TABLE turn (seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, sess TEXT NOT NULL, pages BLOB NOT NULL) STRICT;
-{TABLE}
-PRAGMA user_version = {_FORMAT};
-"""
+MOST_PAGE_BYTES = 64 * 1024 * 1024
+"""What the pages of hits that wait may take in the file, beside `spool_mib`."""
+_TIDIED_UPTO = 200_000
+"""Hits that wait: from there on pages stay, as most of them have some."""
+_TIDIED_AT_ONCE = 5_000
+_PAGE_BYTES = "coalesce(sum(100 + (length(domain) + length(page)) * 3 / 2), 0)"
+"""Bytes that pages take in the file, with their index; rather too many."""
+_MOST_VIEW_BYTES = 16 * 1024 * 1024
+_WAITING = "coalesce(sum(length(pages) / 4), 0)"
 assert array("I").itemsize == 4
 
 
@@ -60,46 +61,51 @@ class Spool(JournalFile):
         self._done = 0
         self._deleted = 0
         self._after = 1, 0, 0
+        self._recount = False
+        self._page_bytes = 0
         super().__init__(directory / SPOOL_NAME, synchronous)
 
     def _open(self) -> sqlite3.Connection:
-        # Made before SQLite opens it, so that it is never readable for others, not even for a moment.
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(self.path, isolation_level=None)
+        connection = connect(self.path, isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found == 0:
-            connection.executescript(f"BEGIN; {_CREATE} COMMIT")
-        elif found != _FORMAT:
+        try:
+            if found == 0:
+                create(connection)
+            elif 0 < found < FORMAT:
+                bring_up_to_date(connection, found)
+            elif found != FORMAT:
+                raise StoreError(
+                    f"{self.path} has format {found}, this version of pfa-flux reads format {FORMAT}",
+                    "Use the version of pfa-flux that wrote it until it is empty, or another data directory.",
+                )
+        except BaseException:
             connection.close()
-            raise StoreError(
-                f"{self.path} has format {found}, this version of pfa-flux reads format {_FORMAT}",
-                "Use the version of pfa-flux that wrote it until it is empty, or another data directory.",
-            )
+            raise
         return connection
 
     def _checked(self, connection: sqlite3.Connection) -> None:
-        newest, self.waiting = connection.execute(
-            "SELECT coalesce(max(seq), 0), coalesce(sum(length(pages)), 0) / 4 FROM turn"
-        ).fetchone()
+        newest, self.waiting = connection.execute(f"SELECT coalesce(max(seq), 0), {_WAITING} FROM turn").fetchone()
         # Of a later file by the clock, too: a word of the shipper on an earlier one never fits its rows.
         self._next = max(newest + 1, time.time_ns() // 1000)
         self._done = self._deleted = 0
         if not newest:
-            # Pages are remembered only while hits of them wait.
+            # Pages are remembered only while hits of them wait, or they are told apart.
             connection.execute("DELETE FROM page")
+        (self._page_bytes,) = connection.execute(f"SELECT {_PAGE_BYTES} FROM page").fetchone()
 
     def _write(self, connection: sqlite3.Connection, pages: Sequence[Page], sess: str, first: int) -> None:
         for page in pages:
-            if not page.id:
-                page.id = self._intern(connection, page.view)
-                self._known.append(page)
-        seq = self._next
+            if page.file is not self._file:
+                page.id, page.file = self._intern(connection, page.view), self._file
+        seq, of = self._next, sess.encode()
         for low in range(0, len(pages), _MOST_AT_ONCE):
             ids = array("I", [page.id for page in pages[low : low + _MOST_AT_ONCE]])
             if sys.byteorder == "big":
                 ids.byteswap()
-            connection.execute("INSERT INTO turn VALUES (?, ?, ?, ?)", (seq, first + low, sess, ids.tobytes()))
+            held, moment = ids.tobytes(), first + low
+            row = seq, moment, sess, held, turn_crc(seq, moment, of, held)
+            connection.execute("INSERT INTO turn VALUES (?, ?, ?, ?, ?)", row)
             seq += 1
         deleted, gone = self._remove(connection) if self._done > self._deleted else (self._deleted, 0)
         self._after = seq, deleted, len(pages) - gone
@@ -107,11 +113,20 @@ class Spool(JournalFile):
     def _committed(self) -> None:
         self._next, self._deleted, more = self._after
         self.waiting += more
+        self._count_anew()
 
     def _intern(self, connection: sqlite3.Connection, view: View) -> int:
-        connection.execute("INSERT OR IGNORE INTO page (kind, scheme, domain, page) VALUES (?, ?, ?, ?)", view)
-        where = "kind = ? AND scheme = ? AND domain = ? AND page = ?"
-        return int(connection.execute(f"SELECT id FROM page WHERE {where}", view).fetchone()[0])
+        key = digest(view)
+        for (known,) in connection.execute("SELECT id FROM page WHERE digest = ?", (key,)).fetchall():
+            # A damaged row is no page any more, though the index may still find it.
+            if page_of(connection, known) == view:
+                return int(known)
+        found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'page'").fetchone()
+        number = (int(found[0]) if found else 0) + 1
+        row = number, *view, page_crc(number, view), key
+        connection.execute("INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        self._page_bytes += _bytes_of(view)
+        return number
 
     def _remove(self, connection: sqlite3.Connection) -> tuple[int, int]:
         """Remove some of the rows that were taken over. Returns the last of them, and how many hits they were."""
@@ -121,9 +136,20 @@ class Spool(JournalFile):
         ).fetchone()[0]
         if upto is None:
             return self._done, 0
-        gone = connection.execute("SELECT sum(length(pages)) / 4 FROM turn WHERE seq <= ?", (upto,)).fetchone()[0]
+        try:
+            gone = connection.execute(f"SELECT {_WAITING} FROM turn WHERE seq <= ?", (upto,)).fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise
+            # How many hits a damaged row had, nobody can say: what is left is counted anew.
+            gone, self._recount = 0, True
         connection.execute("DELETE FROM turn WHERE seq <= ?", (upto,))
         return upto, gone
+
+    def _count_anew(self) -> None:
+        if self._recount:
+            (self.waiting,) = self._connection.execute(f"SELECT {_WAITING} FROM turn").fetchone()
+            self._recount = False
 
     def order(self, settings: Settings) -> Order:
         """What the helper process is to do: it ships."""
@@ -131,7 +157,12 @@ class Spool(JournalFile):
 
     def taken_over(self, seq: int) -> None:
         """The rows up to `seq` are safe in InfluxDB. They leave with the next commits, a few at a time."""
-        self._done = max(self._done, seq)
+        self._done = max(self._done, min(seq, self._next - 1))
+
+    @property
+    def progress(self) -> Hashable:
+        """The row up to which they are, and the oldest that is still here."""
+        return None if self.oldest is None else (self._done, self.oldest)
 
     def tick(self) -> None:
         """Remove what was taken over, and see whether there is room."""
@@ -145,16 +176,41 @@ class Spool(JournalFile):
                     self._deleted, gone = self._remove(self._connection)
                     self._connection.execute("COMMIT")
                     self.waiting -= gone
+                    self._count_anew()
                 except BaseException:
                     self._connection.execute("ROLLBACK")
                     raise
             oldest = self._connection.execute("SELECT time FROM turn ORDER BY seq LIMIT 1").fetchone()
             self.oldest = oldest[0] if oldest else None
-            if not self.full and self.used_bytes > self._max_bytes:
+            self.room_for_pages = self._page_bytes < MOST_PAGE_BYTES
+            if not self.full and self.used_bytes - self._page_bytes > self._max_bytes:
                 self.full = f"the spool has its {self._max_bytes:,} bytes (spool_mib in [pixel])"
         except sqlite3.OperationalError:
             # Busy, or the disk is full: then in a second.
             return
+
+    def tidy(self, pages: Iterable[Page]) -> None:
+        """Remove pages that are not told apart any more, and that no hit is of which waits."""
+        if self.waiting > _TIDIED_UPTO:
+            return
+        used = {page.id for page in pages if page.file is self._file}
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return
+        try:
+            for (held,) in self._connection.execute("SELECT CAST(pages AS BLOB) FROM turn"):
+                used.update(struct.unpack(f"<{len(held) // 4}I", held[: len(held) // 4 * 4]))
+            there = (row[0] for row in self._connection.execute("SELECT id FROM page"))
+            leaving = [(each,) for each in islice((each for each in there if each not in used), _TIDIED_AT_ONCE)]
+            self._connection.executemany("DELETE FROM page WHERE id = ?", leaving)
+            (left,) = self._connection.execute(f"SELECT {_PAGE_BYTES} FROM page").fetchone()
+            self._connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            raise
+        self._page_bytes = left
 
     def close(self) -> None:
         """Close the file and let go of the lock."""
@@ -168,6 +224,21 @@ class Spool(JournalFile):
 
 
 @dataclass(frozen=True, slots=True)
+class Damaged:
+    """Hits of a row of the spool that are not what was written.
+
+    Attributes:
+        count: hits, as far as that can be told.
+        why: what is wrong, in words of our own.
+        content: what is there, as bytes.
+    """
+
+    count: int
+    why: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """Hits of one page view each, as the shipper reads them.
 
@@ -175,52 +246,147 @@ class Waiting:
         seq: row they are in.
         sess: their `sess`.
         time: time of the first, nanoseconds; each further one is a nanosecond later.
-        views: their page views.
+        views: their page views; None for one that cannot be read any more.
+        damaged: what of the row cannot be read; None where all can.
     """
 
     seq: int
     sess: str
     time: int
-    views: Sequence[View]
+    views: Sequence[View | None]
+    damaged: Damaged | None = None
+
+
+_ROW = "SELECT seq, CAST(time AS INTEGER), CAST(sess AS BLOB), CAST(pages AS BLOB), CAST(crc AS INTEGER) FROM turn"
+_Row = tuple[int, int | None, bytes | None, bytes | None, int]
 
 
 class SpoolReader:
     """The shipper's side of the spool, in another process.
 
     Attributes:
-        quarantine: what the server has refused.
+        quarantine: what the server has refused, and what could not be read.
+        notes: what the shipper remembers.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._connection = sqlite3.connect(directory / SPOOL_NAME, timeout=10, isolation_level=None)
+        self._connection = connect(directory / SPOOL_NAME, timeout=10, isolation_level=None)
         self._views: dict[int, View] = {}
+        self._view_bytes = 0
         self.quarantine = Quarantine(self._connection)
+        self.notes = Notes(self._connection)
 
     def after(self, seq: int, most: int) -> list[Waiting]:
-        """Rows after `seq`, in order, of `most` hits together or a little more."""
-        rows: list[tuple[int, str, int, tuple[int, ...]]] = []
-        found = 0
-        with closing(
-            self._connection.execute("SELECT seq, sess, time, pages FROM turn WHERE seq > ? ORDER BY seq", (seq,))
-        ) as cursor:
-            for number, sess, moment, pages in cursor:
-                ids = struct.unpack(f"<{len(pages) // 4}I", pages)
-                rows.append((number, sess, moment, ids))
-                found += len(ids)
-                if found >= most:
-                    break
-        # After the rows: a page is there before its first hit is.
-        return [Waiting(number, sess, moment, [self._view(page) for page in ids]) for number, sess, moment, ids in rows]
+        """Rows after `seq`, in order, of `most` hits together or a little more.
 
-    def _view(self, page: int) -> View:
-        if page not in self._views:
-            sql = "SELECT kind, scheme, domain, page FROM page WHERE id = ?"
-            self._views[page] = View(*self._connection.execute(sql, (page,)).fetchone())
-        return self._views[page]
+        Raises:
+            sqlite3.DatabaseError: the file is damaged beyond single rows.
+        """
+        rows: list[_Row] = []
+        found = 0
+        for row in self._rows(seq):
+            rows.append(row)
+            found += len(row[3] or b"") // 4
+            if found >= most:
+                break
+        # After the rows: a page is there before its first hit is.
+        return [self._waiting(row) for row in rows]
+
+    def _rows(self, seq: int) -> Iterator[_Row]:
+        """Rows after `seq`. One that SQLite itself cannot read is there with nothing in it."""
+        while True:
+            try:
+                with closing(self._connection.execute(f"{_ROW} WHERE seq > ? ORDER BY seq", (seq,))) as cursor:
+                    for row in cursor:
+                        _check_order(seq, row[0])
+                        yield row
+                        seq = row[0]
+                    return
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+            # Its key may be readable where the rest is not.
+            (following,) = self._connection.execute("SELECT min(seq) FROM turn WHERE seq > ?", (seq,)).fetchone()
+            if following is None:
+                return
+            _check_order(seq, following)
+            try:
+                found = self._connection.execute(f"{_ROW} WHERE seq = ?", (following,)).fetchone()
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+                found = None
+            yield found or (following, 0, b"", b"", -1)
+            seq = following
+
+    def _waiting(self, row: _Row) -> Waiting:
+        """A row as hits. What its checksum does not confirm is not believed."""
+        seq, moment, sess, pages, crc = row
+        moment, sess, pages = moment or 0, sess or b"", pages or b""
+        content = b"%d %d %b %b" % (seq, moment, sess, pages)
+        if not pages or len(pages) % 4 or turn_crc(seq, moment, sess, pages) != crc or not _is_sess(sess):
+            return Waiting(seq, "", 0, (), Damaged(max(1, len(pages) // 4), "it differs from its checksum", content))
+        views = [self._view(page) for page in struct.unpack(f"<{len(pages) // 4}I", pages)]
+        lost = views.count(None)
+        damaged = Damaged(lost, "pages that it names are damaged or missing", content) if lost else None
+        return Waiting(seq, sess.decode(), moment, views, damaged)
+
+    def _view(self, page: int) -> View | None:
+        found = self._views.get(page)
+        if found is None:
+            found = page_of(self._connection, page)
+            if found is not None:
+                self._view_bytes += size_of(found)
+                if self._view_bytes > _MOST_VIEW_BYTES:
+                    self._views, self._view_bytes = {}, size_of(found)
+                self._views[page] = found
+        return found
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+
+def page_of(connection: sqlite3.Connection, number: int) -> View | None:
+    """The page of an id; None where there is none, or its row is not what was written."""
+    columns = ", ".join(f"CAST({name} AS BLOB)" for name in View._fields)
+    try:
+        row = connection.execute(f"SELECT {columns}, crc FROM page WHERE id = ?", (number,)).fetchone()
+        *words, crc = row or (None,)
+        view = View(*(word.decode() for word in words))
+    except (AttributeError, TypeError, ValueError):
+        return None
+    except sqlite3.DatabaseError as error:
+        if not _is_damage(error):
+            raise
+        return None
+    return view if page_crc(number, view) == crc and _can_be_stored(view) else None
+
+
+def _can_be_stored(view: View) -> bool:
+    """It is what the pixel makes of a request: a file of an older format has a checksum of whatever it held."""
+    return view.kind in ("hit", "load") and all(
+        word and word[-1] != "\\" and min(word) >= " " and "\x7f" not in word for word in view
+    )
+
+
+def _bytes_of(view: View) -> int:
+    """What it takes in the file, as `_PAGE_BYTES` has it."""
+    return 100 + (len(view.domain) + len(view.page)) * 3 // 2
+
+
+def _is_sess(sess: bytes) -> bool:
+    """It is what can be written as a tag: a file of an older format has a checksum of whatever it held."""
+    return sess.isalnum()
+
+
+def _check_order(seq: int, following: int) -> None:
+    if following <= seq:
+        raise sqlite3.DatabaseError("its rows are out of order")
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
 
 
 @contextmanager
@@ -235,8 +401,7 @@ def quarantine_of(settings: Settings) -> Iterator[Quarantine]:
     try:
         if not path.exists():
             raise StoreError(f"{path} does not exist: no pixel has shipped to an InfluxDB from there", hint)
-        uri = f"{path.absolute().as_uri()}?mode=rw"
-        with closing(sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None)) as connection:
+        with closing(connect(path, "rw", timeout=10, isolation_level=None)) as connection:
             yield Quarantine(connection)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"{path} cannot be used: {error}", hint) from error

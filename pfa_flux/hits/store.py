@@ -11,18 +11,18 @@ from pfa_flux.engines.sqlite.proofs import BACK_FOR_HITS
 from pfa_flux.hits.hit import View
 from pfa_flux.hits.journal import JournalFile
 from pfa_flux.hits.order import Order
-from pfa_flux.hits.pixel import Page
+from pfa_flux.hits.pages import Page
 from pfa_flux.schema import Schema
 from pfa_flux.settings import Settings
 
 
-def point_of(view: View, schema: Schema, sess: str, time: int, *, whole_loads: bool = False) -> Point:
-    """The point that a page view is stored as. `whole_loads`: the store's field of page loads is an integer."""
+def point_of(view: View, schema: Schema, sess: str, time: int) -> Point:
+    """The point that a page view is stored as."""
     if view.kind == "hit":
         tags = {"domain": view.domain, "page": view.page, "scheme": view.scheme, "sess": sess, "type": "pixel"}
         return Point(schema.hits_measurement, tags, schema.hits_field, 1, time)
     tags = {"action": "load", "domain": view.domain, "page": view.page, "sess": sess, "type": "pageview"}
-    return Point(schema.loads_measurement, tags, schema.loads_field, 0 if whole_loads else 0.0, time)
+    return Point(schema.loads_measurement, tags, schema.loads_field, 0.0, time)
 
 
 class StoreJournal(JournalFile):
@@ -56,9 +56,9 @@ class StoreJournal(JournalFile):
 
     def _write(self, connection: sqlite3.Connection, pages: Sequence[Page], sess: str, first: int) -> None:
         for page in pages:
-            if not page.id:
+            if page.file is not self._file:
                 page.id = self._store.series_id(connection, point_of(page.view, self._schema, sess, 0))
-                self._known.append(page)
+                page.file = self._file
         # One statement for all: loads by negative numbers, because their value is another.
         ids = [page.id if page.view.kind == "hit" else -page.id for page in pages]
         connection.execute(

@@ -23,6 +23,22 @@ STATE = Path("/var/lib/pfa-flux")
 
 _COMMAND = "/usr/local/bin/pfa-flux serve --listen unix:%t/pfa-flux/pixel.sock"
 _OWN_USER = ("DynamicUser=", "StateDirectory=", "StateDirectoryMode=")
+_OF_USER = (
+    *(
+        "[",
+        "Description=",
+        "# It says",
+        "Type=",
+        "Environment=PFA_FLUX_DATA_DIR",
+        "ExecStart=",
+        "# It ends",
+        "KillMode=",
+    ),
+    *("TimeoutStopSec=", "Restart=", "RestartSec=", "UMask=", "LimitCORE=", "MemoryMax=", "TasksMax="),
+    *("RestrictAddressFamilies=", "NoNewPrivileges=", "RestrictNamespaces=", "RestrictRealtime=", "RestrictSUIDSGID="),
+    *("LockPersonality=", "MemoryDenyWriteExecute=", "SystemCallArchitectures=", "WantedBy="),
+)
+"""Lines that a user's systemd can heed, too."""
 _PLAIN = re.compile(r"[A-Za-z0-9/._:@+,=-]+")
 
 
@@ -47,7 +63,8 @@ def unit(settings: Settings, place: Place) -> str:
     """The unit: with a user of its own where the data is in `STATE`, else run by the user who owns the data."""
     serve = f"{_word(place.command)} serve --config {_word(place.config)}"
     lines = _template().read_text(encoding="utf-8").replace(_COMMAND, serve).splitlines()
-    lines = _after(lines, "IPAddressAllow=", _allowed(settings.url))
+    allowed = dict.fromkeys((*_allowed(settings.url), *_allowed(settings.write_url)))
+    lines = _after(lines, "IPAddressAllow=", list(allowed))
     if settings.data_dir == STATE:
         if place.token_file is not None:
             credential = f"LoadCredential=token:{_escaped(place.token_file)}"
@@ -66,6 +83,18 @@ def unit(settings: Settings, place: Place) -> str:
         "ProtectHome=yes": "ProtectHome=read-only",
     }
     return "\n".join((*(own.get(line, line) for line in lines), ""))
+
+
+def user_unit(settings: Settings, place: Place) -> str:
+    """The unit for a user's own systemd, which can shut a service in less."""
+    own = {
+        f"ExecStart={_COMMAND}": f"ExecStart={_word(place.command)} serve --config {_word(place.config)}",
+        "WantedBy=multi-user.target": "WantedBy=default.target",
+        "Environment=PFA_FLUX_DATA_DIR=%S/pfa-flux": f"Environment={_word(f'PFA_FLUX_DATA_DIR={settings.data_dir}')}",
+    }
+    lines = [line for line in _template().read_text(encoding="utf-8").splitlines() if line.startswith(_OF_USER)]
+    text = "\n".join((*(own.get(line, line) for line in lines), ""))
+    return text.replace("\n[", "\n\n[")
 
 
 def _template() -> Traversable:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+from pfa_flux.queries.caveats import PARTIAL
 from pfa_flux.queries.grid import EVERY
 from pfa_flux.queries.question import Question
-from pfa_flux.queries.result import BlockedRatio, RatioRow
+from pfa_flux.queries.result import BlockedRatio
+from pfa_flux.queries.rows import RatioRow
 from pfa_flux.times import NS, from_datetime, parse_instant, to_datetime
 
 _DAY = 86400
@@ -43,7 +45,15 @@ def with_previous(answer: BlockedRatio, before: BlockedRatio) -> BlockedRatio:
     if "time" not in answer.by:
         rows += [replace(_empty(row), before=row) for place, row in earlier.items() if place not in now]
         rows.sort(key=lambda row: tuple(row.key.values()))
-    return replace(answer, rows=tuple(rows), before=(before.start, before.stop))
+    # What is missing from the period before makes the change wrong.
+    missing = tuple(word for word in before.warnings if word.code == PARTIAL.code and word not in answer.warnings)
+    return replace(
+        answer,
+        rows=tuple(rows),
+        total=replace(answer.total, before=before.total),
+        before=(before.start, before.stop),
+        warnings=(*answer.warnings, *missing),
+    )
 
 
 def _empty(row: RatioRow) -> RatioRow:

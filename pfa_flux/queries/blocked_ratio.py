@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pfa_flux.engines.base import Engine
-from pfa_flux.queries.caveats import caveats
+from pfa_flux.queries.caveat import Caveat
+from pfa_flux.queries.caveats import caveats, doubts, partial_data
 from pfa_flux.queries.counts import Counts, read
 from pfa_flux.queries.groups import Layout
 from pfa_flux.queries.interval import interval_of
 from pfa_flux.queries.question import Question
-from pfa_flux.queries.result import BlockedRatio, RatioRow, Status
+from pfa_flux.queries.result import BlockedRatio, Store
+from pfa_flux.queries.rows import RatioRow, Status
 from pfa_flux.settings import Settings
 
 
@@ -32,32 +35,59 @@ def blocked_ratios(
         BucketNotFoundError, AccessDeniedError, UnreachableError, QueryError, StoreError: the engine refuses.
     """
     layouts = [Layout.of(question, settings) for question in questions]
+    whole = Layout.of(replace(questions[0], by=()), settings)
+    before = engine.partial_answers
     with engine.snapshot():
-        widths = [layout.width for layout in layouts]
+        widths = [layout.width for layout in (*layouts, whole)]
         counts = read(engine, settings, questions, widths, now, dialect=dialect, source=source)
-        return [_answer(engine, settings, layout, counts) for layout in layouts]
+        (group,) = whole.groups(counts)
+        total = _judge(*group)
+        answers = [_answer(engine, settings, layout, counts, *total) for layout in layouts]
+    # They rest on one read.
+    partial = partial_data(engine, before)
+    return [_with_warnings(answer, partial) for answer in answers]
 
 
-def _answer(engine: Engine, settings: Settings, layout: Layout, counts: Counts) -> BlockedRatio:
+def _answer(
+    engine: Engine, settings: Settings, layout: Layout, counts: Counts, total: RatioRow, total_assumes: bool
+) -> BlockedRatio:
     question = layout.question
     found: list[RatioRow] = []
-    independent = False
-    for group in layout.groups(counts):
+    independent = total_assumes
+    for group in layout.groups(counts) if question.by else ():
         row, assumed = _judge(*group)
         found.append(row)
         independent |= assumed
-    rows = tuple(found)
+    rows = tuple(found) if question.by else (total,)
+    warnings = caveats(engine, settings, question, counts, rows, independent=independent)
     return BlockedRatio(
-        question.start,
-        question.stop,
-        question.by,
-        engine.capabilities.engine,
-        counts.dialect,
-        counts.sources.label,
-        rows,
-        caveats(engine, settings, question, counts, rows, independent=independent),
-        str(question.zone),
+        start=question.start,
+        stop=question.stop,
+        by=question.by,
+        engine=engine.capabilities.engine,
+        dialect=counts.dialect,
+        source=counts.sources.label,
+        rows=rows,
+        warnings=warnings,
+        tz=str(question.zone),
+        total=total,
+        subject=question.subject,
+        covers=(counts.sources.start, counts.sources.stop),
+        doubts=doubts(warnings, independent=total_assumes),
+        store=store_of(engine),
+        config=settings.file,
     )
+
+
+def store_of(engine: Engine) -> Store:
+    """Where an engine's data is."""
+    return Store(engine.capabilities.engine, engine.capabilities.version, engine.address)
+
+
+def _with_warnings(answer: BlockedRatio, more: tuple[Caveat, ...]) -> BlockedRatio:
+    """An answer with warnings that hold for all of it."""
+    found = (*more, *answer.warnings)
+    return replace(answer, warnings=found, doubts=(*(caveat.code for caveat in more), *answer.doubts))
 
 
 def _judge(key: Mapping[str, str], by_hits: Sequence[int], by_js: Sequence[int]) -> tuple[RatioRow, bool]:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 
 from pfa_flux.engines.base import Engine
+from pfa_flux.queries.caveat import Caveat
 from pfa_flux.queries.counts import NO_PAGE, Counts
+from pfa_flux.queries.folding import Folding
 from pfa_flux.queries.question import Question
-from pfa_flux.queries.result import Caveat, RatioRow
-from pfa_flux.queries.words import plain
+from pfa_flux.queries.rows import RatioRow
+from pfa_flux.queries.words import name
 from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
 from pfa_flux.times import NS, format_instant
 from pfa_flux.windows.rollup import Rollup
 from pfa_flux.windows.spec import TaskSpec
+from pfa_flux.windows.whole import WHY
 
 MUCH_WITHOUT_PAGE = 0.1
+MUCH_WITHOUT_HITS = 0.1
+
+_FEWEST_BLOCKS = 3
+_EXCEPTIONS = 0.1
+"""Share of blocks that may be otherwise on either side of an instant."""
+_BY_CHANCE = 3
+"""Standard deviations."""
 
 _NAMED = 3
 
@@ -24,6 +37,18 @@ _IID = Caveat(
     "Some intervals rest on fewer than 10 blocks of an hour: they take page views as independent, and are too "
     "narrow where visitors look at several pages.",
 )
+
+
+PARTIAL = Caveat(
+    "partial_data",
+    "The store says that it answered in part: counts are too small, and the ratio may be too high or too low.",
+    WHY,
+)
+
+
+def partial_data(engine: Engine, before: int) -> tuple[Caveat, ...]:
+    """The warning that an answer is partial, if the engine has given partial answers since it had given `before`."""
+    return (PARTIAL,) if engine.partial_answers != before else ()
 
 
 def caveats(
@@ -37,8 +62,10 @@ def caveats(
 ) -> tuple[Caveat, ...]:
     """All that holds for an answer. `independent`: some intervals assume independent page views."""
     checks = (
-        _exceeding(rows),
-        _wide(rows),
+        _exceeding(question, rows),
+        _exceeding_since(question, counts),
+        _loads_without_hits(question, counts),
+        _wide(question, rows),
         _without_page(question, counts, rows),
         _pixel_is_late(engine, settings, question, counts),
         _IID if independent else None,
@@ -46,25 +73,92 @@ def caveats(
     return (*counts.caveats, *(caveat for caveat in checks if caveat))
 
 
-def _exceeding(rows: Sequence[RatioRow]) -> Caveat | None:
+_OF_ROWS = frozenset({"interval_iid", "interval_wide", "names_folded", "no_page"})
+"""Codes of warnings that do not make a total doubtful: they are about single rows, or tell what was done."""
+
+
+def doubts(warnings: Sequence[Caveat], *, independent: bool) -> tuple[str, ...]:
+    """Codes of the warnings that hold for the total. `independent`: its interval assumes independent page views."""
+    of_rows = _OF_ROWS - {_IID.code} if independent else _OF_ROWS
+    return tuple(caveat.code for caveat in warnings if caveat.code not in of_rows)
+
+
+def _exceeding(question: Question, rows: Sequence[RatioRow]) -> Caveat | None:
     over = [row for row in rows if row.status == "js_exceeds_hits"]
     if not over:
         return None
     return Caveat(
         "js_exceeds_hits",
-        f"{_rows(over)} more JS loads than hits, so that no ratio can be said: the pixel is missing on some pages, is "
-        "itself blocked, or is answered from a cache, or the analytics counts a page view more than once.",
+        f"{_rows(question, over)} more JS loads than hits, so that no ratio can be said: the pixel is missing on some "
+        "pages, is itself blocked, or is answered from a cache, or the analytics counts a page view more than once.",
     )
 
 
-def _wide(rows: Sequence[RatioRow]) -> Caveat | None:
+def _exceeding_since(question: Question, counts: Counts) -> Caveat | None:
+    """The instant since which loads exceed hits, where they did not before and chance is out of the question."""
+    hits_of, js_of = (_by_window(question, counts, side) for side in (Side.HITS, Side.LOADS))
+    blocks = [(window, hits_of[window], js_of[window]) for window in sorted({*+hits_of, *+js_of})]
+    # The stretch up to the end in which loads are ahead the furthest.
+    over = list(accumulate(js - hits for _, hits, js in reversed(blocks)))[::-1]
+    first = max(range(len(over)), key=over.__getitem__, default=0)
+    before, since = blocks[:first], blocks[first:]
+    if min(len(before), len(since)) < _FEWEST_BLOCKS:
+        return None
+    hits, js = (sum(block[side] for block in since) for side in (1, 2))
+    if js - hits <= _BY_CHANCE * math.sqrt(js + hits) or _share_over(since) < 1 - _EXCEPTIONS:
+        return None
+    if sum(js for _, _, js in before) > sum(hits for _, hits, _ in before) or _share_over(before) > _EXCEPTIONS:
+        return None
+    return Caveat(
+        "js_exceeds_since",
+        f"Since {format_instant(since[0][0])} there are more JS loads than hits ({js:,} to {hits:,}), before it there "
+        "were not: look at what was changed then on the pages, in front of the pixel or in the analytics.",
+    )
+
+
+def _by_window(question: Question, counts: Counts, side: Side) -> Counter[int]:
+    found: Counter[int] = Counter()
+    for (domain,), windows in counts.over_pages.sums.get(side, {}).items():
+        if question.includes(domain):
+            found.update(windows)
+    return found
+
+
+def _share_over(blocks: Sequence[tuple[int, int, int]]) -> float:
+    return sum(js > hits for _, hits, js in blocks) / len(blocks)
+
+
+def _loads_without_hits(question: Question, counts: Counts) -> Caveat | None:
+    """Loads on pages that have no hit at all, where pages are known and there are hits."""
+    if "page" not in counts.tags:
+        return None
+    hits, js = (
+        {tags: total for tags, windows in counts.sums.get(side, {}).items()
+         if question.includes(tags[0]) and (total := sum(windows.values()))}
+        for side in (Side.HITS, Side.LOADS)
+    )  # fmt: skip
+    alone = {tags: total for tags, total in js.items() if tags not in hits}
+    count = sum(alone.values())
+    if not hits or count <= MUCH_WITHOUT_HITS * sum(js.values()):
+        return None
+    most = max(sorted(alone), key=alone.__getitem__)
+    where = "a page that has" if len(alone) == 1 else f"{len(alone):,} pages that have"
+    return Caveat(
+        "loads_without_hits",
+        f"{count / sum(js.values()):.0%} of the JS loads are on {where} no hit, such as {name('domain', most[0])}, "
+        f"{name('page', most[1])}: the pixel is not there, or the analytics has other names for pages than their "
+        "address.",
+    )
+
+
+def _wide(question: Question, rows: Sequence[RatioRow]) -> Caveat | None:
     wide = [row for row in rows if row.ratio and _width(row) > row.ratio]
     if not wide:
         return None
     return Caveat(
         "interval_wide",
-        f"{_rows(wide)} an interval that is wider than the ratio itself: too few page views to say more than its "
-        "order of magnitude. A longer range, or wider intervals of time, make it narrower.",
+        f"{_rows(question, wide)} an interval that is wider than the ratio itself: too few page views to say more than "
+        "its order of magnitude. A longer range, or wider intervals of time, make it narrower.",
     )
 
 
@@ -74,12 +168,17 @@ def _width(row: RatioRow) -> float:
     return row.ratio_high - row.ratio_low
 
 
-def _rows(rows: Sequence[RatioRow]) -> str:
+def _rows(question: Question, rows: Sequence[RatioRow]) -> str:
     """Which rows, as the subject of a sentence."""
+    if not question.by:
+        return "The total has"
     if len(rows) > _NAMED:
-        return f"{len(rows)} rows have"
-    names = [", ".join(plain(value) or "(none)" for value in row.key.values()) for row in rows]
+        return f"{len(rows)} {_PLURALS[question.by[0]] if len(question.by) == 1 else 'rows'} have"
+    names = [", ".join(name(key, value) for key, value in row.key.items()) for row in rows]
     return f"{' and '.join(names)} {'has' if len(rows) == 1 else 'have'}"
+
+
+_PLURALS = {"domain": "domains", "network": "networks", "page": "pages", "time": "intervals of time"}
 
 
 def _without_page(question: Question, counts: Counts, rows: Sequence[RatioRow]) -> Caveat | None:
@@ -95,8 +194,8 @@ def _without_page(question: Question, counts: Counts, rows: Sequence[RatioRow]) 
     return Caveat(
         "no_page",
         f"{without / hits:.0%} of the hits say no page, because the browser sent no Referer: figures by page leave "
-        "them out. An <img> with referrerpolicy=no-referrer-when-downgrade, or a pixel on the page's own host, mends "
-        "it.",
+        "them out.",
+        "An <img> with referrerpolicy=no-referrer-when-downgrade, or a pixel on the page's own host, mends it.",
     )
 
 
@@ -122,11 +221,13 @@ def _pixel_is_late(engine: Engine, settings: Settings, question: Question, count
     if first is None or first < start + width:
         return None
     rollup = Rollup(engine, TaskSpec.from_settings(settings))
-    if rollup.has_before(start, question.where["domain"]):
+    # Rows before it that were not counted, for a gap, are there all the same.
+    folding = Folding(settings, question)
+    if rollup.has_before(first, lambda rows: folding.domains_before(engine, rows, first)):
         return None
     return Caveat(
         "pixel_late",
-        f"The first hits of the range are of the {counts.width // 60} minutes from {format_instant(first)} on, and "
-        "none are known from before: the pixel was installed after the range's start, and JS loads from before it "
-        f"count against it. Use --start {format_instant(first)}.",
+        f"No hits before {format_instant(first)}: the pixel was installed after the start of this range, and JS loads "
+        "from before that count against it.",
+        f"Use --start {format_instant(first)}.",
     )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
+from pfa_flux.arguments import one_of, text
 from pfa_flux.engines import registry
-from pfa_flux.engines.ask import Ask, Rows, Sums, merged
+from pfa_flux.engines.ask import Ask, ByWindow, Rows, Sums, Where, merged
 from pfa_flux.engines.base import Engine
-from pfa_flux.errors import BucketNotFoundError, CapabilityError, InvalidValueError
+from pfa_flux.errors import BucketNotFoundError, CapabilityError
+from pfa_flux.queries.caveat import Caveat
+from pfa_flux.queries.folding import Folding
 from pfa_flux.queries.question import Question
-from pfa_flux.queries.result import Caveat
 from pfa_flux.queries.sources import Part, Sources, choose
 from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
@@ -24,11 +27,12 @@ NO_PAGE = ("", "(unknown)", "(other)")
 _UNCHECKED = Caveat(
     "types_unchecked",
     "InfluxQL cannot reach the raw bucket, so it was not checked whether a field changed its type over time; Flux "
-    "would count only some of such rows. A DBRP mapping for the bucket mends it (pfa-flux doctor).",
+    "would count only some of such rows.",
+    "A DBRP mapping for the bucket mends it (pfa-flux doctor).",
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Counts:
     """What was read.
 
@@ -49,6 +53,20 @@ class Counts:
     sources: Sources
     dialect: str
     caveats: tuple[Caveat, ...]
+
+    @cached_property
+    def over_pages(self) -> Counts:
+        """The same with pages summed up, once for all that is not made of pages."""
+        if "page" not in self.tags:
+            return self
+        summed: dict[Side, Sums] = {}
+        for side, sums in self.sums.items():
+            by_domain = summed[side] = {}
+            for (domain, _), windows in sums.items():
+                there = by_domain.setdefault((domain,), ByWindow())
+                for window, value in windows.items():
+                    there[window] += value
+        return replace(self, sums=summed, tags=("domain",))
 
 
 def read(
@@ -85,35 +103,45 @@ def read(
     caveats = (*(() if sure else (_UNCHECKED,)), *sources.caveats)
     if first.selects_nothing:
         return Counts({}, tags, None, width, sources, chosen, caveats)
+    folding = Folding(settings, first)
+    where = folding.where(engine, (_rows(part, rollups, side) for part in sources.parts for side in part.sides))
     asks: dict[str, list[Ask]] = {"raw": [], "rollup": []}
     meaning: dict[str, list[Side | None]] = {"raw": [], "rollup": []}
     own = _reads_pages_apart(settings, sources, questions, tags)
-    for part in sources.parts:
-        for side, ask in _asks(part, rollups, first, tags, width, own=own):
-            asks[part.source].append(ask)
-            meaning[part.source].append(side)
-    answers = _answers(engine, asks, chosen)
     found: dict[Side | None, list[Sums]] = {}
+    for part in sources.parts:
+        for side, ask in _asks(part, rollups, where, tags, width, own=own):
+            if part.mixed:
+                found.setdefault(side, []).append(rollups[side or Side.HITS].answer(ask))
+            else:
+                asks[part.source].append(ask)
+                meaning[part.source].append(side)
+    answers = _answers(engine, asks, chosen)
     for side, sums in zip([*meaning["raw"], *meaning["rollup"]], answers, strict=True):
         found.setdefault(side, []).append(sums)
     together = {side: parts[0] if len(parts) == 1 else merged(parts) for side, parts in found.items()}
-    without = together.pop(None, {}) if own else None
-    return Counts({s: sums for s, sums in together.items() if s}, tags, without, width, sources, chosen, caveats)
+    without = folding.sums(together.pop(None, {}), ("domain",)) if own else None
+    folded = {side: folding.sums(sums, tags) for side, sums in together.items() if side}
+    return Counts(folded, tags, without, width, sources, chosen, (*caveats, *folding.caveats))
 
 
 def _asks(
-    part: Part, rollups: dict[Side, Rollup], question: Question, tags: tuple[str, ...], width: int, *, own: bool
+    part: Part, rollups: dict[Side, Rollup], where: Where, tags: tuple[str, ...], width: int, *, own: bool
 ) -> list[tuple[Side | None, Ask]]:
     """What has to be asked of a part; under None the hits that say no page."""
-    specs = {side: rollups[side].spec for side in part.sides}
-    rows = {side: spec.raw if part.source == "raw" else spec.rollup for side, spec in specs.items()}
+    rows = {side: _rows(part, rollups, side) for side in part.sides}
     asks: list[tuple[Side | None, Ask]] = [
-        (side, Ask(rows[side], part.start, part.stop, tags, question.where, width)) for side in part.sides
+        (side, Ask(rows[side], part.start, part.stop, tags, where, width)) for side in part.sides
     ]
     if own and Side.HITS in rows:
-        where = {**question.where, "page": NO_PAGE}
-        asks.append((None, Ask(rows[Side.HITS], part.start, part.stop, ("domain",), where, width)))
+        pageless = {**where, "page": NO_PAGE}
+        asks.append((None, Ask(rows[Side.HITS], part.start, part.stop, ("domain",), pageless, width)))
     return asks
+
+
+def _rows(part: Part, rollups: dict[Side, Rollup], side: Side) -> Rows:
+    spec = rollups[side].spec
+    return spec.raw if part.source == "raw" else spec.rollup
 
 
 def _reads_pages_apart(
@@ -149,10 +177,7 @@ def _dialect(engine: Engine, choice: str, raw: Sequence[Rows]) -> tuple[str, boo
             except (CapabilityError, BucketNotFoundError):
                 continue
         return able[-1], not raw or engine.admits(able[-1], raw)
-    if choice not in registry.dialects():
-        raise InvalidValueError(
-            f"no dialect {choice!r}", f"Use one of {', '.join(registry.choices(registry.dialects()))}."
-        )
+    one_of("dialect", text("dialect", choice), registry.choices(registry.dialects()))
     if choice not in able:
         raise CapabilityError(
             f"{engine.capabilities.title} has no dialect {choice!r} ({registry.why_not(choice)})",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from pfa_flux.arguments import named, one_of
 from pfa_flux.errors import InvalidValueError
 from pfa_flux.times import NS, format_instant, from_datetime, to_datetime
 
@@ -55,10 +56,11 @@ def make_grid(start: int, stop: int, every: str, zone: ZoneInfo) -> Grid:
         InvalidValueError: the width is none of `EVERY`, there would be more than 200,000 intervals, or the zone's clock
             was not whole quarters of an hour from UTC, as in the 19th century.
     """
-    if every not in EVERY:
-        raise InvalidValueError(f"no interval of {every!r}", f"Use one of {', '.join(EVERY)}.")
+    one_of("every", every, tuple(EVERY))
     if (stop - start) // NS // EVERY[every] > _MOST:
-        raise InvalidValueError(f"the range has more than {_MOST:,} intervals of {every}", "Use a wider one.")
+        raise InvalidValueError(
+            f"the range has more than {_MOST:,} intervals of {every}", f"Use a wider {named('every')}."
+        )
     edges = _within_day(start, stop, EVERY[every], zone) if EVERY[every] < 86400 else _days(start, stop, every, zone)
     return Grid(tuple(edges), zone)
 
@@ -72,7 +74,7 @@ def _within_day(start: int, stop: int, every: int, zone: ZoneInfo) -> list[int]:
             # Local mean times of long ago.
             raise InvalidValueError(
                 f"in {format_instant(instant)[:4]} the clocks of {zone} were not whole quarters of an hour from UTC",
-                "Use --tz UTC, or --every 1d.",
+                f"Use {named('tz', 'UTC')}, or {named('every', '1d')}.",
             )
         return (instant // NS + offset) % every == 0
 

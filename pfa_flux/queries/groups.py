@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import NamedTuple
 
+from pfa_flux.arguments import named
 from pfa_flux.engines.ask import ByWindow, Sums
 from pfa_flux.errors import InvalidValueError
 from pfa_flux.queries.counts import Counts
@@ -69,6 +70,8 @@ class Layout:
         Raises:
             InvalidValueError: there would be more than a million.
         """
+        if "page" not in self.question.by:
+            counts = counts.over_pages
         hits = self._folded(counts.sums.get(Side.HITS, {}), counts.tags)
         js = self._folded(counts.sums.get(Side.LOADS, {}), counts.tags)
         keys = sorted({*hits, *js, *asked_for(self.question)})
@@ -76,7 +79,7 @@ class Layout:
         if len(keys) * len(pieces) > _MOST_ROWS:
             raise InvalidValueError(
                 f"the answer would have {len(keys) * len(pieces):,} rows",
-                "Use a wider --every, a shorter range, or filters.",
+                f"Use a wider {named('every')}, a shorter range, or filters.",
             )
         if self.grid and self.question.by[-1] != "time":
             yield from self._in_order_of_time(keys, pieces, hits, js)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Literal, cast
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from functools import partial
+from typing import cast
+from zoneinfo import ZoneInfo, available_timezones
 
-from pfa_flux.engines.base import Where
-from pfa_flux.errors import InvalidValueError
-from pfa_flux.schema import BOTH, NETWORKS, Side, network_of
+from pfa_flux import names
+from pfa_flux.arguments import Texts, close, host, named, one_of, text, texts
+from pfa_flux.errors import InvalidValueError, SettingsError
+from pfa_flux.problems import meant
+from pfa_flux.queries import words
+from pfa_flux.rules import Rules
+from pfa_flux.schema import BOTH, KEYS, NETWORKS, Key, Side, network_of
 from pfa_flux.settings import Settings
-from pfa_flux.times import format_instant, parse_instant
-
-Key = Literal["domain", "network", "page", "time"]
-KEYS: tuple[Key, ...] = ("domain", "network", "page", "time")
-Instant = str | datetime | timedelta | int
+from pfa_flux.times import Instant, format_instant, parse_instant, time_zone
 
 Values = tuple[str, ...]
 """Values of the keys but for `time`, in the order of `--by`."""
@@ -30,12 +30,15 @@ class Question:
         start: first nanosecond that counts.
         stop: first that does not.
         by: keys of the rows, each once; none for a single row.
-        domains: exact domains; each has its row even if it is empty. None for all that are found.
+        domains: canonical domains, each of which has its row even if it is empty, and `*.` patterns for all below one.
+            None for all that are found.
         networks: of clearnet, tor, i2p; empty for all.
-        pages: exact pages, empty for all.
+        pages: canonical pages, empty for all.
         every: width of an interval with the key `time`: 15m, 1h, 1d or 1w.
         zone: time zone in which the intervals are aligned.
         sides: hits, loads or both.
+        others: domains that patterns do not stand for, because another site names them.
+        subject: whose page views they are, in words.
     """
 
     start: int
@@ -47,20 +50,21 @@ class Question:
     every: str = "1h"
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     sides: tuple[Side, ...] = BOTH
+    others: frozenset[str] = frozenset()
+    subject: str = "all domains"
 
     def __post_init__(self) -> None:
         if self.start >= self.stop:
             raise InvalidValueError(
                 f"the range is empty: it starts at {format_instant(self.start)} and stops at "
                 f"{format_instant(self.stop)}",
-                "Let --start be before --stop.",
+                f"Let {named('start')} be before {named('stop')}. A date means the start of that day.",
             )
-        for value, allowed, name in ((self.by, KEYS, "--by"), (self.networks, NETWORKS, "--network")):
-            for item in cast("Sequence[str]", value):
-                if item not in allowed:
-                    raise InvalidValueError(f"{name} has no {item!r}", f"Use {', '.join(allowed)}.")
+        for name, values, allowed in (("by", self.by, KEYS), ("networks", self.networks, NETWORKS)):
+            for value in cast("Sequence[str]", values):
+                one_of(name, value, allowed)
         if len(set(self.by)) < len(self.by):
-            raise InvalidValueError("--by names a key twice", f"Use each of {', '.join(KEYS)} once at most.")
+            raise InvalidValueError(f"{named('by')} names a key twice", f"Use each of {', '.join(KEYS)} once at most.")
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -68,14 +72,30 @@ class Question:
         return ("domain", "page") if "page" in self.by else ("domain",)
 
     @property
-    def where(self) -> Where:
-        """By tag, the values that count; none for all."""
-        return {"domain": tuple(d for d in self.domains or () if self.includes(d)), "page": self.pages}
+    def named(self) -> tuple[str, ...]:
+        """The domains that are asked for by name."""
+        return tuple(d for d in self.domains or () if not names.below(d))
+
+    @property
+    def exact(self) -> tuple[str, ...]:
+        """Of these, those in a network that is asked for."""
+        return tuple(filter(self.includes, self.named))
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """Domains all below which are asked for, in a network that is."""
+        return tuple(d for d in filter(None, map(names.below, self.domains or ())) if self.includes(d))
 
     @property
     def selects_nothing(self) -> bool:
         """The domains asked for are all in other networks than those asked for."""
-        return self.domains is not None and not self.where["domain"]
+        return self.domains is not None and not self.exact and not self.below
+
+    def selects(self, domain: str) -> bool:
+        """A canonical domain is one of those asked for."""
+        if self.domains is None or domain in self.exact:
+            return True
+        return domain not in self.others and any(names.is_below(domain, name) for name in self.below)
 
     def includes(self, domain: str) -> bool:
         """A domain's network is one of those asked for."""
@@ -86,30 +106,39 @@ class Question:
 class Options:
     """A question as it is put: the arguments of `Analytics.blocked_ratio`, which describes them."""
 
-    domains: Iterable[str] = ()
-    sites: Iterable[str] = ()
-    networks: Iterable[str] = ()
-    pages: Iterable[str] = ()
-    by: Iterable[str] = ("domain",)
+    domains: Texts = ()
+    sites: Texts = ()
+    networks: Texts = ()
+    pages: Texts = ()
+    by: Texts = ("domain",)
     start: Instant = "24h"
     stop: Instant | None = None
     every: str | None = None
-    tz: str = "UTC"
+    tz: str | None = None
     dialect: str = "auto"
     source: str = "auto"
     sides: tuple[Side, ...] = BOTH
 
-    def fixed(self, now: int) -> Options:
-        """The same with lists that can be read again, and a range of instants."""
+    def fixed(self, settings: Settings, now: int) -> Options:
+        """The same with texts that can be read again, a range of instants, and a time zone.
+
+        Raises:
+            InvalidValueError: a value is of the wrong kind, or malformed.
+        """
+        tz = settings.tz if self.tz is None else text("tz", self.tz)
+        zone = _zone(tz)
         return replace(
             self,
-            domains=tuple(self.domains),
-            sites=tuple(self.sites),
-            networks=tuple(self.networks),
-            pages=tuple(self.pages),
-            by=tuple(self.by),
-            start=parse_instant(self.start, now),
-            stop=now if self.stop is None else parse_instant(self.stop, now),
+            domains=tuple(map(host, texts("domains", self.domains))),
+            sites=texts("sites", self.sites),
+            networks=tuple(map(str.lower, texts("networks", self.networks))),
+            # A page may have a comma.
+            pages=texts("pages", self.pages, commas=False),
+            by=texts("by", self.by),
+            start=parse_instant(self.start, now, zone, "start"),
+            stop=now if self.stop is None else parse_instant(self.stop, now, zone, "stop"),
+            every=None if self.every is None else text("every", self.every),
+            tz=tz,
         )
 
     def question(self, settings: Settings, now: int) -> Question:
@@ -118,28 +147,54 @@ class Options:
         Raises:
             InvalidValueError: a value is malformed or contradicts another.
         """
-        keys = tuple(self.by)
-        if self.every is not None and "time" not in keys:
-            raise InvalidValueError("--every is given without --by time", "Add --by time, or leave --every out.")
-        named = dict.fromkeys((*self.domains, *(d for site in self.sites for d in settings.domains_of(site))))
+        fixed = self.fixed(settings, now)
+        keys = cast("tuple[Key, ...]", fixed.by)
+        if fixed.every is not None and "time" not in keys:
+            time = named("by", "time")
+            raise InvalidValueError(
+                f"{named('every')} is given without {time}", f"Add {time}, or leave {named('every')} out."
+            )
+        rules, sites = Rules(settings.pixel), tuple(fixed.sites)
+        own = tuple(map(rules.wanted, fixed.domains))
+        of_sites = (domain for site in sites for domain in _domains_of(site, settings))
+        pages = tuple(dict.fromkeys(map(rules.stored_page, fixed.pages)))
+        networks = tuple(fixed.networks)
         return Question(
-            parse_instant(self.start, now),
-            now if self.stop is None else parse_instant(self.stop, now),
-            cast("tuple[Key, ...]", keys),
-            tuple(named) or None,
-            tuple(self.networks),
-            tuple(self.pages),
-            self.every or "1h",
-            _zone(self.tz),
+            cast("int", fixed.start),
+            cast("int", fixed.stop),
+            keys,
+            tuple(dict.fromkeys((*own, *map(rules.wanted, of_sites)))) or None,
+            networks,
+            pages,
+            fixed.every or "1h",
+            time_zone(str(fixed.tz)),
             self.sides,
+            _of_others(settings, sites, own),
+            words.subject(sites, own, networks, pages),
         )
+
+
+def _domains_of(site: str, settings: Settings) -> Sequence[str]:
+    try:
+        return settings.domains_of(site)
+    except SettingsError as error:
+        near = meant(site, settings.sites, shown=partial(named, "sites"))
+        raise SettingsError(error.message, f"{near}{error.hint}") from error
+
+
+def _of_others(settings: Settings, sites: Sequence[str], own: Iterable[str]) -> frozenset[str]:
+    """Domains that sites name which are not asked for; without those that a pattern of the question itself takes in."""
+    patterns = [name for name in map(names.below, own) if name]
+    named = {domain for site, domains in settings.sites.items() if site not in sites for domain in domains}
+    return frozenset(d for d in named if not any(names.is_below(d, name) for name in patterns))
 
 
 def _zone(name: str) -> ZoneInfo:
     try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InvalidValueError(f"no time zone {name!r}", "Use a name such as UTC or Europe/Berlin.") from error
+        return time_zone(name)
+    except InvalidValueError as error:
+        likely = next(iter(close(name.title(), available_timezones())), "Europe/Berlin")
+        raise InvalidValueError(f"{named('tz', name)} is no time zone", f"Write {named('tz', likely)}.") from error
 
 
 def values_of(question: Question, domain: str, page: str) -> Values:
@@ -149,12 +204,14 @@ def values_of(question: Question, domain: str, page: str) -> Values:
 
 
 def asked_for(question: Question) -> set[Values]:
-    """Rows that there are even if they are empty: those whose every key was asked for by name."""
+    """Rows that there are even if they are empty: those whose every key but the time was asked for by name."""
+    if set(question.by) <= {"time"}:
+        return {()}
     if "page" in question.by and not question.pages:
         return set()
     pages = question.pages or ("",)
     if question.domains is not None:
-        named = [d for d in question.domains if "domain" in question.by or question.includes(d)]
+        named = [d for d in question.named if "domain" in question.by or question.includes(d)]
     elif "domain" in question.by or ("network" in question.by and not question.networks):
         return set()
     else:

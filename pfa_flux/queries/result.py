@@ -1,86 +1,43 @@
-"""The results: rows with what each is worth, as objects, tables, JSON, CSV, DataFrames and plots."""
+"""The blocked ratio: rows with what each is worth and their total, as objects, tables, JSON, CSV and plots."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pfa_flux.errors import InvalidValueError
 from pfa_flux.queries import words
-from pfa_flux.queries.interval import newcombe
+from pfa_flux.queries.caveat import Caveat
+from pfa_flux.queries.comparison import Comparison, Contrast
+from pfa_flux.queries.rows import CHANGE, FIGURES, RatioRow, Source, display_columns, minus, names_of
 from pfa_flux.queries.table import Column, Sheet, Table
 from pfa_flux.times import format_instant
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Status = Literal["ok", "no_js", "no_hits", "js_exceeds_hits", "no_data"]
-Source = Literal["raw", "rollup", "raw+rollup"]
-
 
 @dataclass(frozen=True, slots=True)
-class Caveat:
-    """Something that the reader of the figures has to know: a code to act on, a message to read."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class RatioRow:
-    """Hits, page loads with JavaScript, and what they say, for one key.
+class Store:
+    """Where figures come from.
 
     Attributes:
-        key: value of each key asked for, in that order; `time` is the interval's start, RFC 3339.
-        hits: page views that the pixel counted.
-        js: page views that the JavaScript analytics counted.
-        blocked: hits - js, negative where the analytics saw more than the pixel.
-        ratio: blocked / hits, from 0 to 1; None where it cannot be said.
-        ratio_low: lower end of its 95 % interval.
-        ratio_high: upper end.
-        status: ok; no_js: the analytics saw nothing, the ratio is 1; no_hits: the pixel saw nothing;
-            js_exceeds_hits: the pixel saw less than the analytics; no_data: neither saw anything.
-        before: the same of the period before, where that was asked for.
+        engine: influxdb2, influxdb1 or embedded.
+        version: its version, as it writes it.
+        address: URL without user, password or query, or the path of the file.
     """
 
-    key: Mapping[str, str]
-    hits: int
-    js: int
-    blocked: int
-    ratio: float | None
-    ratio_low: float | None
-    ratio_high: float | None
-    status: Status
-    before: RatioRow | None = None
+    engine: str
+    version: str
+    address: str
 
     @property
-    def change(self) -> tuple[float, float, float] | None:
-        """Ratio minus that of the period before, and its 95 % interval; None where either cannot be said."""
-        return _minus(self, self.before) if self.before else None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Keys and figures, flat; with the period before its figures and the change."""
-        figures = {**self.key, **{name: getattr(self, name) for name in FIGURES}}
-        if self.before is None:
-            return figures
-        change = self.change or (None, None, None)
-        before = {f"before_{name}": getattr(self.before, name) for name in FIGURES}
-        return {**figures, **before, **dict(zip(_CHANGE, change, strict=True))}
-
-
-FIGURES = ("hits", "js", "blocked", "ratio", "ratio_low", "ratio_high", "status")
-_CHANGE = ("change", "change_low", "change_high")
-
-
-def _minus(first: RatioRow, second: RatioRow) -> tuple[float, float, float] | None:
-    ends = []
-    for row in (first, second):
-        if row.ratio is None or row.ratio_low is None or row.ratio_high is None:
-            return None
-        ends.append((row.ratio, row.ratio_low, row.ratio_high))
-    return newcombe(*ends)
+    def title(self) -> str:
+        """What people call it."""
+        return f"InfluxDB {self.version}" if self.engine.startswith("influxdb") else f"{self.engine} store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +55,13 @@ class BlockedRatio(Table):
         warnings: what the reader has to know.
         tz: time zone of the intervals.
         before: start and stop of the period before, where that was asked for.
+        total: the figures of all rows together, which has no key: the only row of the same question with `by=()`.
+        subject: whose page views they are, in words.
+        covers: first instant that the figures are for, and first that they are not; a part of the range where the rest
+            is not known.
+        doubts: codes of the warnings that make the total doubtful, and not single rows alone.
+        store: what the engine is, and where.
+        config: settings file that was read; None where there was none.
     """
 
     start: int
@@ -110,6 +74,12 @@ class BlockedRatio(Table):
     warnings: tuple[Caveat, ...] = ()
     tz: str = "UTC"
     before: tuple[int, int] | None = None
+    total: RatioRow = field(kw_only=True, repr=False)
+    subject: str = field(kw_only=True, repr=False)
+    covers: tuple[int, int] = field(kw_only=True, repr=False)
+    doubts: tuple[str, ...] = field(kw_only=True, repr=False)
+    store: Store = field(kw_only=True, repr=False)
+    config: Path | None = field(kw_only=True, repr=False)
 
     def __iter__(self) -> Iterator[RatioRow]:
         return iter(self.rows)
@@ -119,14 +89,21 @@ class BlockedRatio(Table):
 
     @property
     def has_data(self) -> bool:
-        """Any row has a hit or a load."""
-        return any(row.status != "no_data" for row in self.rows)
+        """There is a hit or a load."""
+        return self.total.status != "no_data"
+
+    @property
+    def sentence(self) -> str:
+        """The answer in words: which share of whose page views, when, how sure, and where the figures come from."""
+        from pfa_flux.queries.sentence import sentence
+
+        return sentence(self)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Keys and figures; with the period before its figures and the change."""
-        before = (*(f"before_{name}" for name in FIGURES), *_CHANGE) if self.before else ()
-        return (*self.by, *FIGURES, *before)
+        """Keys and figures; with the period before its figures and the change; then names as they are shown."""
+        before = (*(f"before_{name}" for name in FIGURES), *CHANGE) if self.before else ()
+        return (*self.by, *FIGURES, *before, *display_columns(self.by))
 
     @property
     def zone_name(self) -> str:
@@ -150,6 +127,9 @@ class BlockedRatio(Table):
             "engine": self.engine,
             "dialect": self.dialect,
             "source": self.source,
+            "store": {name: getattr(self.store, name) for name in ("engine", "version", "address")},
+            "config": None if self.config is None else str(self.config),
+            "total": self.total.as_dict(),
             "warnings": [{"code": caveat.code, "message": caveat.message} for caveat in self.warnings],
             "rows": self.records(),
             **more,
@@ -169,14 +149,14 @@ class BlockedRatio(Table):
         (key,) = self.by
         found = []
         for second, first in itertools.combinations(self.rows, 2):
-            minus = _minus(first, second)
-            if minus:
+            less = minus(first, second)
+            if less:
                 names = first.key[key], second.key[key]
-                found.append(Contrast(*names, *minus, words.difference(key, *names, *minus[1:])))
+                found.append(Contrast(*names, *less, words.difference(key, *names, *less[1:])))
         return Comparison(self.start, self.stop, key, tuple(found), self.warnings)
 
     def sheet(self) -> Sheet:
-        """Rows as they are shown."""
+        """Rows as they are shown, and their total."""
         before = (Column("before", "ratio", 3), Column("change", "ratio"), Column("points, 95 %", "interval", 2))
         columns = (
             *(Column(key, "key") for key in self.by),
@@ -189,7 +169,10 @@ class BlockedRatio(Table):
             Column("", "bar", 6),
             Column("", "note"),
         )
-        return Sheet(columns, [_cells(row) for row in self.rows])
+        named = zip(names_of([row.key for row in self.rows], self.tz), self.rows, strict=True)
+        rows = [[*names, *_cells(row)] for names, row in named]
+        total = ("total", *[""] * (len(self.by) - 1), *_cells(self.total)) if self.by else ()
+        return Sheet(columns, rows, total)
 
     def plot(self) -> Figure:
         """A plot: over time with the interval as a band where `time` is a key, else a bar for each row.
@@ -203,12 +186,12 @@ class BlockedRatio(Table):
 
 
 def _cells(row: RatioRow) -> list[str]:
+    """The figures of a row."""
     before = []
     if row.before is not None:
         difference, *ends = row.change or (None, None, None)
         before = [words.percent(row.before.ratio), words.points(difference), words.points_range(*ends)]
     return [
-        *(value or "(none)" for value in row.key.values()),
         f"{row.hits:,}",
         f"{row.js:,}",
         f"{row.blocked:,}",
@@ -218,169 +201,3 @@ def _cells(row: RatioRow) -> list[str]:
         "" if row.ratio is None else str(row.ratio),
         words.STATUS[row.status],
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class Contrast:
-    """How two shares differ.
-
-    Attributes:
-        first: value of the key.
-        second: another.
-        difference: ratio of the first minus that of the second, -1 to 1.
-        difference_low: lower end of its 95 % interval.
-        difference_high: upper end.
-        sentence: the same in plain words.
-    """
-
-    first: str
-    second: str
-    difference: float
-    difference_low: float
-    difference_high: float
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison(Table):
-    """Differences between the blocked ratios of networks, domains or pages, each with each.
-
-    Attributes:
-        start: first instant of the range, nanoseconds since the epoch.
-        stop: first instant after it.
-        key: what is compared.
-        rows: a pair each; those of which a ratio cannot be said are left out.
-        warnings: what the reader has to know.
-    """
-
-    start: int
-    stop: int
-    key: str
-    rows: tuple[Contrast, ...]
-    warnings: tuple[Caveat, ...] = ()
-
-    def __iter__(self) -> Iterator[Contrast]:
-        return iter(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Both values, the difference with its interval, and the sentence."""
-        return ("first", "second", "difference", "difference_low", "difference_high", "sentence")
-
-    def records(self) -> list[dict[str, Any]]:
-        """Rows as dictionaries by column."""
-        return [{name: getattr(row, name) for name in self.columns} for row in self.rows]
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of it."""
-        return {
-            "start": format_instant(self.start),
-            "stop": format_instant(self.stop),
-            "key": self.key,
-            "warnings": [{"code": caveat.code, "message": caveat.message} for caveat in self.warnings],
-            "rows": self.records(),
-        }
-
-    def sheet(self) -> Sheet:
-        """Rows as they are shown."""
-        columns = (
-            Column(self.key, "key"),
-            Column("minus", "key"),
-            Column("points", "ratio"),
-            Column("95 % interval", "interval"),
-            Column("", "note"),
-        )
-        rows = [
-            (
-                row.first or "(none)",
-                row.second or "(none)",
-                words.points(row.difference),
-                words.points_range(row.difference_low, row.difference_high),
-                row.sentence,
-            )
-            for row in self.rows
-        ]
-        return Sheet(columns, rows)
-
-
-@dataclass(frozen=True, slots=True)
-class PageViewRow:
-    """Page views of one key.
-
-    Attributes:
-        key: value of each key asked for, in that order.
-        hits: what the pixel counted; None where it was not asked.
-        js: what the JavaScript analytics counted; None where it was not asked.
-    """
-
-    key: Mapping[str, str]
-    hits: int | None
-    js: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class PageViews(Table):
-    """Page views counted by the pixel, by the JavaScript analytics, or both.
-
-    Attributes:
-        start: first instant of the range, nanoseconds since the epoch.
-        stop: first instant after it.
-        by: keys of the rows, in order.
-        sides: of hits and js, what was asked for.
-        source: from which data they come.
-        rows: sorted by key.
-        warnings: what the reader has to know.
-        tz: time zone of the intervals.
-    """
-
-    start: int
-    stop: int
-    by: tuple[str, ...]
-    sides: tuple[Literal["hits", "js"], ...]
-    source: Source
-    rows: tuple[PageViewRow, ...]
-    warnings: tuple[Caveat, ...] = ()
-    tz: str = "UTC"
-
-    def __iter__(self) -> Iterator[PageViewRow]:
-        return iter(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Keys and counts."""
-        return (*self.by, *self.sides)
-
-    @property
-    def zone_name(self) -> str:
-        """Time zone of the intervals."""
-        return self.tz
-
-    def records(self) -> list[dict[str, Any]]:
-        """Rows as dictionaries by column."""
-        return [{**row.key, **{side: getattr(row, side) for side in self.sides}} for row in self.rows]
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of it."""
-        return {
-            "start": format_instant(self.start),
-            "stop": format_instant(self.stop),
-            "source": self.source,
-            "warnings": [{"code": caveat.code, "message": caveat.message} for caveat in self.warnings],
-            "rows": self.records(),
-        }
-
-    def sheet(self) -> Sheet:
-        """Rows as they are shown."""
-        names = {"hits": "hits", "js": "JS loads"}
-        columns = (*(Column(key, "key") for key in self.by), *(Column(names[side], "number") for side in self.sides))
-        rows = [
-            (*(value or "(none)" for value in row.key.values()), *(f"{getattr(row, side):,}" for side in self.sides))
-            for row in self.rows
-        ]
-        return Sheet(columns, rows)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from pfa_flux.arguments import named, one_of, text
 from pfa_flux.engines.base import Span
 from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, InvalidValueError
+from pfa_flux.queries.caveat import Caveat
 from pfa_flux.queries.question import Question
-from pfa_flux.queries.result import Caveat, Source
+from pfa_flux.queries.rows import Source
 from pfa_flux.schema import BOTH, Side
 from pfa_flux.settings import Settings
 from pfa_flux.times import NS, format_duration, format_instant
 from pfa_flux.windows.rollup import Rollup
-from pfa_flux.windows.spans import merged
+from pfa_flux.windows.spans import covered, length, merged, without
 from pfa_flux.windows.spec import TaskSpec
+from pfa_flux.windows.trust import FEW_WINDOWS, Trust, raw_begins, trust
 
 SourceChoice = Literal["auto", "raw", "rollup"]
 
@@ -29,12 +32,21 @@ _MOST_GAPS = 30
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A stretch of time, [start, stop) in nanoseconds, one or both sides of which come from one place."""
+    """A stretch of time, [start, stop) in nanoseconds, one or both sides of which come from one place.
+
+    Attributes:
+        source: where they come from.
+        start: first instant.
+        stop: first instant after it.
+        sides: which.
+        mixed: among the downsampled rows there may be some of others, which have to be left out.
+    """
 
     source: Literal["raw", "rollup"]
     start: int
     stop: int
     sides: tuple[Side, ...] = BOTH
+    mixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +99,14 @@ def choose(
         InvalidValueError: there is no such choice, or downsampled windows do not fit the question.
         BucketNotFoundError, AccessDeniedError: the downsampled bucket was asked for and cannot be read.
     """
-    if choice not in get_args(SourceChoice):
-        raise InvalidValueError(f"no source {choice!r}", f"Use one of {', '.join(get_args(SourceChoice))}.")
+    one_of("source", text("source", choice), get_args(SourceChoice))
     chooser = _Chooser(rollups, settings, question, now)
     unfit = chooser.why_unfit(width, tags)
     if choice == "rollup":
         if unfit:
-            raise InvalidValueError(f"downsampled data cannot answer this: {unfit}", "Use --source raw or auto.")
+            raise InvalidValueError(
+                f"{named('source', choice)} cannot answer this: {unfit}", f"Use {named('source', 'auto')}."
+            )
         return chooser.rollup_only()
     return chooser.raw_only() if choice == "raw" or unfit else chooser.auto()
 
@@ -101,7 +114,7 @@ def choose(
 class _Chooser:
     def __init__(self, rollups: Mapping[Side, Rollup], settings: Settings, question: Question, now: int) -> None:
         self._rollups, self._question, self._now = rollups, question, now
-        self._sides = tuple(rollups)
+        self._sides, self._kept_sides = tuple(rollups), settings.task.sides
         first = next(iter(rollups.values()))
         self._engine = first.engine
         # What is known of the past hangs on both sides, whichever are asked for.
@@ -110,6 +123,8 @@ class _Chooser:
         self._start, self._stop = question.start, question.stop
         # The whole windows of the range.
         self._low, self._high = self._spec.ceiling(self._start), self._spec.floor(self._stop)
+        self._trusted: dict[tuple[Side, int, int], Trust] = {}
+        self._totals: dict[tuple[Side, int, int], int] = {}
 
     def why_unfit(self, width: int, tags: tuple[str, ...]) -> str:
         """Why downsampled windows do not fit the question; empty where they do."""
@@ -142,8 +157,8 @@ class _Chooser:
         parts = [replace(part, stop=min(part.stop, stop)) for part in past.parts]
         if self._stop > kept:
             parts += recent.parts
-        cut = self._cut(start, stop, "raw data has expired")
-        return Sources(tuple(part for part in parts if part.start < part.stop), start, stop, (*cut, *recent.caveats))
+        caveats = (*self._cut(start, stop, "raw data has expired"), *past.caveats, *recent.caveats)
+        return Sources(_real(parts), start, stop, caveats)
 
     def rollup_only(self) -> Sources:
         """Downsampled windows alone; page loads from raw data where nobody downsamples them."""
@@ -151,18 +166,28 @@ class _Chooser:
         if low >= high:
             raise InvalidValueError(
                 f"no window of {format_duration(self._spec.every)} of this range is whole and closed",
-                "Use --source auto, or a longer range.",
+                f"Use {named('source', 'auto')}, or a longer range.",
             )
         kept = self._kept_from()
-        start, parts = low, [Part("rollup", low, high, self._sides)]
-        if self._both[Side.LOADS].oldest(high) is None:
-            start = min(max(low, kept), high)
-            parts = [Part("rollup" if side is Side.HITS else "raw", start, high, (side,)) for side in self._sides]
-        missed = self._missed(self._both[Side.HITS], max(start, kept), high)
+        raw_loads = self._both[Side.LOADS].oldest(high) is None
+        start = min(max(low, kept), high) if raw_loads else low
+        missed = {
+            side: self._missed(rollup, max(start, kept), high)
+            for side, rollup in self._both.items()
+            if side is Side.HITS or not raw_loads
+        }
         caveats = [*self._cut(start, high, "windows are taken whole")]
-        if missed:
-            caveats.append(self._gaps(missed, "are not counted", self._both[Side.HITS].spec))
-        return Sources(tuple(part for part in parts if part.start < part.stop), start, high, tuple(caveats))
+        caveats += [self._gaps(gaps, "are not counted", self._both[side].spec) for side, gaps in missed.items() if gaps]
+        # A window that one side has missed is left out of the other, too: figures are of the same time.
+        spans = without([(start, high)], [gap for gaps in missed.values() for gap in gaps])
+        parts: list[Part] = []
+        for side in self._sides:
+            if side is Side.LOADS and raw_loads:
+                parts += [Part("raw", *span, (side,)) for span in spans]
+            else:
+                taken, doubts = self._downsampled(side, spans, kept)
+                parts, caveats = [*parts, *taken], [*caveats, *doubts]
+        return Sources(_real(parts), start, high, tuple(caveats))
 
     def _kept_from(self) -> int:
         """Instant since which raw data is kept, an edge of windows; the start of time where it is kept for ever."""
@@ -180,14 +205,19 @@ class _Chooser:
                 oldest = rollup.oldest(kept)
                 begins = max(begins, kept if oldest is None else oldest)
         begins = min(begins, kept)
-        return Sources((Part("rollup", begins, high, self._sides),), begins, high)
+        parts: list[Part] = []
+        caveats: list[Caveat] = []
+        for side in self._sides:
+            taken, doubts = self._downsampled(side, [(begins, high)] if begins < high else [], kept)
+            parts, caveats = [*parts, *taken], [*caveats, *doubts]
+        return Sources(tuple(parts), begins, high, tuple(caveats))
 
     def _recent_parts(self, start: int) -> Sources:
         """What is kept raw: from there, but for windows that are proved, or where it would be slow."""
         low = self._spec.ceiling(start)
         raw = Sources((Part("raw", start, self._stop, self._sides),), start, self._stop)
         high = min(self._high, self._spec.due(self._now))
-        proofs = low < high and self._engine.unproved(self._spec.windows, (low, high)) is not None
+        proofs = low < high and next(iter(self._rollups.values())).log is None
         if not proofs:
             # The windows that a run still recomputes may yet grow.
             high -= self._spec.reach
@@ -196,25 +226,26 @@ class _Chooser:
         parts: list[Part] = [Part("raw", start, low, self._sides), Part("raw", high, self._stop, self._sides)]
         caveats: list[Caveat] = []
         for side, rollup in self._rollups.items():
-            found = self._proved_parts(rollup, low, high) if proofs else self._quick_parts(rollup, low, high)
+            few = proofs or length(self._trust(side, low, high).unproved) <= FEW_WINDOWS * self._spec.width
+            found = self._proved_parts(side, low, high) if few else self._quick_parts(rollup, low, high)
             if found is None:
                 return raw
             downsampled, undone, missed = found
-            parts += [Part("rollup", *span, (side,)) for span in downsampled]
-            parts += [Part("raw", *span, (side,)) for span in undone]
+            taken, doubts = self._downsampled(side, downsampled, 0)
+            parts += [*taken, *(Part("raw", *span, (side,)) for span in undone)]
+            caveats += doubts
             if missed:
                 caveats.append(self._gaps(missed, "were taken from raw data", rollup.spec))
         if all(part.source == "raw" for part in parts):
             return replace(raw, caveats=tuple(caveats))
-        return Sources(tuple(part for part in parts if part.start < part.stop), start, self._stop, tuple(caveats))
+        return Sources(_real(parts), start, self._stop, tuple(caveats))
 
-    def _proved_parts(self, rollup: Rollup, low: int, high: int) -> tuple[list[Span], list[Span], list[Span]]:
+    def _proved_parts(self, side: Side, low: int, high: int) -> tuple[list[Span], list[Span], list[Span]]:
         """Spans that are proved, those that are not, and of these the windows that the task has missed."""
-        undone = self._engine.unproved(rollup.spec.windows, (low, high)) or []
+        rollup, undone = self._both[side], list(self._trust(side, low, high).unproved)
         if len(undone) > _MOST_GAPS:
             undone = [(undone[0][0], undone[-1][1])]
-        edges = [low, *(edge for span in undone for edge in span), high]
-        proved = [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop]
+        proved = without([(low, high)], undone)
         # The newest windows may be due and not yet run.
         missed = self._missed(rollup, low, high - rollup.spec.reach) if proved else []
         return proved, undone, [span for span in missed if span[0] >= proved[0][0]]
@@ -227,8 +258,7 @@ class _Chooser:
         missed = self._missed(rollup, low, high, there)
         if len(missed) > _MOST_GAPS:
             return None
-        edges = [low, *(edge for span in missed for edge in span), high]
-        taken = [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop]
+        taken = without([(low, high)], missed)
         return taken, missed, [span for span in missed if span[0] >= min(there) - rollup.spec.width]
 
     def _is_slow(self, low: int, high: int) -> bool:
@@ -237,14 +267,96 @@ class _Chooser:
         except (BucketNotFoundError, AccessDeniedError):
             return False
 
+    def _trust(self, side: Side, low: int, high: int) -> Trust:
+        known = self._trusted.get((side, low, high))
+        if known is None:
+            known = self._trusted[side, low, high] = trust(self._both[side], low, high)
+        return known
+
+    def _downsampled(self, side: Side, spans: list[Span], kept: int) -> tuple[list[Part], list[Caveat]]:
+        """The parts of spans that come downsampled, and what is in doubt about them."""
+        if not spans:
+            return [], []
+        found = self._trust(side, spans[0][0], spans[-1][1])
+        mixed = covered(spans, found.mixed)
+        parts = [Part("rollup", *span, (side,)) for span in without(spans, mixed)]
+        parts += [Part("rollup", *span, (side,), mixed=True) for span in mixed]
+        unproved = covered(spans, found.unproved)
+        begins = max(kept, raw_begins(self._both[side], spans[-1][1], self._now)) if unproved else kept
+        gone = covered(unproved, [(kept, begins)])
+        unknown = [*covered(unproved, [(0, kept)]), *(gone if self._held(side, gone) else ())]
+        doubts = (
+            self._unknown(side, merged(unknown), begins),
+            self._unproved(side, without(unproved, [(0, begins)])),
+        )
+        return parts, [caveat for caveat in doubts if caveat]
+
+    def _unknown(self, side: Side, spans: list[Span], kept: int) -> Caveat | None:
+        """Windows that nobody had compared when their raw data expired."""
+        if not spans or self._engine.capabilities.expires_proved:
+            return None
+        return Caveat(
+            "rollup_unknown",
+            f"{length(spans) // self._spec.width} windows of {side} before {format_instant(kept)} were never compared "
+            f"with raw data, which is gone. They hold {self._held(side, spans):,} page views, taken on trust.",
+        )
+
+    def _unproved(self, side: Side, spans: list[Span]) -> Caveat | None:
+        """Windows that are not what raw data says, or were not compared with it where that would take long."""
+        width, count = self._spec.width, length(spans) // self._spec.width
+        if not spans:
+            return None
+        if count > FEW_WINDOWS:
+            what = f"were not compared with raw data and hold {self._held(side, spans):,} page views"
+        else:
+            wrong, most = self._wrong(self._both[side], spans)
+            if not wrong:
+                return None
+            spans, count = wrong, length(wrong) // width
+            what = f"differ from raw data, by {most:,} page views at most"
+        return Caveat(
+            "rollup_unproved",
+            f"{count} windows of {side} since {format_instant(spans[0][0])} {what}.",
+            "Run pfa-flux task repair.",
+        )
+
+    def _wrong(self, rollup: Rollup, spans: list[Span]) -> tuple[list[Span], int]:
+        """The windows that differ from raw data without the rows of others, and by how many page views."""
+        ends: set[int] = set()
+        most, width = 0, rollup.spec.width
+        for low, high in spans:
+            raw = rollup.raw_sums(low, high)
+            there = {cell: value for cell, value, _ in rollup.own(low, high)}
+            for cell in raw.keys() | there.keys():
+                off = abs(raw.get(cell, 0) - there.get(cell, 0))
+                most += off
+                if off:
+                    ends.add(cell.end)
+        return merged((end - width, end) for end in ends), most
+
+    def _held(self, side: Side, spans: list[Span]) -> int:
+        if len(spans) <= _MOST_GAPS:
+            return sum(self._total(side, *span) for span in spans)
+        width, totals = self._spec.width, self._both[side].totals(spans[0][0], spans[-1][1])
+        return sum(totals.get(end, 0) for low, high in spans for end in range(low + width, high + 1, width))
+
+    def _total(self, side: Side, low: int, high: int) -> int:
+        """Sum of the downsampled rows of a span, asked for once."""
+        known = self._totals.get((side, low, high))
+        if known is None:
+            known = self._totals[side, low, high] = self._both[side].total(low, high)
+        return known
+
     def _missed(self, rollup: Rollup, low: int, high: int, there: dict[int, int] | None = None) -> list[Span]:
         """Spans of windows that raw data has and downsampled data has not."""
         spec = rollup.spec
         if low >= high:
             return []
         if there is None:
-            spans = self._engine.unproved(spec.windows, (low, high))
-            spans = [(low, high)] if spans is None or len(spans) > _MOST_GAPS else spans
+            oldest = rollup.oldest_raw(high)
+            low = high if oldest is None else max(low, spec.floor(oldest))
+            spans = self._trust(spec.what, low, high).unproved
+            spans = ((low, high),) if len(spans) > _MOST_GAPS else spans
             return merged(gap for span in spans for gap in self._missed(rollup, *span, rollup.totals(*span)))
         ends = range(low + spec.width, high + 1, spec.width)
         empty = merged((end - spec.width, end) for end in ends if end not in there)
@@ -254,13 +366,13 @@ class _Chooser:
         return merged((end - spec.width, end) for end in raw if end not in there)
 
     def _gaps(self, missed: list[Span], fate: str, spec: TaskSpec) -> Caveat:
-        count = sum(stop - start for start, stop in missed) // spec.width
+        count = length(missed) // spec.width
         since = format_instant(missed[0][0])
-        option = "" if spec.what is Side.HITS else " --js"
+        option = "" if spec.what in self._kept_sides else " --js"
         return Caveat(
             "gaps",
-            f"{count} windows of {spec.what} since {since} have raw rows and no downsampled one; they {fate}. Run "
-            f"pfa-flux task backfill{option} --start {since} before raw data expires.",
+            f"{count} windows of {spec.what} since {since} have raw rows and no downsampled one; they {fate}.",
+            f"Run pfa-flux task backfill{option} --start {since} before raw data expires.",
         )
 
     def _cut(self, start: int, stop: int, why: str) -> tuple[Caveat, ...]:
@@ -274,9 +386,13 @@ class _Chooser:
         return (Caveat("range_cut", words),)
 
 
+def _real(parts: Iterable[Part]) -> tuple[Part, ...]:
+    return tuple(part for part in parts if part.start < part.stop)
+
+
 def _expired(kept: int) -> Caveat:
     return Caveat(
         "raw_expired",
-        f"Raw data before {format_instant(kept)} has expired and counts as nothing here; --source auto takes it from "
-        "downsampled data, if there is any.",
+        f"Raw data before {format_instant(kept)} has expired and counts as nothing here.",
+        "Use --source auto to take it from downsampled data, if there is any.",
     )

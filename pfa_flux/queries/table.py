@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from pfa_flux import foreign
 from pfa_flux.errors import CapabilityError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.table import Table as RichTable
 
-Kind = Literal["key", "number", "ratio", "interval", "note", "bar"]
+Kind = Literal["key", "word", "number", "ratio", "interval", "note", "bar"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A result as it is shown: text, not yet escaped for any place."""
+    """A result as it is shown: text, not yet escaped for any place.
+
+    Attributes:
+        columns: the columns.
+        rows: a cell for each column.
+        total: the same of all rows together; empty where it is not told.
+    """
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
+    total: Sequence[str] = ()
 
 
 class Table(ABC):
@@ -75,14 +82,14 @@ class Table(ABC):
 
     def to_json(self) -> str:
         """JSON text, ratios unrounded or null."""
-        return json.dumps(self.as_dict(), indent=2, ensure_ascii=False)
+        return foreign.json_text(self.as_dict())
 
     def to_csv(self) -> str:
-        """CSV text with a header; what cannot be said is empty."""
+        """CSV text with a header; what cannot be said is empty. Texts that a spreadsheet would run begin with '."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(self.columns)
-        writer.writerows(record.values() for record in self.records())
+        writer.writerows(map(foreign.cell, record.values()) for record in self.records())
         return out.getvalue()
 
     def to_pandas(self) -> pd.DataFrame:

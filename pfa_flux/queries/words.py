@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-_OVER = {"clearnet": "over clearnet", "tor": "over Tor", "i2p": "over I2P"}
+from collections.abc import Sequence
+
+from pfa_flux import shown
+from pfa_flux.foreign import printable
+
+NETWORKS = {"clearnet": "clearnet", "tor": "Tor", "i2p": "I2P"}
+"""What networks are called."""
 
 STATUS = {
     "ok": "",
@@ -13,10 +19,37 @@ STATUS = {
 }
 """What a status is called in a table."""
 
+SOURCES = {"raw": "raw data", "rollup": "downsampled data", "raw+rollup": "raw and downsampled data"}
+"""What figures come from."""
 
-def plain(value: str) -> str:
-    """Text without control characters."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in value)
+plain = printable
+"""Text without control characters."""
+
+
+def name(key: str, value: str) -> str:
+    """The value of a key as it is read, safe to print."""
+    return plain(shown.value(key, value)) or "(none)"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Names as a part of a sentence, with more than `most` of them the rest counted: a, b, c and 3 more."""
+    if len(names) > most + 1:
+        names = (*names[:most], f"{len(names) - most} more")
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def subject(sites: Sequence[str], domains: Sequence[str], networks: Sequence[str], pages: Sequence[str]) -> str:
+    """Whose page views are meant, after "page views of"."""
+    own = [*map(plain, sites), *(name("domain", domain) for domain in domains)]
+    of = listed(own) if own else "all domains"
+    on = f"{listed([name('page', page) for page in pages])} on " if pages else ""
+    over = f" over {listed([NETWORKS.get(network, network) for network in networks])}" if networks else ""
+    return f"{on}{of}{over}"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: 1 page view, 2,000 page views."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def percent(ratio: float | None) -> str:
@@ -39,20 +72,25 @@ def points_range(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{points(low)} to {points(high)}"
 
 
+def may_be_chance(low: float, high: float) -> bool:
+    """A difference whose interval this is may be none at all."""
+    return low <= 0 <= high
+
+
 def those(key: str, value: str) -> str:
     """Page views of a key's value, as a part of a sentence."""
     if key == "network":
-        return _OVER[value]
-    return f"of {plain(value) or '(none)'}"
+        return f"over {NETWORKS[value]}"
+    return f"of {name(key, value)}"
 
 
 def difference(key: str, first: str, second: str, low: float, high: float) -> str:
     """A plain sentence on how two shares differ, first minus second, by the ends of their difference's interval."""
     these, others = those(key, first), those(key, second)
-    if low <= 0 <= high:
+    if may_be_chance(low, high):
         return (
-            f"Page views {these} and {others} may well lack the JavaScript analytics equally often: the difference "
-            f"lies between {_whole(-low)} points less and {_whole(high)} points more."
+            f"Page views {these} and {others} are too few to tell which lack the JavaScript analytics more often "
+            f"(difference {points_range(low, high)} points)."
         )
     more, ends = ("more", (low, high)) if low > 0 else ("less", (-high, -low))
     return f"Page views {these} lack the JavaScript analytics {_span(*ends)} points {more} often than those {others}."
@@ -61,7 +99,3 @@ def difference(key: str, first: str, second: str, low: float, high: float) -> st
 def _span(low: float, high: float) -> str:
     digits = 0 if high - low >= 0.02 and low >= 0.005 else 1
     return f"{low * 100:.{digits}f}–{high * 100:.{digits}f}"
-
-
-def _whole(share: float) -> str:
-    return f"{share * 100:.{0 if share >= 0.02 else 1}f}"

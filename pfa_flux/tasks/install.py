@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from pfa_flux.errors import BucketNotFoundError, TaskError
+from pfa_flux.engines.base import Engine
+from pfa_flux.errors import BucketNotFoundError, PfaFluxError, TaskError
+from pfa_flux.problems import meant
+from pfa_flux.schema import Side
 from pfa_flux.tasks.plan import plan
 from pfa_flux.tasks.runners.base import Backend, Installed
 from pfa_flux.times import NS, format_instant
 from pfa_flux.windows.recompute import recompute
 from pfa_flux.windows.rollup import Difference, Rollup
+from pfa_flux.windows.store_check import StoreCheck, check_store, wait_until_visible
+from pfa_flux.windows.whole import whole
 
 _DAY = 86400 * NS
 _LIMIT_SHOWN = 3
@@ -45,16 +51,22 @@ class Installation:
         id: the task's id on its server.
         made_bucket: the rollup bucket was missing and has been made.
         proof: what the proving run gave; None where nothing was changed.
+        store: what the store was found to do; None where nothing was changed, or that need not be measured.
     """
 
     action: Literal["created", "updated", "adopted", "up to date"]
     id: str
     made_bucket: bool = False
     proof: Proof | None = None
+    store: StoreCheck | None = None
 
 
-def install(rollup: Rollup, backend: Backend, now: int, *, adopt: bool = False) -> Installation:
+def install(
+    rollup: Rollup, backend: Backend, now: int, *, adopt: bool = False, create_bucket: bool = False
+) -> Installation:
     """Make the task what the spec says, and prove it with a run of closed windows. A second call changes nothing.
+
+    Before, what the store does with points is measured.
 
     Where the proof fails, what was there before is put back.
 
@@ -63,17 +75,20 @@ def install(rollup: Rollup, backend: Backend, now: int, *, adopt: bool = False) 
         backend: who runs the task.
         now: the present, nanoseconds.
         adopt: take over a task of the name that was not made by pfa-flux; its rows are kept.
+        create_bucket: make the rollup bucket if it is missing.
 
     Raises:
-        TaskError: another task has the name; the proving run failed, or its rows differ from the raw data.
-        BucketNotFoundError: there is no raw bucket.
+        TaskError: another task has the name; the store does not keep points as they are written; the proving run
+            failed, or its rows differ from the raw data.
+        PartialAnswerError: the engine answers in part, so that they cannot be compared.
+        BucketNotFoundError: there is no raw bucket, or no rollup bucket and none is to be made.
         AccessDeniedError: the token may not do this.
     """
     engine, spec = rollup.engine, rollup.spec
     if not engine.has_bucket(spec.raw_bucket):
-        raise BucketNotFoundError(
-            f"the raw bucket {spec.raw_bucket!r} does not exist, or the token cannot see it",
-            "Name the one that raw points are written to with PFA_FLUX_RAW_BUCKET.",
+        setting = "PFA_FLUX_LOADS_BUCKET" if spec.what is Side.LOADS else "PFA_FLUX_RAW_BUCKET"
+        raise missing_bucket(
+            engine, "raw", spec.raw_bucket, f"Name the one that raw points are written to with {setting}."
         )
     planned = plan(engine, backend, spec)
     if planned.state == "duplicates" or (planned.state == "foreign" and not adopt):
@@ -81,17 +96,64 @@ def install(rollup: Rollup, backend: Backend, now: int, *, adopt: bool = False) 
     if not planned.differs:
         return Installation("up to date", planned.ids[0])
     if planned.make_bucket:
+        if not create_bucket and not engine.capabilities.in_process:
+            remedy = "Name the right one with PFA_FLUX_ROLLUP_BUCKET, or have it made: "
+            raise missing_bucket(
+                engine, "rollup", spec.rollup_bucket, f"{remedy}pfa-flux install-task --create-buckets."
+            )
         engine.create_bucket(spec.rollup_bucket)
+    store = _checked(engine, spec.rollup_bucket, made=planned.make_bucket)
     if planned.state == "create":
         task = backend.create()
         proof = _proved_or(lambda: backend.remove(task), rollup, backend, task, now)
-        return Installation("created", task.id, planned.make_bucket, proof)
+        return Installation("created", task.id, planned.make_bucket, proof, store)
     (found,) = backend.find()
     backend.update(found, backend.text(), active=True)
     proof = _proved_or(
         lambda: backend.update(found, found.text, active=found.active), rollup, backend, found, now, clean=True
     )
-    return Installation("adopted" if planned.state == "foreign" else "updated", found.id, planned.make_bucket, proof)
+    action: Literal["adopted", "updated"] = "adopted" if planned.state == "foreign" else "updated"
+    return Installation(action, found.id, planned.make_bucket, proof, store)
+
+
+def missing_bucket(engine: Engine, kind: str, bucket: str, remedy: str) -> BucketNotFoundError:
+    """An error about a bucket that is not there, with the name that may be meant.
+
+    Args:
+        engine: the store.
+        kind: raw or rollup.
+        bucket: its name.
+        remedy: what to do.
+    """
+    there: list[str] = []
+    with suppress(PfaFluxError):
+        there = engine.buckets()
+    return BucketNotFoundError(
+        f"the {kind} bucket {bucket!r} does not exist, or the token cannot see it", f"{meant(bucket, there)}{remedy}"
+    )
+
+
+def _checked(engine: Engine, bucket: str, *, made: bool) -> StoreCheck | None:
+    """What the store does with points, where that has to be measured.
+
+    Args:
+        engine: the store.
+        bucket: the rollup bucket.
+        made: it has just been made, and goes again if figures from the store cannot be right.
+    """
+    if engine.capabilities.in_process:
+        return None
+    try:
+        found = check_store(engine, bucket)
+        for words, consequence in found.faults:
+            raise TaskError(
+                f"{words}; nothing was installed", f"{consequence} Use a store that does, such as InfluxDB 1.8 or 2.x."
+            )
+    except BaseException:
+        if made:
+            engine.drop_bucket(bucket)
+        raise
+    return found
 
 
 def _proved_or(
@@ -117,6 +179,7 @@ def prove(rollup: Rollup, backend: Backend, task: Installed, now: int, *, clean:
 
     Raises:
         TaskError: the run failed, or its rows differ from the raw data.
+        PartialAnswerError: the engine answers in part, so that they cannot be compared.
     """
     spec = rollup.spec
     closed = spec.due(now)
@@ -130,7 +193,9 @@ def prove(rollup: Rollup, backend: Backend, task: Installed, now: int, *, clean:
     # A row that arrives late, between the run and the comparison, is no fault: then once more.
     for _ in range(2):
         backend.run(task, stop)
-        found = rollup.compare(start, stop)
+        wait_until_visible(rollup.engine, spec.rollup_bucket)
+        with whole(rollup.engine):
+            found = rollup.compare(start, stop)
         if not found.differences:
             return Proof(start, stop, sum(found.raw.values()), found.rows)
     raise TaskError(

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pfa_flux.engines.base import Engine
 from pfa_flux.engines.registry import OWN_BACKEND
+from pfa_flux.schema import Side
 from pfa_flux.tasks.runners.base import Backend, Installed
 from pfa_flux.tasks.task_flux import origin_of
 from pfa_flux.windows.spec import TaskSpec
@@ -40,7 +41,7 @@ class Plan:
         state: create; change; up to date; disabled: as asked for but for that; foreign: a task of the name that was not
             made by pfa-flux; duplicates: several tasks of the name, each of which would write the same rows.
         ids: ids of the tasks of the name.
-        make_bucket: the rollup bucket is missing and would be made.
+        make_bucket: the rollup bucket is missing, and would be made if asked for.
         diff: lines that would change, as of a unified diff, without secrets.
         words: the state in a sentence.
         advice: what to do, empty where nothing needs doing.
@@ -66,10 +67,11 @@ def plan(engine: Engine, backend: Backend, spec: TaskSpec) -> Plan:
     found = backend.find()
     state = _state(backend, found)
     make_bucket = not engine.has_bucket(spec.rollup_bucket)
-    words, advice = _told(state, backend, found), _ADVICE[state]
+    words, advice = _told(state, backend, spec, found), _ADVICE[state]
     if make_bucket:
         words += f"; the bucket {spec.rollup_bucket!r} is missing"
-        advice = advice or "Run pfa-flux install-task, then pfa-flux task backfill."
+        makes = "Run pfa-flux install-task --create-buckets"
+        advice = f"{makes}." if state == "create" else advice or f"{makes}, then pfa-flux task backfill."
     diff = _diff(backend, found[0]) if state in {"change", "foreign"} else ()
     ids = tuple(task.id for task in found)
     return Plan(spec.name, backend.name, state, ids, make_bucket, diff, words, advice)
@@ -88,7 +90,9 @@ def _state(backend: Backend, found: list[Installed]) -> State:
     return "up to date" if task.active else "disabled"
 
 
-def _told(state: State, backend: Backend, found: list[Installed]) -> str:
+def _told(state: State, backend: Backend, spec: TaskSpec, found: list[Installed]) -> str:
+    if state == "create" and spec.what is Side.LOADS:
+        return f"{_WORDS[state]}, so that no ratio outlives the raw page loads"
     if state == "duplicates":
         ids = ", ".join(task.id for task in found)
         return f"there are {len(found)} tasks of the name ({ids}), and each would write the same rows"

@@ -17,17 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from pfa_flux.engines.base import Span
-from pfa_flux.engines.directory import private_directory, take_lock
+from pfa_flux.engines.directory import connect, give, private_directory, take_lock
 from pfa_flux.engines.sqlite.file import check_format, committed, format_of, translated
 from pfa_flux.engines.sqlite.schema import FORMAT
 from pfa_flux.engines.sqlite.store import LOCK_NAME, STORE_NAME
 from pfa_flux.settings import Settings
 from pfa_flux.times import NS
+from pfa_flux.windows.spans import length
 from pfa_flux.windows.spec import TaskSpec
 
 STATE_NAME = "state.sqlite3"
 _LOCK_NAME = "state.lock"
-_FORMAT = 2
+_FORMAT = 3
 _MINUTE = 60 * NS
 _PATIENCE = 10.0
 _ABANDONED = 60.0
@@ -43,15 +44,26 @@ CREATE TABLE clock (
     accepted INTEGER            -- when --accept-clock had it believed; NULL: it may do so
 ) STRICT;
 """
+_UPKEEP = """
+-- What comparing downsampled windows with raw data has found, by measurement of the windows.
+CREATE TABLE upkeep (
+    bucket TEXT NOT NULL, measurement TEXT NOT NULL,
+    at INTEGER NOT NULL,        -- when windows were last compared, nanoseconds
+    mended INTEGER NOT NULL,    -- windows that were not right and were mended, in all
+    mended_at INTEGER NOT NULL, -- when the last of them were; 0 without any
+    kept INTEGER NOT NULL,      -- windows that the last pass left, because raw data has lost rows
+    PRIMARY KEY (bucket, measurement)
+) WITHOUT ROWID, STRICT;
+"""
 _CREATE = f"""
-{_CLOCK}
+{_CLOCK} {_UPKEEP}
 -- Tasks that pfa-flux runs itself, on the embedded store or on a server.
 CREATE TABLE task (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL,
     spec TEXT NOT NULL,
     active INTEGER NOT NULL,
-    done_until INTEGER        -- end of the last window that was recomputed, nanoseconds
+    done_until INTEGER        -- of an older version; what is due is seen by the windows themselves
 ) STRICT;
 CREATE TABLE run (
     id INTEGER PRIMARY KEY,
@@ -75,8 +87,8 @@ INSERT INTO late SELECT -row_number() OVER (ORDER BY minute), bucket, measuremen
 """
 _AS_NOW = "CREATE TEMP VIEW late AS SELECT -1 AS id, bucket, measurement, minute FROM touched"
 """Makes the tables of 0.1 readable as those of today."""
-_NO_CLOCK = _CLOCK.replace("CREATE TABLE", "CREATE TEMP TABLE")
-"""Stands for the table that older files have not."""
+_ABSENT = (_CLOCK + _UPKEEP).replace("CREATE TABLE", "CREATE TEMP TABLE IF NOT EXISTS")
+"""Stands for the tables that older files have not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +102,23 @@ class LateWindows:
 
     ends: Sequence[int]
     upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpkeepNote:
+    """What comparing windows with raw data has found, from this machine. Times are nanoseconds.
+
+    Attributes:
+        at: when they were last compared.
+        mended: windows that were not right and were mended, in all.
+        mended_at: when the last of them were; 0 without any.
+        kept: windows that the last pass left as they are, because raw data has fewer rows than when they were proved.
+    """
+
+    at: int
+    mended: int
+    mended_at: int
+    kept: int
 
 
 class State:
@@ -125,15 +154,15 @@ class State:
         """The file, or as long as there is none the tables of 0.1; None where there are neither."""
         for path in (self.path, self._old):
             if path.exists():
-                with closing(sqlite3.connect(_uri(path), uri=True, timeout=self._patience)) as reader:
+                with closing(connect(path, "ro", timeout=self._patience)) as reader:
                     if path == self.path:
                         # An older file can be read as it is; who writes to it brings it up to date.
                         if self._check(reader) < _FORMAT:
-                            reader.executescript(_NO_CLOCK)
+                            reader.executescript(_UPKEEP.replace("CREATE TABLE", "CREATE TEMP TABLE"))
                         yield reader
                         return
                     if _has_old_tables(reader):
-                        reader.executescript(f"{_AS_NOW}; {_NO_CLOCK}")
+                        reader.executescript(f"{_AS_NOW}; {_ABSENT}")
                         yield reader
                         return
         yield None
@@ -177,9 +206,7 @@ class State:
             private_directory(self.path.parent)
             if not self.path.exists():
                 self._make()
-            writer = sqlite3.connect(
-                _uri(self.path, "rw"), uri=True, timeout=self._patience, check_same_thread=False, isolation_level=None
-            )
+            writer = connect(self.path, "rw", timeout=self._patience, check_same_thread=False, isolation_level=None)
             try:
                 writer.execute("PRAGMA synchronous = NORMAL")
                 if self._check(writer) < _FORMAT:
@@ -200,7 +227,8 @@ class State:
             handle, name = tempfile.mkstemp(prefix="state.", suffix=".new", dir=self.path.parent)
             os.close(handle)
             try:
-                with closing(sqlite3.connect(name, uri=True, isolation_level=None)) as made:
+                give(Path(name))
+                with closing(connect(Path(name), "rw", isolation_level=None)) as made:
                     made.execute("PRAGMA journal_mode = WAL")
                     if old:
                         made.execute("ATTACH ? AS old", (_uri(self._old),))
@@ -222,7 +250,7 @@ class State:
         if not self._old.exists():
             yield False
             return
-        with closing(sqlite3.connect(_uri(self._old), uri=True, timeout=self._patience)) as reader:
+        with closing(connect(self._old, "ro", timeout=self._patience)) as reader:
             found = _has_old_tables(reader)
             version = format_of(reader)
         # Once we have brought it up to date, 0.1 does not open it any more.
@@ -237,11 +265,11 @@ class State:
         with committed(writer):
             # Another process may have been first.
             if self._check(writer) < _FORMAT:
-                writer.execute(_CLOCK)
+                writer.execute(_UPKEEP)
                 writer.execute(f"PRAGMA main.user_version = {_FORMAT}")
 
     def _check(self, connection: sqlite3.Connection) -> int:
-        return check_format(connection, self.path, 1, _FORMAT)
+        return check_format(connection, self.path, 2, _FORMAT)
 
     def _translated(self) -> AbstractContextManager[None]:
         return translated(str(self.path))
@@ -268,6 +296,29 @@ class State:
         rows = self.select(f"SELECT minute, id FROM late WHERE {where}", (spec.raw_bucket, spec.source))
         ends = sorted({spec.floor(minute) + spec.width for minute, _ in rows})
         return LateWindows(ends, max((number for _, number in rows), default=0))
+
+    def note_upkeep(self, spec: TaskSpec, mended: Sequence[Span], kept: Sequence[Span], now: int) -> None:
+        """Note what comparing windows with raw data has found.
+
+        Args:
+            spec: whose windows.
+            mended: spans of windows that were mended.
+            kept: spans of windows that were not right and stayed as they are.
+            now: the present, nanoseconds.
+        """
+        count, left = (length(spans) // spec.width for spans in (mended, kept))
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT INTO upkeep VALUES (?1, ?2, ?3, ?4, iif(?4, ?3, 0), ?5) ON CONFLICT DO UPDATE SET at = ?3, "
+                "mended = mended + ?4, mended_at = iif(?4, ?3, mended_at), kept = ?5",
+                (spec.rollup_bucket, spec.measurement, now, count, left),
+            )
+
+    def upkeep(self, spec: TaskSpec) -> UpkeepNote | None:
+        """What was noted of a task's windows; None where they were never compared from here."""
+        sql = "SELECT at, mended, mended_at, kept FROM upkeep WHERE bucket = ? AND measurement = ?"
+        rows = self.select(sql, (spec.rollup_bucket, spec.measurement))
+        return UpkeepNote(*rows[0]) if rows else None
 
     def forget_late(self, spec: TaskSpec, spans: Sequence[Span], upto: int) -> None:
         """Forget the notes up to one of a number that lie in spans which have been recomputed since."""
@@ -298,8 +349,8 @@ def note_late(settings: Settings, late: Mapping[TaskSpec, Iterable[int]], *, pat
         return sum(state.note_late(spec.raw_bucket, spec.source, times) for spec, times in late.items())
 
 
-def _uri(path: Path, mode: str = "ro") -> str:
-    return f"{path.absolute().as_uri()}?mode={mode}"
+def _uri(path: Path) -> str:
+    return f"{path.absolute().as_uri()}?mode=ro"
 
 
 def _has_old_tables(connection: sqlite3.Connection) -> bool:

@@ -6,13 +6,18 @@ from dataclasses import dataclass
 
 from pfa_flux.tasks.plan import Plan, plan
 from pfa_flux.tasks.runners.base import Backend, Installed
+from pfa_flux.tasks.state import UpkeepNote
 from pfa_flux.times import NS, format_duration, format_instant
-from pfa_flux.windows.ledger import Ledger, find_gaps
+from pfa_flux.windows.ledger import Kind, Ledger, find_gaps
 from pfa_flux.windows.rollup import Rollup
+from pfa_flux.windows.spans import length
 from pfa_flux.windows.spec import TaskSpec
 
 _GRACE = 60
 """Seconds after a run is due that it may take to start, end and show its rows."""
+
+_OVERDUE = 4
+"""Windows after which somebody should have compared those that a server's task has made."""
 
 _SKEW = 30
 """Seconds that our clock and the server's may differ."""
@@ -35,6 +40,7 @@ class Status:
         complete: every window that raw data asks for is there, and the task is as it should be.
         summary: all that in one line.
         advice: what to do, empty where nothing needs doing.
+        upkeep: what comparing windows with raw data has found, from this machine; None where that never was done.
     """
 
     task: str
@@ -49,9 +55,10 @@ class Status:
     complete: bool
     summary: str
     advice: str
+    upkeep: UpkeepNote | None = None
 
 
-def status(rollup: Rollup, backend: Backend, start: int, now: int) -> Status:
+def status(rollup: Rollup, backend: Backend, start: int, now: int, upkeep: UpkeepNote | None = None) -> Status:
     """Look at the task, its last run, and every window since `start`.
 
     Args:
@@ -59,6 +66,7 @@ def status(rollup: Rollup, backend: Backend, start: int, now: int) -> Status:
         backend: who runs the task.
         start: how far back windows are looked at, nanoseconds.
         now: the present, nanoseconds; where the engine's clock is behind, its time counts.
+        upkeep: what comparing windows with raw data has found.
     """
     engine, spec = rollup.engine, rollup.spec
     skew = round((now - engine.now()) / NS)
@@ -69,6 +77,11 @@ def status(rollup: Rollup, backend: Backend, start: int, now: int) -> Status:
     ledger = Ledger(spec.floor(start), spec.due(present), 0) if planned.make_bucket else None
     ledger = ledger or find_gaps(rollup, start, present, present)
     summary, advice = _told(planned, ledger, task, spec, skew)
+    overdue = "" if planned.make_bucket or planned.state == "create" else comparison_overdue(rollup, present)
+    if upkeep and upkeep.mended:
+        summary += f"; {upkeep.mended} windows were mended, the last {format_instant(upkeep.mended_at // NS * NS)}"
+    if overdue:
+        summary, advice = f"{summary}; {overdue}", advice or COMPARE
     return Status(
         spec.name,
         backend.name,
@@ -82,7 +95,30 @@ def status(rollup: Rollup, backend: Backend, start: int, now: int) -> Status:
         ledger.state != "gaps" and not planned.differs and not (task and task.last_error),
         summary,
         advice,
+        upkeep,
     )
+
+
+COMPARE = (
+    "Run pfa-flux task run --due every 15 minutes, by cron or a timer; pfa-flux serve does it where its token may read "
+    "the raw buckets, and read and write the rollup bucket."
+)
+
+
+def comparison_overdue(rollup: Rollup, now: int) -> str:
+    """Since when nobody compares what a server's task makes with raw data, in words; empty where somebody does."""
+    spec = rollup.spec
+    if rollup.log is None:
+        return ""
+    due = spec.due(now)
+    newest = rollup.log.newest(due + spec.width)
+    first = rollup.oldest(due)
+    if first is None or (newest is not None and newest >= due - _OVERDUE * spec.width):
+        return ""
+    if newest is None and first >= due - _OVERDUE * spec.width:
+        return ""
+    since = f"since {format_instant(newest)}" if newest is not None else "ever"
+    return f"nobody has compared the windows with raw data {since}, so that late rows go unseen"
 
 
 def _told(planned: Plan, ledger: Ledger, task: Installed | None, spec: TaskSpec, skew: int) -> tuple[str, str]:
@@ -93,14 +129,20 @@ def _told(planned: Plan, ledger: Ledger, task: Installed | None, spec: TaskSpec,
         words = f"this machine's clock is {format_duration(abs(skew))} {ahead} the server's"
         why, advice = (f"{why}; {words}" if why else words), advice or "Set the clock by NTP."
     if ledger.state == "gaps":
-        windows = sum(stop - start for start, stop in ledger.to_fill) // spec.width
+        windows = length(ledger.to_mend) // spec.width
         since = format_instant(ledger.since or 0)
         plural = "s are" if windows > 1 else " is"
-        words = f"incomplete since {since}: {windows} window{plural} missing or short"
-        fill = f"pfa-flux task backfill --start {since}"
+        if ledger.to_mend == ledger.to_fill:
+            words = f"incomplete since {since}: {windows} window{plural} missing or short"
+            mend = f"pfa-flux task backfill --start {since}"
+        else:
+            words = f"wrong since {since}: {windows} window{plural} not what raw data says ({_kinds(ledger, spec)})"
+            mend = f"pfa-flux task verify --repair --start {since}"
+        if ledger.foreign:
+            advice += " Rows of another origin come into the rollup: find out who writes them, and stop it."
         if not why:
-            return f"{words}; the task is well now and does not go back", f"Run {fill}."
-        return f"{words}; {why}", f"{advice} Then {fill}."
+            return f"{words}; the task is well now and does not go back", f"Run {mend}.{advice}"
+        return f"{words}; {why}", f"{advice} Then {mend}.".lstrip()
     if ledger.newest is None and not ledger.raw_windows:
         there = "nothing to downsample yet: there are no raw rows"
     else:
@@ -110,6 +152,20 @@ def _told(planned: Plan, ledger: Ledger, task: Installed | None, spec: TaskSpec,
             f"; of {ledger.unknown} windows before {format_instant(ledger.known_from)} raw data has expired: unknown"
         )
     return (f"{there}; {why}" if why else there), advice
+
+
+_KIND_WORDS: dict[Kind, str] = {
+    "missing": "missing",
+    "short": "short",
+    "excess": "too much",
+    "foreign": "with rows of another origin",
+    "wrong": "wrong by domain or page",
+}
+
+
+def _kinds(ledger: Ledger, spec: TaskSpec) -> str:
+    counts = {kind: length(spans) // spec.width for kind, spans in ledger.by_kind.items()}
+    return ", ".join(f"{count} {_KIND_WORDS[kind]}" for kind, count in counts.items() if count)
 
 
 def _why(planned: Plan, task: Installed | None) -> tuple[str, str]:

@@ -12,16 +12,19 @@ from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
 from pfa_flux.tasks import clock
 from pfa_flux.tasks.install import Installation, install
+from pfa_flux.tasks.passes import make_pass
 from pfa_flux.tasks.plan import Plan, plan
 from pfa_flux.tasks.runners.base import Backend, Installed, Run
 from pfa_flux.tasks.runners.own import Runner
-from pfa_flux.tasks.state import State
+from pfa_flux.tasks.state import State, UpkeepNote
 from pfa_flux.tasks.status import Status, status
 from pfa_flux.times import format_instant
 from pfa_flux.windows.ledger import Ledger, find_gaps
-from pfa_flux.windows.recompute import Report, nobody, recompute, settle
+from pfa_flux.windows.recompute import Report, nobody, recompute
 from pfa_flux.windows.rollup import Rollup
+from pfa_flux.windows.spans import merged
 from pfa_flux.windows.spec import TaskSpec
+from pfa_flux.windows.upkeep import Upkeep, prove_range
 from pfa_flux.windows.verify import Verification, verify
 
 
@@ -40,21 +43,22 @@ class Task:
         """What installing would change; changes nothing."""
         return plan(self._engine, self.backend, self.spec)
 
-    def install(self, *, adopt: bool = False) -> Installation:
+    def install(self, *, adopt: bool = False, create_bucket: bool = False) -> Installation:
         """Install the task, or bring it up to date, and prove it.
 
         Args:
             adopt: take over a task of the name that was not made by pfa-flux; its rows are kept.
+            create_bucket: make the rollup bucket if it is missing.
 
         Raises:
             TaskError, CapabilityError, BucketNotFoundError, AccessDeniedError: as their words say; what was there
                 before is back.
         """
-        return install(self.rollup, self.backend, self._now(), adopt=adopt)
+        return install(self.rollup, self.backend, self._now(), adopt=adopt, create_bucket=create_bucket)
 
     def status(self, start: int) -> Status:
         """How the task is doing, with every window since `start`."""
-        found = status(self.rollup, self.backend, start, self._clock())
+        found = status(self.rollup, self.backend, start, self._clock(), self.upkeep())
         return replace(found, summary="; ".join((found.summary, *self.raw_warnings())))
 
     def raw_warnings(self) -> list[str]:
@@ -91,25 +95,37 @@ class Task:
         return self.backend.run_now(self.installed(), self._now())
 
     def run_due(self, *, accept_clock: bool | None = None) -> list[Span]:
-        """Recompute what is due, as the runner.
+        """Do what is due: as the runner recompute it; of a server's task compare what it made with raw data.
 
         Args:
             accept_clock: believe the clock as it is now, as far as raw rows are removed by it; false: it need not be,
                 and may be at another time; None: neither.
 
+        Returns:
+            Start and stop of what was compared.
+
         Raises:
-            CapabilityError: a server runs the task. TaskError: it is not installed, disabled, or failed.
+            TaskError: the task is not installed, disabled, or failed.
         """
-        if self.backend.name != registry.OWN_BACKEND:
-            raise CapabilityError(
-                f"{self.backend.name} runs the task {self.spec.name!r} by itself",
-                "Leave --due out to force a run, or say --backend runner.",
-            )
         if accept_clock:
             clock.accept(self._state, self._clock())
         elif accept_clock is not None:
             clock.allow_accepting(self._state)
-        return self.run()
+        if self.backend.name == registry.OWN_BACKEND:
+            return self.run()
+        return list(self.keep_up().spans)
+
+    def keep_up(self) -> Upkeep:
+        """Compare what a server's task made with raw data, and make it right: late rows, rows of others, gaps.
+
+        The newest window is left to the task itself.
+
+        Raises:
+            TaskError: the task is not installed. AccessDeniedError: the token may not read or write what it takes.
+        """
+        self.installed()
+        now = self._now()
+        return make_pass(self.rollup, self._state, self.spec.due(now) - self.spec.width, now)
 
     def disable(self) -> None:
         """Let the task rest; it keeps its id and history."""
@@ -150,7 +166,7 @@ class Task:
         """
         found, now = self.gaps(start, stop), self._now()
         rows = recompute(self.rollup, found.to_fill, report=report)
-        settle(self.rollup, start, now if stop is None else stop, now)
+        rows += prove_range(self.rollup, start, now if stop is None else stop, now)
         return found, rows
 
     def verify(self, start: int, stop: int | None = None, *, report: Report = nobody) -> Verification:
@@ -159,19 +175,26 @@ class Task:
         return verify(self.rollup, start, now if stop is None else stop, now, report=report)
 
     def repair(
-        self, start: int, stop: int | None = None, *, report: Report = nobody
+        self, start: int, stop: int | None = None, *, lower: bool = False, report: Report = nobody
     ) -> tuple[Verification, Verification]:
         """Verify, make right what differs with what was read, and verify that again.
+
+        Args:
+            start: the range; nanoseconds.
+            stop: its end, the present by default.
+            lower: make right even windows whose raw rows are fewer than when they were proved.
+            report: called after every piece.
 
         Returns:
             What was found, and what is left of it.
         """
         now = self._now()
         stop = now if stop is None else stop
-        before = verify(self.rollup, start, stop, now, fix=True, report=report)
+        before = verify(self.rollup, start, stop, now, fix=True, lower=lower, report=report)
         if before.clean:
             return before, before
-        again = [verify(self.rollup, low, high, now) for low, high in before.spans]
+        # What was written can be read once the first of them has waited for it.
+        again = [verify(self.rollup, low, high, now, waited=n > 0) for n, (low, high) in enumerate(before.spans)]
         left = replace(
             before,
             count=sum(each.count for each in again),
@@ -188,17 +211,25 @@ class Task:
         """Note that raw rows of these times have arrived after their windows were recomputed."""
         self._state.note_late(self.spec.raw_bucket, self.spec.source, times)
 
-    def repair_touched(self, *, report: Report = nobody) -> list[Span]:
-        """Recompute the windows that late rows were noted for. Returns them."""
-        now = self._now()
-        known, due, width = self.rollup.known_from(now), self.spec.due(now), self.spec.width
-        late = self._state.late_windows(self.spec)
-        ends = [end for end in late.ends if end <= due]
-        wanted = [(end - width, end) for end in ends if end - width >= known]
-        recompute(self.rollup, wanted, report=report)
-        # What has expired can never be recomputed, and is not asked for again.
-        self._state.forget_late(self.spec, [(end - width, end) for end in ends], late.upto)
-        return wanted
+    def repair_touched(self, *, lower: bool = False, report: Report = nobody) -> list[Span]:
+        """Make all windows that raw data is kept of what it says, those that late rows were noted for among them.
+
+        Args:
+            lower: even those whose raw rows are fewer than when they were proved.
+            report: called after every piece.
+
+        Returns:
+            The windows that were not right, as spans.
+        """
+        now, width = self._now(), self.spec.width
+        known, due = self.rollup.known_from(now), self.spec.due(now)
+        late = [(end - width, end) for end in self.touched() if known + width <= end <= due]
+        done = make_pass(self.rollup, self._state, due, now, everything=True, lower=lower, report=report)
+        return merged((*done.mended, *late))
+
+    def upkeep(self) -> UpkeepNote | None:
+        """What comparing windows with raw data has found, from this machine; None where that never was done."""
+        return self._state.upkeep(self.spec)
 
     def _now(self) -> int:
         """The present: where our clock is ahead of the engine's, no window is closed that is still open there."""

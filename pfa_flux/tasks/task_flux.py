@@ -34,6 +34,7 @@ def task_flux(spec: TaskSpec, *, origin: str = "", cut: bool = False) -> str:
         "write": flux.Expression(f"(tables=<-) => tables |> to(bucket: {flux.literal(spec.rollup_bucket)}{origin})"),
         "rows": flux_language.predicate(spec.raw),
         "tags": flux.literal(spec.tags),
+        "whole": flux.Expression(f"(tables=<-) => tables{'' if spec.raw.count else ' |> toInt()'}"),
         "aggregate": flux.Expression("count" if spec.raw.count else "sum"),
         "measurement": flux.literal(spec.measurement),
         "field": flux.literal(spec.field),

@@ -6,14 +6,15 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from pfa_flux.errors import CapabilityError
-from pfa_flux.queries.words import percent, plain
+from pfa_flux.queries.words import name, percent
 from pfa_flux.times import parse_instant, to_datetime
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from pfa_flux.queries.result import BlockedRatio, RatioRow
+    from pfa_flux.queries.result import BlockedRatio
+    from pfa_flux.queries.rows import RatioRow
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -53,13 +54,13 @@ def _over_time(axes: Axes, result: BlockedRatio) -> None:
     from matplotlib.ticker import PercentFormatter
 
     lines = _by_other_keys(result)
-    for number, (name, rows) in enumerate(lines.items()):
+    for number, (label, rows) in enumerate(lines.items()):
         colour = _COLOURS[number % len(_COLOURS)]
         times: Any = [to_datetime(parse_instant(row.key["time"], 0)) for row in rows]
         # An interval without a figure breaks the line: it is no zero.
         low, ratio, high = (_numbers(rows, field) for field in ("ratio_low", "ratio", "ratio_high"))
         axes.fill_between(times, low, high, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(times, ratio, color=colour, marker="o", markersize=3, linewidth=1.6, label=name)
+        axes.plot(times, ratio, color=colour, marker="o", markersize=3, linewidth=1.6, label=label)
     locator = AutoDateLocator(tz=result.tz)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=result.tz))
@@ -99,9 +100,9 @@ def _by_other_keys(result: BlockedRatio) -> dict[str, list[RatioRow]]:
 
 
 def _name(row: RatioRow, keys: tuple[str, ...]) -> str:
-    name = ", ".join(plain(row.key[key]) or "(none)" for key in keys)
+    text = ", ".join(name(key, row.key[key]) for key in keys)
     # A dollar sign would begin a formula.
-    return (f"{name[:25]}…{name[-8:]}" if len(name) > 36 else name).replace("$", r"\$")
+    return (f"{text[:25]}…{text[-8:]}" if len(text) > 36 else text).replace("$", r"\$")
 
 
 def _numbers(rows: list[RatioRow], field: str) -> list[float]:

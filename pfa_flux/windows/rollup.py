@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
-from pfa_flux.engines.ask import Ask, Rows, Stored
+from pfa_flux.engines.ask import Ask, ByWindow, Rows, Stored, Where, admits
+from pfa_flux.engines.ask import Sums as Answer
 from pfa_flux.engines.base import Engine, Point, Span
 from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, QueryError
-from pfa_flux.windows.spans import merged
+from pfa_flux.windows.proofs import Noted, ProofLog
+from pfa_flux.windows.spans import Pieces, merged
 from pfa_flux.windows.spec import TaskSpec
 
 
@@ -33,6 +37,7 @@ class Difference:
         raw: what raw data says; 0 where it knows nothing of it.
         rollup: what is there, None where there is no row.
         reason: why, in words.
+        foreign: a row there is none of ours, whatever its value.
     """
 
     end: int
@@ -40,6 +45,7 @@ class Difference:
     raw: int
     rollup: int | None
     reason: str
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +55,46 @@ class Compared:
     Attributes:
         span: edges of windows, nanoseconds.
         raw: what the windows are by the raw data.
+        totals: raw sums by the ends of windows.
         rows: number of downsampled rows.
         differences: places that are not right.
         foreign: ends of the windows with a row that ours would not overwrite; they have to be emptied first.
         missing: rows that have to be written.
         mark: changes when raw rows do.
+        noted: what was remembered of the windows, by their ends.
     """
 
     span: Span
     raw: Sums
+    totals: Mapping[int, int]
     rows: int
     differences: tuple[Difference, ...]
     foreign: frozenset[int]
     missing: Sums
     mark: object
+    noted: Mapping[int, Noted]
+
+
+Keep = Callable[[Compared], frozenset[int]]
+"""Says which of the windows that were compared stay as they are, by their ends."""
+
+
+def shrunk(found: Compared) -> frozenset[int]:
+    """Those whose raw rows are fewer than when they were proved."""
+    return frozenset(end for end, noted in found.noted.items() if found.totals.get(end, 0) < noted.total)
+
+
+def lost(found: Compared) -> frozenset[int]:
+    """Those and windows that hold rows, have no raw ones, and were never proved: raw rows may have been removed."""
+    proved = {end for end, noted in found.noted.items() if noted.proved}
+    emptied = {each.end for each in found.differences if not found.totals.get(each.end)}
+    return shrunk(found) | (emptied - proved)
+
+
+def nothing(found: Compared) -> frozenset[int]:
+    """None: each becomes what raw data says, even where that is less."""
+    del found
+    return frozenset()
 
 
 class Rollup:
@@ -70,6 +102,12 @@ class Rollup:
 
     def __init__(self, engine: Engine, spec: TaskSpec) -> None:
         self.engine, self.spec = engine, spec
+
+    @cached_property
+    def log(self) -> ProofLog | None:
+        """What is remembered of compared windows; None where the engine remembers that itself."""
+        remembers = self.engine.unproved(self.spec.windows, (0, 0)) is not None
+        return None if remembers else ProofLog(self.engine, self.spec.windows)
 
     def raw_sums(self, start: int, stop: int) -> Sums:
         """What the windows of [start, stop), edges of windows in nanoseconds, are by the raw data."""
@@ -87,6 +125,11 @@ class Rollup:
         """Downsampled sums by the ends of windows, without tags."""
         return {cell.end: value for cell, value in self._sums(self.spec.rollup, start, stop, ()).items()}
 
+    def counts(self, start: int, stop: int) -> dict[int, int]:
+        """Number of downsampled rows by the ends of windows."""
+        rows = replace(self.spec.rollup, count=True)
+        return {cell.end: value for cell, value in self._sums(rows, start, stop, ()).items()}
+
     def total(self, start: int, stop: int) -> int:
         """Downsampled sum of the whole range."""
         (sums,) = self.engine.aggregate([Ask(self.spec.rollup, start, stop)])
@@ -103,6 +146,39 @@ class Rollup:
         """The downsampled rows of the windows of [start, stop), with all their tags."""
         return self.engine.rows(self.spec.rollup, start, stop)
 
+    def own(self, start: int, stop: int) -> Iterator[tuple[Cell, int, int]]:
+        """The downsampled rows of [start, stop) without those of others, where one of ours stands for the same cell.
+
+        Yields:
+            Each cell with its sum, and the number of rows that it is of.
+        """
+        pieces = Pieces([(start, stop)], self.spec.width)
+        for low, high in pieces:
+            stored = self.stored(low, high)
+            ours: dict[Cell, list[int]] = {}
+            others: dict[Cell, list[int]] = {}
+            for row in stored:
+                cell = self._cell(row)
+                (others if self._reason(row, cell) else ours).setdefault(cell, []).append(int(row.value))
+            for cell, values in {**others, **ours}.items():
+                yield cell, sum(values), len(values)
+            pieces.resize(len(stored))
+
+    def has_others(self, start: int, stop: int) -> bool:
+        """There are rows of [start, stop) that are not of ours."""
+        return any(self._reason(row, self._cell(row)) for row in self.stored(start, stop))
+
+    def answer(self, ask: Ask) -> Answer:
+        """What the engine would answer to a question of downsampled rows, without the rows of others."""
+        places = [self.spec.tags.index(tag) if tag in self.spec.tags else None for tag in ask.tags]
+        found: Answer = {}
+        for cell, value, _ in self.own(ask.start, ask.stop):
+            tags = dict(zip(self.spec.tags, cell.tags, strict=True))
+            if value and admits(ask.where, tags):
+                key = tuple("" if place is None else cell.tags[place] for place in places)
+                found.setdefault(key, ByWindow())[ask.window(cell.end)] += value
+        return found
+
     def newest_raw(self, start: int, stop: int) -> int | None:
         """Time of the newest raw row of a range, nanoseconds; None without any."""
         return self.engine.edge(self.spec.raw, "last", start, stop, {})
@@ -116,22 +192,30 @@ class Rollup:
         label = self.engine.edge(self.spec.rollup, "first", 0, stop, {})
         return None if label is None else self.spec.ceiling(label) - self.spec.width
 
-    def has_before(self, stop: int, domains: Sequence[str] = ()) -> bool:
-        """There is any row of the domains (of all without any named) before an instant, raw or downsampled."""
+    def has_before(self, stop: int, where: Callable[[Rows], Where | None] = lambda _: {}) -> bool:
+        """There is any row before an instant, raw or downsampled, of those that count; None: none of them do."""
         for rows in (self.spec.raw, self.spec.rollup):
             try:
-                if self.engine.edge(rows, "last", 0, stop, {"domain": tuple(domains)}) is not None:
+                chosen = where(rows)
+                if chosen is not None and self.engine.edge(rows, "last", 0, stop, chosen) is not None:
                     return True
             except (BucketNotFoundError, AccessDeniedError):
                 continue
         return False
 
-    def compare(self, start: int, stop: int) -> Compared:
+    def compare(self, start: int, stop: int, noted: Mapping[int, Noted] | None = None) -> Compared:
         """Compare raw and downsampled rows of the windows of [start, stop).
 
         A row is right if it is labelled with the end of a window, has no tags but those that are kept, is an integer,
         and is what raw rows add up to.
+
+        Args:
+            start: an edge of windows, nanoseconds.
+            stop: another.
+            noted: what is remembered of them, by their ends; it is read where this is None.
         """
+        if noted is None:
+            noted = self.log.noted(start, stop) if self.log else {}
         mark = self.engine.mark(self.spec.raw, start, stop)
         raw, stored = self.raw_sums(start, stop), self.stored(start, stop)
         there: Sums = {}
@@ -139,7 +223,7 @@ class Rollup:
         foreign: set[int] = set()
         right: set[Cell] = set()
         for row in stored:
-            cell = Cell(self.spec.ceiling(row.time), tuple(row.tags.get(tag, "") for tag in self.spec.tags))
+            cell = self._cell(row)
             there[cell] = there.get(cell, 0) + int(row.value)
             reason = self._reason(row, cell)
             if reason:
@@ -154,7 +238,15 @@ class Rollup:
             if raw.get(cell) != there.get(cell) or cell in wrong
         ]
         missing = {cell: n for cell, n in raw.items() if cell not in right or cell.end in foreign}
-        return Compared((start, stop), raw, len(stored), tuple(differences), frozenset(foreign), missing, mark)
+        totals: Counter[int] = Counter()
+        for cell, value in raw.items():
+            totals[cell.end] += value
+        return Compared(
+            (start, stop), raw, totals, len(stored), tuple(differences), frozenset(foreign), missing, mark, noted
+        )
+
+    def _cell(self, row: Stored) -> Cell:
+        return Cell(self.spec.ceiling(row.time), tuple(row.tags.get(tag, "") for tag in self.spec.tags))
 
     def _reason(self, row: Stored, cell: Cell) -> str:
         """Why a row is none of ours whatever its value; empty where it may be."""
@@ -177,27 +269,48 @@ class Rollup:
             if cell not in raw
             else "the sum is wrong"
         )
-        return Difference(cell.end, tags, raw.get(cell, 0), value, reason)
+        return Difference(cell.end, tags, raw.get(cell, 0), value, reason, foreign=wrong is not None)
 
-    def fix(self, found: Compared) -> int:
+    def fix(self, found: Compared, keep: Keep = shrunk) -> int:
         """Make windows what raw data says, writing only what is not so already. Returns the number of rows written.
 
         A window that holds a row which has no business there is emptied first, so that nothing counts twice.
 
+        Args:
+            found: the windows, as they were compared.
+            keep: says which of them stay as they are, and are not proved.
+
         Raises:
             TaskError: a row that is no whole number keeps the field from being an integer.
         """
-        for low, high in merged((end - self.spec.width, end) for end in found.foreign):
+        kept = keep(found)
+        for low, high in merged((end - self.spec.width, end) for end in found.foreign - kept):
             self.engine.delete(self.spec.rollup, low, high)
+        missing = {cell: value for cell, value in found.missing.items() if cell.end not in kept}
         try:
-            written = self._write(found.missing)
+            written = self._write(missing)
         except QueryError as error:
             if "field type conflict" not in error.message:
                 raise
             self.engine.make_integers(self.spec.rollup, *found.span)
-            written = self._write(found.missing)
-        self.engine.prove(self.spec.windows, found.span, found.mark)
+            written = self._write(missing)
+        if self.log:
+            self.log.note(self._proved(found, kept))
+        elif not kept:
+            self.engine.prove(self.spec.windows, found.span, found.mark)
         return written
+
+    def _proved(self, found: Compared, kept: frozenset[int]) -> dict[int, Noted]:
+        """What has to be remembered of windows that are right now, but for those that were kept as they are."""
+        width, totals, rows = self.spec.width, found.totals, Counter(cell.end for cell in found.raw)
+        right = {
+            end: found.noted[end]._replace(proved=False)
+            if end in kept
+            else Noted(totals.get(end, 0), rows[end], proved=True)
+            for end in range(found.span[0] + width, found.span[1] + 1, width)
+            if end not in kept or end in found.noted
+        }
+        return {end: noted for end, noted in right.items() if found.noted.get(end) != noted}
 
     def _write(self, sums: Sums) -> int:
         """Write windows in order of time, so that what a kill leaves unfinished lies in few of them."""

@@ -26,6 +26,30 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
+def covered(spans: Iterable[Span], by: Iterable[Span]) -> list[Span]:
+    """The parts of spans that others cover, in order."""
+    others = merged(by)
+    return merged((max(start, low), min(stop, high)) for start, stop in spans for low, high in others)
+
+
+def without(spans: Iterable[Span], holes: Iterable[Span]) -> list[Span]:
+    """The parts of spans that holes do not cover, in order."""
+    left, gaps = [], merged(holes)
+    for start, stop in merged(spans):
+        at = start
+        for low, high in gaps:
+            if low < stop and high > at:
+                left.append((at, low))
+                at = max(at, high)
+        left.append((at, stop))
+    return merged(left)
+
+
+def length(spans: Iterable[Span]) -> int:
+    """Nanoseconds of spans."""
+    return sum(stop - start for start, stop in spans)
+
+
 class Pieces:
     """Spans cut into pieces whose size follows the rows found in them, so that memory stays bounded."""
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pfa_flux.engines.base import Span
 from pfa_flux.times import format_instant
 from pfa_flux.windows.recompute import Report, nobody, pieces
-from pfa_flux.windows.rollup import Compared, Difference, Rollup
+from pfa_flux.windows.rollup import Compared, Difference, Rollup, nothing, shrunk
 from pfa_flux.windows.spans import merged
+from pfa_flux.windows.trust import raw_begins
+from pfa_flux.windows.whole import whole
 
 _SHOWN = 1000
 """Differences that are kept word for word; all are counted."""
@@ -21,7 +23,7 @@ class Verification:
     Attributes:
         start: first edge of windows that was looked at.
         stop: the last.
-        unknown: windows before it, of which raw data is no longer kept, and which were not looked at.
+        unknown: windows before it, of which there is no raw data any more, and which were not looked at.
         windows: windows that were compared.
         rows: rows that raw data makes of them.
         count: places that differ.
@@ -47,23 +49,38 @@ class Verification:
 
 
 def verify(
-    rollup: Rollup, start: int, stop: int, now: int, *, fix: bool = False, report: Report = nobody
+    rollup: Rollup,
+    start: int,
+    stop: int,
+    now: int,
+    *,
+    fix: bool = False,
+    lower: bool = False,
+    report: Report = nobody,
+    waited: bool = False,
 ) -> Verification:
     """Compare raw and downsampled data, in pieces of bounded memory.
 
     Args:
         rollup: the windows.
-        start: widened to an edge of windows, and cut to what raw data is kept of; nanoseconds.
+        start: widened to an edge of windows, and cut to where raw data begins; nanoseconds.
         stop: cut to the newest window that is due.
         now: the present, nanoseconds, by which raw data expires.
         fix: make right what differs, with what was just read.
+        lower: make right even windows whose raw rows are fewer than when they were proved.
         report: called after every piece.
+        waited: what was written before can be read by now; else that is waited for.
+
+    Raises:
+        PartialAnswerError: the engine answers in part.
     """
     spec = rollup.spec
     asked, stop = spec.floor(start), min(spec.floor(stop), spec.due(now))
-    start = min(max(asked, rollup.known_from(now)), max(asked, stop))
+    with whole(rollup.engine):
+        start = min(max(asked, raw_begins(rollup, stop, now)), max(asked, stop))
     found = _Found(spec.width)
-    for piece, _ in pieces(rollup, [(start, stop)], fix=fix, report=report):
+    keep = nothing if lower else shrunk
+    for piece, _ in pieces(rollup, [(start, stop)], fix=fix, keep=keep, report=report, waited=waited):
         found.take(piece)
     # Sums of longer windows are made from the downsampled rows, also of those whose raw rows have expired.
     for low, high in rollup.engine.check_sums(spec.windows, (asked, stop), fix=fix):

@@ -96,7 +96,7 @@ def _go_build(program: Program, target: Path, progress: Say) -> None:
     if program.rust:
         environment |= _rust_environment(program, target.parent, progress)
     flags = f"-s -w -X main.version={program.stamp} -X main.commit=pinned"
-    command = ["go", "build", "-trimpath", "-ldflags", flags, "-o", str(target), program.package]
+    command = ["go", "build", "-trimpath", "-tags", program.tags, "-ldflags", flags, "-o", str(target), program.package]
     _run(program, command, environment, progress)
 
 

@@ -20,6 +20,7 @@ class Program:
         stamp: version as its linker flag takes it.
         image: official Docker image.
         rust: building it needs cargo and a C compiler, for its Flux library.
+        tags: build tags: what of it is built.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Program:
     stamp: str
     image: str
     rust: bool
+    tags: str = ""
 
     @property
     def release_line(self) -> str:
@@ -49,6 +51,11 @@ PROGRAMS = {
         Program(
             "kapacitor", "kapacitord", "1.8.3", "github.com/influxdata/kapacitor/cmd/kapacitord", "1.8.3",
             "kapacitor:1.8.3", rust=True,
+        ),
+        Program(
+            "telegraf", "telegraf", "1.37.2", "github.com/influxdata/telegraf/cmd/telegraf", "1.37.2",
+            "telegraf:1.37.2", rust=False,
+            tags="custom,inputs.influxdb_v2_listener,outputs.influxdb,outputs.influxdb_v2",
         ),
     )
 }  # fmt: skip

@@ -120,19 +120,20 @@ class Server:
         self.close()
 
 
-def start(name: str, *, flux: bool = True, auth: bool = False) -> Server:
+def start(name: str, *, flux: bool = True, auth: bool = False, row_limit: int = 0) -> Server:
     """Start an engine.
 
     Args:
         name: one of `ENGINES`.
         flux: Flux is on; InfluxDB 1.8 only.
         auth: a user and password are asked for; InfluxDB 1.8 and the one behind Kapacitor only.
+        row_limit: rows at which InfluxDB 1.8 cuts an answer, 0 for none.
 
     Raises:
         EngineUnavailableError: it cannot be had here.
         EngineFailedError: it dies or is not ready in time.
     """
-    if name != "embedded" and source.in_environment(name) and flux and not auth:
+    if name != "embedded" and source.in_environment(name) and flux and not auth and not row_limit:
         return _named(name)
     if name == "embedded":
         folder = Path(tempfile.mkdtemp(prefix="pfa-flux-embedded-"))
@@ -147,7 +148,7 @@ def start(name: str, *, flux: bool = True, auth: bool = False) -> Server:
             if name.startswith("influxdb-2"):
                 _start_2(server, folder)
             else:
-                _start_1(server, folder, flux=flux, auth=auth)
+                _start_1(server, folder, flux=flux, auth=auth, row_limit=row_limit)
             if name == "kapacitor":
                 _start_kapacitor(server, folder)
         except EngineFailedError as error:
@@ -178,7 +179,7 @@ def _named(name: str) -> Server:
     return server
 
 
-def _start_1(server: Server, folder: Path, *, flux: bool, auth: bool) -> None:
+def _start_1(server: Server, folder: Path, *, flux: bool, auth: bool, row_limit: int) -> None:
     program = PROGRAMS["influxdb-1.8"]
     http, rpc = free_ports(2)
     config = folder / "influxdb.conf"
@@ -197,6 +198,7 @@ bind-address = "127.0.0.1:{rpc}"
   bind-address = "127.0.0.1:{http}"
   flux-enabled = {str(flux).lower()}
   auth-enabled = {str(auth).lower()}
+  max-row-limit = {row_limit}
   log-enabled = false
 [monitor]
   store-enabled = false

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from pfa_flux import flux
+from pfa_flux import flux, foreign
 from pfa_flux.engines.base import OLD_FLUX, Capabilities
-from pfa_flux.engines.influxdb.transport import Transport, transport_to
+from pfa_flux.engines.influxdb.transport import (
+    MalformedAnswerError,
+    Transport,
+    relay_of,
+    transport_to,
+    understood,
+)
 from pfa_flux.engines.influxdb.v1 import InfluxDB1
 from pfa_flux.engines.influxdb.v2 import InfluxDB2, only_org
 from pfa_flux.errors import (
@@ -19,6 +25,8 @@ from pfa_flux.settings import Settings
 
 _JOIN_PROBE = 'import "array"\nimport "join"\nimport "runtime"\narray.from(rows: [{version: runtime.version()}])'
 _VERSION_PROBE = 'import "array"\nimport "runtime"\narray.from(rows: [{version: runtime.version()}])'
+
+_VERSION_LENGTH = 40
 
 
 def detect(settings: Settings) -> InfluxDB1 | InfluxDB2:
@@ -75,16 +83,22 @@ def _detect(transport: Transport, settings: Settings) -> InfluxDB1 | InfluxDB2:
 def _server_version(transport: Transport) -> str:
     """The version InfluxDB names in every answer."""
     try:
-        version = transport.request("GET", "/ping").headers.get("X-Influxdb-Version", "")
+        ping = transport.request("GET", "/ping")
+        version, relay = ping.headers.get("X-Influxdb-Version", ""), relay_of(ping)
     except (NotInfluxDBError, QueryError):
-        version = ""
+        version = relay = ""
+    if relay:
+        raise NotInfluxDBError(
+            f"{transport.url} is {relay}, which passes writes on and answers no question",
+            "Set PFA_FLUX_URL to the database behind it, and PFA_FLUX_WRITE_URL to the relay.",
+        )
     if not version:
         _refuse_kapacitor(transport)
         raise NotInfluxDBError(
             f"{transport.url} answers, and is no InfluxDB: it names no InfluxDB version",
             "Check PFA_FLUX_URL (scheme, host and port).",
         )
-    return version.removeprefix("v")
+    return foreign.said(version.removeprefix("v"), _VERSION_LENGTH)
 
 
 def _refuse_kapacitor(transport: Transport) -> None:
@@ -103,7 +117,9 @@ def _organisation(transport: Transport, settings: Settings) -> str | None:
     """Organisation's name where the server has a tasks API, and so is an InfluxDB 2; None where it has not."""
     query = {"limit": "1", **({"org": settings.org} if settings.org else {})}
     try:
-        transport.request("GET", "/api/v2/tasks", query=query)
+        answer = transport.request("GET", "/api/v2/tasks", query=query)
+    except MalformedAnswerError:
+        raise
     except NotInfluxDBError:
         return None
     except QueryError as error:
@@ -112,19 +128,23 @@ def _organisation(transport: Transport, settings: Settings) -> str | None:
                 f"the organisation {settings.org!r} is refused: {error.message}", "Check PFA_FLUX_ORG."
             ) from error
         raise
+    answer.listed("tasks")
     return settings.org or only_org(transport)
 
 
+@understood("the answer with Flux's version")
 def _flux(transport: Transport) -> tuple[str, bool]:
     """Flux version, empty where Flux is off or absent, and whether it has `join`."""
     for probe, join in ((_JOIN_PROBE, True), (_VERSION_PROBE, False)):
         try:
             rows = transport.flux(probe)
+        except MalformedAnswerError:
+            raise
         except (CapabilityError, NotInfluxDBError):
             return "", False
         except QueryError:
             continue
-        return str(rows[0]["version"]).removeprefix("v"), join
+        return foreign.said(str(rows[0]["version"]).removeprefix("v"), _VERSION_LENGTH), join
     return OLD_FLUX, False
 
 
@@ -136,7 +156,9 @@ def _can_write(transport: Transport, settings: Settings) -> bool:
     try:
         transport.flux(f"from(bucket: {bucket}) |> range({span}) |> to(bucket: {target})")
     except QueryError as error:
-        return "not implemented" not in error.message
+        return "not implemented" not in error.said
+    except MalformedAnswerError:
+        raise
     except (AccessDeniedError, PfaFluxError):
         # A missing bucket or right says that `to` was understood.
         return True
@@ -170,4 +192,4 @@ def _kapacitor_version(settings: Settings) -> str:
         raise NotInfluxDBError(
             f"{settings.kapacitor_url} answers, and is no Kapacitor", "Check PFA_FLUX_KAPACITOR_URL."
         )
-    return version
+    return foreign.said(version, _VERSION_LENGTH)

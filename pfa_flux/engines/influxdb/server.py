@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
-from pfa_flux.engines.ask import Ask, Rows, Stored, Sums
-from pfa_flux.engines.base import Capabilities, Check, Checks, EngineDefaults, Point, Row, Where
+from pfa_flux.arguments import named
+from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, Where, Windows
+from pfa_flux.engines.base import Capabilities, Check, Checks, EngineDefaults, Point, Row, Span
+from pfa_flux.engines.influxdb import answers
 from pfa_flux.engines.influxdb.languages import flux, influxql
 from pfa_flux.engines.influxdb.lineprotocol import line
 from pfa_flux.engines.influxdb.retype import make_integers, shard_start
-from pfa_flux.engines.influxdb.transport import BUCKET_HINT, Transport
+from pfa_flux.engines.influxdb.transport import Transport, understood
 from pfa_flux.errors import BucketNotFoundError, CapabilityError, QueryError
+from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
 from pfa_flux.times import NS
 
@@ -32,11 +36,17 @@ class Server(EngineDefaults, ABC):
     def __init__(self, transport: Transport, capabilities: Capabilities) -> None:
         self.transport = transport
         self._capabilities = capabilities
+        self._partial, self._counting = 0, threading.Lock()
 
     @property
     def capabilities(self) -> Capabilities:
         """What it said it can do."""
         return self._capabilities
+
+    @property
+    def address(self) -> str:
+        """The server's address, without credentials."""
+        return self.transport.address
 
     @property
     def dialects(self) -> tuple[str, ...]:
@@ -49,6 +59,7 @@ class Server(EngineDefaults, ABC):
         in_flux = (("join", "union") if can.join else ("union",)) if can.flux else ()
         return ("influxql", *in_flux)
 
+    @understood("the answer with the types of fields")
     def admits(self, dialect: str, rows: Sequence[Rows]) -> bool:
         """Whether a dialect is known to count these rows right; false: Flux, where types cannot be checked.
 
@@ -71,7 +82,7 @@ class Server(EngineDefaults, ABC):
         if mixed:
             raise CapabilityError(
                 f"Flux would miscount: {', '.join(mixed)} is an integer in some shards and a float in others",
-                "Use --dialect influxql or auto.",
+                f"Use {named('dialect', 'auto')}.",
             )
         return True
 
@@ -94,12 +105,15 @@ class Server(EngineDefaults, ABC):
             else:
                 yield partial(self._in_flux, ask)
 
+    @understood("the answer to a question")
     def _in_influxql(self, ask: Ask, database: Sequence[str]) -> list[Sums]:
         return [influxql.read_sums(self.influxql(influxql.sums(ask, database), ask.rows.bucket), ask)]
 
+    @understood("the answer to a question")
     def _in_flux(self, ask: Ask) -> list[Sums]:
         return [flux.read_sums(self.flux(flux.sums(ask, self._capabilities)), ask)]
 
+    @understood("the answer to a question")
     def _delta(self, ask: Ask, pair: Ask | None, dialect: str) -> list[Sums]:
         hits, loads = (None, ask) if ask.rows.count else (ask, pair)
         answer = self.flux(flux.delta(hits, loads, dialect, self._capabilities))
@@ -117,6 +131,7 @@ class Server(EngineDefaults, ABC):
                 raise
             return None
 
+    @understood("the answer with rows")
     def rows(self, rows: Rows, start: int, stop: int) -> list[Stored]:
         """The rows of [start, stop) with all their tags, in InfluxQL wherever it reaches the bucket."""
         database = self._database(rows.bucket)
@@ -132,6 +147,19 @@ class Server(EngineDefaults, ABC):
         return [
             row._replace(value=float(row.value)) if shard_start(row.time, width) in floats else row for row in found
         ]
+
+    @understood("the answer with series")
+    def may_hold_others(self, windows: Windows, span: Span) -> bool:
+        """As of `Engine`, from the series that there are.
+
+        A row beside the edges of windows that has the task's own tags is not seen.
+        """
+        rows, database = windows.rollup, self._database(windows.rollup.bucket)
+        if database is None:
+            return True
+        found = self.influxql(influxql.series(rows, *span, database), rows.bucket)
+        most = (span[1] - span[0]) // windows.width
+        return influxql.has_others(found, windows.tags, most) or self._has_floats(rows, *span, database)
 
     def make_integers(self, rows: Rows, start: int, stop: int) -> None:
         """Make integers of the values of all rows in the shards that [start, stop) lies in.
@@ -158,11 +186,12 @@ class Server(EngineDefaults, ABC):
         try:
             self.influxql(influxql.whole_numbers(rows, start, stop, database), rows.bucket)
         except QueryError as error:
-            if influxql.is_float(error.message):
+            if influxql.is_float(error.said):
                 return True
             raise
         return False
 
+    @understood("the answer with the time of a row")
     def edge(self, rows: Rows, pick: Literal["first", "last"], start: int, stop: int, where: Where) -> int | None:
         """Time of the first or last row."""
         database = self._database(rows.bucket)
@@ -195,10 +224,16 @@ class Server(EngineDefaults, ABC):
         One a request: of several, InfluxDB 1.8 reports that which failed as "not executed", without its reason.
         """
         query = {**query, "epoch": "ns"}
-        answer = self.transport.request("POST", "/query", query=query, form={"q": text}).json()
-        with self.transport.translated("the InfluxQL query"):
-            (result,) = answer.get("results") or [answer]
-            return _rows(result)
+        answer = answers.read(self.transport.request("POST", "/query", query=query, form={"q": text}).text)
+        if answer.partial:
+            with self._counting:
+                self._partial += 1
+        return answer.rows
+
+    @property
+    def partial_answers(self) -> int:
+        """Number of InfluxQL answers so far that the server itself called partial. Flux has no word for it."""
+        return self._partial
 
     def database_of(self, bucket: str) -> tuple[str, str]:
         """Database and retention policy under which InfluxQL knows a bucket."""
@@ -245,6 +280,7 @@ class Server(EngineDefaults, ABC):
             "engine": lambda: self._check_engine(settings),
             "buckets": lambda: self._check_buckets(settings),
             "influxql": lambda: self._check_influxql(settings),
+            "hits": lambda: [*self._check_types(settings), *self._check_room(settings)],
             "write rollup": lambda: self._check_write(settings),
         }
 
@@ -287,6 +323,32 @@ class Server(EngineDefaults, ABC):
             return Check("influxql (DBRP)", "warning", error.message, error.hint)
         return Check("influxql (DBRP)", "ok", f"reaches {bucket} as {database}.{policy}")
 
+    def _check_types(self, settings: Settings) -> list[Check]:
+        """Whether hits and page loads can be written in a type that is taken."""
+        schema, bucket_of = settings.schema, settings.raw_bucket_of
+        return [
+            self._check_type("hits", bucket_of(Side.HITS), schema.hits_measurement, schema.hits_field),
+            self._check_type("loads", bucket_of(Side.LOADS), schema.loads_measurement, schema.loads_field),
+        ]
+
+    @understood("the answer with types of fields")
+    def _check_type(self, name: str, bucket: str, measurement: str, field: str) -> Check:
+        try:
+            found = self.influxql(f"SHOW FIELD KEYS FROM {influxql.identifier(measurement)}", bucket)
+        except CapabilityError:
+            return Check(f"type of {name}", "skipped", "unknown: InfluxQL does not reach the bucket", "As of influxql.")
+        kinds = sorted({str(row["fieldType"]) for row in found if row.get("fieldKey") == field})
+        words = f"{field}: {' and '.join(kinds) or 'no point yet'}"
+        if set(kinds) <= {"integer", "float"}:
+            return Check(f"type of {name}", "ok", words)
+        advice = "Shards of that type refuse what pfa-flux writes. Use another measurement or bucket."
+        return Check(f"type of {name}", "warning", words, advice)
+
+    def _check_room(self, settings: Settings) -> list[Check]:
+        """Room for values of tags, where the server bounds them."""
+        del settings
+        return []
+
     def _check_write(self, settings: Settings) -> list[Check]:
         self.probe_write(settings.rollup_bucket)
         return [Check("write rollup", "ok", "allowed")]
@@ -302,25 +364,3 @@ def _side_by_side(calls: Sequence[Callable[[], list[Sums]]]) -> list[Sums]:
         return calls[0]()
     with ThreadPoolExecutor(min(len(calls), _MOST_AT_ONCE) or 1) as pool:
         return [sums for answers in pool.map(lambda call: call(), calls) for sums in answers]
-
-
-def _rows(result: Any) -> list[Row]:
-    """Rows of a result of InfluxQL's JSON.
-
-    Raises:
-        BucketNotFoundError, QueryError: the result is an error; it comes with status 200.
-    """
-    if "error" in result:
-        words = str(result["error"])
-        if "not found" in words:
-            raise BucketNotFoundError(f"InfluxQL finds no such bucket: {words}", BUCKET_HINT)
-        raise QueryError(f"the server refuses the InfluxQL query: {words}", "See the server's own words above.")
-    return [
-        {
-            "measurement": series.get("name", ""),
-            **series.get("tags", {}),
-            **dict(zip(series["columns"], values, strict=True)),
-        }
-        for series in result.get("series", ())
-        for values in series.get("values", ())
-    ]

@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 
 from pfa_flux.engines.ask import Rows
-from pfa_flux.engines.base import Row
-from pfa_flux.engines.influxdb.languages.influxql import identifier
+from pfa_flux.engines.base import Check, Row
+from pfa_flux.engines.influxdb.languages.influxql import identifier, values
 from pfa_flux.engines.influxdb.server import Server
-from pfa_flux.engines.influxdb.transport import BUCKET_HINT
+from pfa_flux.engines.influxdb.transport import BUCKET_HINT, understood
 from pfa_flux.errors import BucketNotFoundError, CapabilityError
+from pfa_flux.settings import Settings
 from pfa_flux.times import NS
+
+_MOST_VALUES = 100_000
+"""`max-values-per-tag` as InfluxDB 1.x is shipped. Only an administrator may ask a server for its own."""
+_NEARLY_FULL = 0.8
+_NAMES = "the answer with databases and retention policies"
 
 
 class InfluxDB1(Server):
@@ -21,6 +27,7 @@ class InfluxDB1(Server):
         database, _, policy = bucket.partition("/")
         return database, policy or "autogen"
 
+    @understood(_NAMES)
     def has_bucket(self, bucket: str) -> bool:
         """The database is there and has the retention policy."""
         database, policy = self.database_of(bucket)
@@ -28,14 +35,45 @@ class InfluxDB1(Server):
             return False
         return any(row["name"] == policy for row in self._policies(database))
 
+    @understood(_NAMES)
+    def buckets(self) -> list[str]:
+        """Databases and their retention policies."""
+        databases = [row["name"] for row in self.statement("SHOW DATABASES", {})]
+        return [f"{database}/{policy['name']}" for database in databases for policy in self._policies(database)]
+
+    @understood("the answer with the number of values of a tag")
+    def _check_room(self, settings: Settings) -> list[Check]:
+        """`max-values-per-tag` bounds the values of a tag in a measurement; beyond it points are refused."""
+        measurement = identifier(settings.schema.hits_measurement)
+        found = []
+        for tag in ("sess", "page"):
+            text = f"SHOW TAG VALUES CARDINALITY FROM {measurement} WITH KEY = {identifier(tag)}"
+            count = next((int(row["count"]) for row in self.influxql(text, settings.raw_bucket)), 0)
+            words = f"{count:,} values of the tag {tag}"
+            if count < _NEARLY_FULL * _MOST_VALUES:
+                found.append(Check(f"room for {tag}", "ok", words))
+            else:
+                advice = f"Set max-values-per-tag, which is {_MOST_VALUES:,} as shipped, to 0."
+                found.append(Check(f"room for {tag}", "warning", words, advice))
+        return found
+
+    @understood(_NAMES)
     def retention(self, bucket: str) -> int:
         """How long the retention policy keeps its points, nanoseconds; 0: for ever."""
         return _nanoseconds(self._policy(bucket)["duration"])
 
+    @understood(_NAMES)
     def shard_width(self, bucket: str) -> int:
         """Span of a shard of the retention policy, nanoseconds; within one, a field has one type."""
         return _nanoseconds(self._policy(bucket)["shardGroupDuration"])
 
+    @understood(_NAMES)
+    def values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
+        """Values of a tag in the measurement, from the index, which knows neither times nor retention policies."""
+        del start, stop
+        return {str(row["value"]) for row in self.influxql(values(rows, tag), rows.bucket)}
+
+    @understood(_NAMES)
     def delete(self, rows: Rows, start: int, stop: int) -> None:
         """Remove all rows of the measurement that belong to [start, stop), nanoseconds.
 
@@ -58,6 +96,7 @@ class InfluxDB1(Server):
                 )
         self.statement(f"DELETE FROM {name} WHERE {span}", {"db": database})
 
+    @understood(_NAMES)
     def _policy(self, bucket: str) -> Row:
         database, policy = self.database_of(bucket)
         try:
@@ -89,9 +128,12 @@ class InfluxDB1(Server):
             self.statement(f"DROP DATABASE {identifier(database)}", {})
 
 
+_DURATION = re.compile(r"(?:\d{1,12}[hms]){1,3}")
 _UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
 def _nanoseconds(duration: str) -> int:
     """Nanoseconds of a duration as Go writes it: `168h0m0s`."""
+    if not _DURATION.fullmatch(duration):
+        raise ValueError(duration)
     return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([hms])", duration)) * NS

@@ -9,8 +9,9 @@ from typing import Any
 
 from pfa_flux.engines.ask import Rows
 from pfa_flux.engines.base import Row
+from pfa_flux.engines.influxdb.languages.flux import values
 from pfa_flux.engines.influxdb.server import Server
-from pfa_flux.engines.influxdb.transport import BUCKET_HINT, Transport
+from pfa_flux.engines.influxdb.transport import BUCKET_HINT, Transport, understood
 from pfa_flux.errors import (
     AccessDeniedError,
     BucketNotFoundError,
@@ -21,6 +22,7 @@ from pfa_flux.errors import (
 )
 from pfa_flux.times import NS, format_instant
 
+_NAMES = "the answer with buckets"
 _NAMED = re.compile(r'could not find bucket "([^"]+)"')
 
 
@@ -41,6 +43,14 @@ class InfluxDB2(Server):
             if named:
                 self._refuse_unreadable(named[1])
             raise
+
+    def values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
+        """Values of a tag, from the index of the shards of [start, stop).
+
+        In Flux: InfluxQL's SHOW TAG VALUES reads the database's default bucket, whichever is named.
+        """
+        text = values(rows, tag, start, stop, self._capabilities)
+        return {str(row["_value"] or "") for row in self.flux(text)}
 
     def influxql(self, text: str, bucket: str) -> list[Row]:
         """Rows of one InfluxQL statement, with the same errors as `flux`."""
@@ -63,6 +73,7 @@ class InfluxDB2(Server):
         )
 
     @cached_property
+    @understood(_NAMES)
     def org_id(self) -> str:
         """Organisation's id, asked of any bucket that the token can see: a limited token sees no organisations.
 
@@ -78,6 +89,7 @@ class InfluxDB2(Server):
             )
         return str(buckets[0]["orgID"])
 
+    @understood("the answer with DBRP mappings")
     def database_of(self, bucket: str) -> tuple[str, str]:
         """Database and retention policy of a bucket: its DBRP mapping, virtual ones included.
 
@@ -91,8 +103,8 @@ class InfluxDB2(Server):
         if bucket in self._databases:
             return self._databases[bucket]
         bucket_id = self.bucket_id(bucket)
-        answer = self.transport.request("GET", "/api/v2/dbrps", query={"org": self.transport.org}).json()
-        for mapping in answer.get("content", ()):
+        answer = self.transport.request("GET", "/api/v2/dbrps", query={"org": self.transport.org})
+        for mapping in answer.listed("content"):
             if mapping["bucketID"] == bucket_id:
                 found = str(mapping["database"]), str(mapping["retention_policy"])
                 self._databases[bucket] = found
@@ -106,6 +118,7 @@ class InfluxDB2(Server):
     def _databases(self) -> dict[str, tuple[str, str]]:
         return {}
 
+    @understood(_NAMES)
     def bucket_id(self, bucket: str) -> str:
         """Id of a bucket.
 
@@ -128,6 +141,10 @@ class InfluxDB2(Server):
         """The bucket exists and the token can see it."""
         return self._find(bucket) is not None
 
+    def buckets(self) -> list[str]:
+        """Up to 100 buckets that the token can see."""
+        return [str(found["name"]) for found in self._buckets({"limit": "100"})]
+
     def create_bucket(self, bucket: str) -> None:
         """Make the bucket, kept for ever."""
         body = {"orgID": self.org_id, "name": bucket, "retentionRules": []}
@@ -137,10 +154,12 @@ class InfluxDB2(Server):
         """Remove the bucket and all that is in it."""
         self.transport.request("DELETE", f"/api/v2/buckets/{self.bucket_id(bucket)}")
 
+    @understood(_NAMES)
     def retention(self, bucket: str) -> int:
         """How long the bucket keeps its points, nanoseconds; 0: for ever."""
         return int(self._rule(bucket).get("everySeconds", 0)) * NS
 
+    @understood(_NAMES)
     def shard_width(self, bucket: str) -> int:
         """Span of a shard of the bucket, nanoseconds; within one, a field has one type."""
         return int(self._rule(bucket).get("shardGroupDurationSeconds", 7 * 86400)) * NS
@@ -162,24 +181,26 @@ class InfluxDB2(Server):
         query = {"bucket": rows.bucket, "org": self.transport.org}
         self.transport.request("POST", "/api/v2/delete", query=query, json_body=body)
 
+    @understood(_NAMES)
     def _find(self, bucket: str) -> dict[str, Any] | None:
         return next((found for found in self._buckets({"name": bucket}) if found["name"] == bucket), None)
 
     def _buckets(self, query: dict[str, str]) -> list[dict[str, Any]]:
         try:
-            answer = self.transport.request("GET", "/api/v2/buckets", query={"org": self.transport.org, **query}).json()
+            answer = self.transport.request("GET", "/api/v2/buckets", query={"org": self.transport.org, **query})
         except BucketNotFoundError:
             return []
-        return list(answer.get("buckets", ()))
+        return answer.listed("buckets")
 
 
+@understood("the answer with organisations")
 def only_org(transport: Transport) -> str:
     """Name of the one organisation that the token sees.
 
     Raises:
         SettingsError: it sees none or several, so that the settings have to say which.
     """
-    orgs = transport.request("GET", "/api/v2/orgs", query={"limit": "2"}).json().get("orgs", ())
+    orgs = transport.request("GET", "/api/v2/orgs", query={"limit": "2"}).listed("orgs")
     if len(orgs) != 1:
         raise SettingsError(
             f"the token sees {'no organisation' if not orgs else 'more than one organisation'}",

@@ -7,14 +7,14 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, Windows
-from pfa_flux.engines.base import Capabilities, Check, Checks, EngineDefaults, Span, Uncounted, Where
+from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, Where, Windows
+from pfa_flux.engines.base import Capabilities, Check, Checks, EngineDefaults, Span, Uncounted
 from pfa_flux.engines.sqlite import proofs
 from pfa_flux.engines.sqlite.days import DayReader
 from pfa_flux.engines.sqlite.purge import count_late, remove_rows
 from pfa_flux.engines.sqlite.schema import FORMAT, PURGED_UNTIL
 from pfa_flux.engines.sqlite.store import Store
-from pfa_flux.engines.sqlite.targets import Targets, series_condition
+from pfa_flux.engines.sqlite.targets import Targets, series_condition, tag_column
 from pfa_flux.settings import Settings
 from pfa_flux.times import NS
 
@@ -25,7 +25,13 @@ class Embedded(Store, EngineDefaults):
     @property
     def capabilities(self) -> Capabilities:
         """SQL; SQLite's version."""
-        return Capabilities("embedded", f"SQLite {sqlite3.sqlite_version}", expires_proved=True)
+        version = f"SQLite {sqlite3.sqlite_version}"
+        return Capabilities("embedded", version, expires_proved=True, in_process=True)
+
+    @property
+    def address(self) -> str:
+        """Path of the file."""
+        return str(self.path)
 
     @property
     def dialects(self) -> tuple[str, ...]:
@@ -103,6 +109,12 @@ class Embedded(Store, EngineDefaults):
             f"ORDER BY time {'DESC' if pick == 'last' else ''} LIMIT 1"
         )
         return next((time for (time,) in self.select(sql, (first, after, *parameters))), None)
+
+    def values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
+        """Values of a tag that any series has."""
+        del start, stop
+        sql = f"SELECT DISTINCT {tag_column(tag)} FROM series WHERE measurement = ? AND field = ?"
+        return {value for (value,) in self.select(sql, (rows.measurement, rows.field))}
 
     def delete(self, rows: Rows, start: int, stop: int) -> None:
         """Remove all rows of the measurement that belong to [start, stop), nanoseconds."""

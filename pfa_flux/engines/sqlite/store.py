@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from pfa_flux.engines.base import Point
-from pfa_flux.engines.directory import private_directory, take_lock
+from pfa_flux.engines.directory import connect, private_directory, take_lock
 from pfa_flux.engines.sqlite import proofs
 from pfa_flux.engines.sqlite.file import check_format, committed, format_of, translated
 from pfa_flux.engines.sqlite.schema import FORMAT, MIGRATIONS, TAG_COLUMNS
@@ -25,6 +26,9 @@ from pfa_flux.settings import Settings
 
 STORE_NAME = "pfa-flux.sqlite3"
 LOCK_NAME = "lock"
+
+_MOST_KNOWN = 20_000
+"""Series whose ids are remembered."""
 
 
 class Store:
@@ -189,12 +193,7 @@ class Store:
         if self._writer is not None:
             return self._writer
         if self._reader is None:
-            self._reader = sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?mode=ro",
-                uri=True,
-                check_same_thread=False,
-                isolation_level=None,
-            )
+            self._reader = _matching(connect(self.path, "ro", check_same_thread=False, isolation_level=None))
             # An older store can be read as it is; who writes to it brings it up to date.
             check_format(self._reader, self.path, 1, FORMAT)
         return self._reader
@@ -208,9 +207,7 @@ class Store:
         if self._writer is None:
             private_directory(self.directory)
             self._take_lock()
-            # Made before SQLite opens it, so that it is never readable for others, not even for a moment.
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-            writer = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+            writer = _matching(connect(self.path, check_same_thread=False, isolation_level=None))
             try:
                 writer.execute("PRAGMA journal_mode = WAL")
                 writer.execute("PRAGMA synchronous = NORMAL")
@@ -243,6 +240,8 @@ class Store:
         tags = {name: point.tags[name] for name in sorted(point.tags) if point.tags[name]}
         key = (point.measurement, point.field, json.dumps(tags, ensure_ascii=False))
         if key not in self._series:
+            if len(self._series) >= _MOST_KNOWN:
+                self._series.clear()
             connection.execute(
                 "INSERT OR IGNORE INTO series (measurement, field, tags, domain, page, scheme, action) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -254,3 +253,13 @@ class Store:
 
     def _translated(self) -> AbstractContextManager[None]:
         return translated(f"the store {self.path}")
+
+
+def _matching(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """A connection whose SQL has REGEXP, which SQLite leaves to its users."""
+    connection.create_function("regexp", 2, _is_found, deterministic=True)
+    return connection
+
+
+def _is_found(regex: str, value: str) -> bool:
+    return re.search(regex, value) is not None

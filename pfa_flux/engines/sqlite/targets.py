@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pfa_flux.engines.ask import Ask, ByWindow, Rows, Sums
-from pfa_flux.engines.base import Where
+from pfa_flux.engines.ask import Ask, ByWindow, Pattern, Rows, Sums, Where
 from pfa_flux.engines.sqlite.schema import TAG_COLUMNS
 
 if TYPE_CHECKING:
@@ -47,8 +46,13 @@ def series_condition(rows: Rows, where: Where) -> tuple[str, list[str]]:
     conditions, parameters = ["measurement = ?", "field = ?"], [rows.measurement, rows.field]
     for tag, values in where.items():
         if values:
-            conditions.append(f"{tag_column(tag)} IN ({', '.join('?' * len(values))})")
-            parameters += values
+            exact = [value for value in values if isinstance(value, str)]
+            either = [f"{tag_column(tag)} IN ({', '.join('?' * len(exact))})"]
+            parameters += exact
+            for regex in (value.regex for value in values if isinstance(value, Pattern)):
+                either.append(f"{tag_column(tag)} REGEXP ?")
+                parameters.append(regex)
+            conditions.append(f"({' OR '.join(either)})")
     if rows.excluded_actions:
         # A series without the tag has '' there, and stays.
         conditions.append(f"action NOT IN ({', '.join('?' * len(rows.excluded_actions))})")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from functools import partial
 from typing import Any, cast
 
+from pfa_flux import foreign
 from pfa_flux.engines.base import Engine, Span
 from pfa_flux.engines.influxdb.server import Server
-from pfa_flux.engines.influxdb.transport import Transport
+from pfa_flux.engines.influxdb.transport import Transport, understood
 from pfa_flux.errors import NotInfluxDBError, QueryError, TaskError
 from pfa_flux.settings import Settings
 from pfa_flux.tasks.runners.base import Installed, Run
@@ -20,7 +22,11 @@ _PATIENCE = 60.0
 """Seconds a forced run may take. One of two windows takes a fraction of a second."""
 
 _PAGE = 500
-"""Tasks in one answer: the most that servers give."""
+"""Tasks, or runs of one, in one answer: the most that servers give."""
+
+_TASKS, _RUNS = "the answer with tasks", "the answer with runs of a task"
+_LINE = 1_000
+"""Characters of a line of a log."""
 
 _DESCRIPTION = "Downsamples to windows, without sess. Kept by pfa-flux."
 _TOKEN = re.compile(r'(\btoken\s*(?::|=)\s*)"(?:\\.|[^"\\])*"')
@@ -55,17 +61,19 @@ class InfluxDBTasks:
         """The tasks of the name in the organisation."""
         return self._listed({"name": self._spec.name, "org": self._transport.org})
 
+    @understood(_TASKS)
     def _listed(self, query: dict[str, str]) -> list[Installed]:
         """The tasks of the name among those that a query lists, page by page."""
         found: list[Installed] = []
         page = {**query, "limit": str(_PAGE)}
         while True:
-            tasks = self._transport.request("GET", "/api/v2/tasks", query=page).json()["tasks"] or []
+            tasks = self._transport.request("GET", "/api/v2/tasks", query=page).listed("tasks")
             found += [_installed(task) for task in tasks if task["name"] == self._spec.name]
             if len(tasks) < _PAGE:
                 return found
             page["after"] = str(tasks[-1]["id"])
 
+    @understood(_TASKS)
     def create(self) -> Installed:
         """Make the task, active."""
         body = {"flux": self.text(), "status": "active", "description": _DESCRIPTION, **self._owner()}
@@ -83,6 +91,7 @@ class InfluxDBTasks:
         """Delete the task."""
         self._transport.request("DELETE", f"/api/v2/tasks/{task.id}")
 
+    @understood(_RUNS)
     def run(self, task: Installed, stop: int) -> None:
         """Force a run and wait for its end.
 
@@ -115,15 +124,18 @@ class InfluxDBTasks:
         """Nothing has to be set up."""
         return ""
 
+    @understood(_RUNS)
     def runs(self, task: Installed, limit: int) -> list[Run]:
         """The newest runs that are remembered, newest first."""
         path = f"/api/v2/tasks/{task.id}/runs"
         try:
-            found = self._transport.request("GET", path, query={"limit": str(min(limit, 500))}).json().get("runs") or []
+            # All of them: of a shorter list a server gives the oldest.
+            found = self._transport.request("GET", path, query={"limit": str(_PAGE)}).listed("runs", required=False)
         except (QueryError, NotInfluxDBError):
             # Kapacitor says so of a task that has not run since it started.
             return []
-        runs = [
+        found.sort(key=lambda run: (str(run.get("scheduledFor", "")), str(run.get("startedAt", ""))), reverse=True)
+        return [
             Run(
                 str(run["id"]),
                 str(run.get("scheduledFor", "")),
@@ -132,19 +144,18 @@ class InfluxDBTasks:
                 _time(run.get("finishedAt")),
                 self._reason(path, run) if run.get("status") == "failed" else "",
             )
-            for run in found
+            for run in found[:limit]
         ]
-        return sorted(runs, key=lambda run: run.scheduled_for, reverse=True)
 
     def logs(self, task: Installed, run: str = "") -> list[str]:
         """Lines of the log, oldest first."""
         path = f"/api/v2/tasks/{task.id}" + (f"/runs/{run}" if run else "")
         try:
-            events = self._transport.request("GET", f"{path}/logs").json().get("events") or []
+            events = self._transport.request("GET", f"{path}/logs").listed("events", required=False)
         except (QueryError, NotInfluxDBError):
             return []
         lines = sorted((str(event.get("time", "")), str(event.get("message", ""))) for event in events)
-        return [self.masked(f"{moment} {words}") for moment, words in lines]
+        return [foreign.said(self.masked(f"{moment} {words}"), _LINE) for moment, words in lines]
 
     def _run(self, path: str, run: dict[str, Any]) -> dict[str, Any]:
         """The run as it is now; as it was, where the server has put it aside and not yet recorded it."""
@@ -155,10 +166,13 @@ class InfluxDBTasks:
         return found
 
     def _reason(self, path: str, run: dict[str, Any]) -> str:
-        lines = run.get("log") or self._transport.request("GET", f"{path}/{run['id']}/logs").json().get("events") or ()
-        words = [str(line.get("message", "")) for line in lines]
+        answer = partial(self._transport.request, "GET", f"{path}/{run['id']}/logs")
+        lines = run.get("log") or answer().listed("events", required=False)
+        # The script that it begins with is no reason, and too long to leave room for one.
+        said = (str(line.get("message", "")) for line in lines)
+        words = [each for each in said if not each.startswith("Started task from script")]
         reason = next((w for w in reversed(words) if "error" in w.lower()), " / ".join(words) or "no reason given")
-        return self.masked(reason)
+        return foreign.said(self.masked(reason))
 
 
 def _installed(task: dict[str, Any]) -> Installed:
@@ -167,7 +181,7 @@ def _installed(task: dict[str, Any]) -> Installed:
         text=str(task["flux"]),
         active=task.get("status") == "active",
         last_run=_time(task.get("latestCompleted")),
-        last_error=str(task.get("lastRunError") or ""),
+        last_error=foreign.said(str(task.get("lastRunError") or "")),
     )
 
 

@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from pfa_flux.engines.base import Engine, Span
 from pfa_flux.engines.registry import OWN_BACKEND
 from pfa_flux.errors import PfaFluxError, TaskError
+from pfa_flux.tasks.passes import make_pass
 from pfa_flux.tasks.runners.base import Installed, Run
 from pfa_flux.tasks.state import State
 from pfa_flux.times import NS, format_duration, format_instant
-from pfa_flux.windows.ledger import find_gaps
-from pfa_flux.windows.recompute import recompute, settle
+from pfa_flux.windows.recompute import recompute
 from pfa_flux.windows.rollup import Rollup
-from pfa_flux.windows.spans import merged
 from pfa_flux.windows.spec import TaskSpec
+from pfa_flux.windows.upkeep import Upkeep
 
 _KEPT_RUNS = 500
-_CATCH_UP = 7 * 86400 * NS
-"""How far back every run looks for windows that are missing or short."""
 
 
 class Runner:
@@ -80,58 +78,44 @@ class Runner:
 
     def run(self, task: Installed, stop: int) -> None:
         """Recompute the last windows up to `stop`, as a run of a server's task does."""
+
+        def recomputed() -> Upkeep:
+            span = stop - self._spec.reach, stop
+            return Upkeep((span,), rows=recompute(self._rollup, [span]))
+
         with self._state.running():
-            self._logged(task.id, stop, lambda: [(stop - self._spec.reach, stop)])
+            self._logged(task.id, stop, recomputed)
 
     def run_now(self, task: Installed, now: int) -> list[Span]:
-        """Recompute every window that is due.
+        """Make every window that is due what raw data says.
 
-        That is what has closed since the last run, the lookback before it, windows of the last 7 days that are missing
-        or short, and windows that received late hits. The first run begins with the oldest raw row that is kept.
+        That is what has closed since the last run, the lookback before it, windows that received late rows, and those
+        that are not what they were when they were proved (`pfa_flux.windows.upkeep`).
 
         Args:
             task: the installed task.
             now: the present, nanoseconds.
 
         Returns:
-            Start and stop of what was put together, nanoseconds; none where nothing was due.
+            Start and stop of what was compared with raw data, nanoseconds; none where nothing was due.
 
         Raises:
             TaskError: the task is disabled.
         """
         if not task.active:
             raise TaskError(f"the task {self._spec.name!r} is disabled", "Run pfa-flux task enable.")
-        due = self._spec.due(now)
+        due, spec = self._spec.due(now), self._spec
         with self._state.running():
-            late = self._state.late_windows(self._spec)
-            spans = self._logged(task.id, due, lambda: self._due_spans(due, late.ends))
-            settle(self._rollup, 0, due, now)
-            with self._state.transaction() as connection:
-                connection.execute("UPDATE task SET done_until = ? WHERE id = ?", (due, task.id))
-            self._state.forget_late(self._spec, spans, late.upto)
-        return spans
+            # A server removes raw rows by its own clock; windows whose rows are gone are not made of what is left.
+            present = max(due + spec.offset * NS, self._rollup.engine.now())
+            recent = [(due - spec.reach, due)]
+            found = self._logged(
+                task.id, due, lambda: make_pass(self._rollup, self._state, due, now, known_at=present, recent=recent)
+            )
+        return list(found.spans)
 
-    def _due_spans(self, due: int, late: Sequence[int]) -> list[Span]:
-        spec = self._spec
-        done = self._state.select("SELECT done_until FROM task WHERE id = ?", (self._id,))
-        since = done[0][0] if done else None
-        if since is not None and since > due + _CATCH_UP:
-            # The clock was ahead then. What has come since is in no window, and nothing says where that begins.
-            since = None
-        # A server removes raw rows by its own clock; windows whose rows are gone are not to be made of what is left.
-        known = self._rollup.known_from(max(due + spec.offset * NS, self._rollup.engine.now()))
-        if since is None:
-            oldest = self._rollup.oldest_raw(due)
-            return [] if oldest is None else merged([(max(known, spec.floor(oldest)), due)])
-        recent = (min(since, due) - spec.reach, due)
-        spans = [recent, *((end - spec.width, end) for end in late if end <= due)]
-        low = max(known, due - _CATCH_UP)
-        if low < recent[0]:
-            spans += find_gaps(self._rollup, low, recent[0], due + spec.offset * NS).to_fill
-        return merged((max(known, start), stop) for start, stop in spans)
-
-    def _logged(self, task: str, stop: int, spans: Callable[[], list[Span]]) -> list[Span]:
-        """Put spans together, as a run that is written down, whatever becomes of it."""
+    def _logged(self, task: str, stop: int, work: Callable[[], Upkeep]) -> Upkeep:
+        """Do what has to be done as a run that is written down, whatever becomes of it."""
         with self._state.transaction() as connection:
             kept = "SELECT id FROM run WHERE task = ?1 ORDER BY id DESC LIMIT ?2"
             connection.execute(f"DELETE FROM run WHERE task = ?1 AND id NOT IN ({kept})", (task, _KEPT_RUNS))
@@ -147,13 +131,13 @@ class Runner:
             ).lastrowid
         lines, error = [], ""
         try:
-            found = spans()
-            for start, end in found:
-                rows = recompute(self._rollup, [(start, end)])
-                windows = (end - start) // self._spec.width
-                lines.append(
-                    f"{format_instant(start)} to {format_instant(end)}: {windows} windows, {rows} rows written"
-                )
+            found = work()
+            width = self._spec.width
+            lines = [
+                f"{format_instant(start)} to {format_instant(end)}: {(end - start) // width} windows"
+                for start, end in found.spans
+            ]
+            lines += [f"{found.rows} rows written"] if found.spans else []
         except PfaFluxError as failure:
             error = failure.message
             raise

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from pfa_flux import flux
-from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, summed
-from pfa_flux.engines.base import Capabilities, Row, Where
+from pfa_flux.engines.ask import Ask, Pattern, Rows, Stored, Sums, Where, summed
+from pfa_flux.engines.base import Capabilities, Row
 from pfa_flux.times import from_datetime
 
 _NOTHING = flux.Expression('(r) => r._measurement == "" and r._field == ""')
@@ -69,8 +69,7 @@ def rows(asked: Rows, start: int, stop: int, can: Capabilities) -> str:
 def read_rows(answer: Iterable[Row]) -> list[Stored]:
     """Rows as they are stored."""
     return [
-        Stored(from_datetime(row["_time"]), {k: v for k, v in row.items() if k[0] != "_" and v}, row["_value"])
-        for row in answer
+        Stored(int(row["_ns"]), {k: v for k, v in row.items() if k[0] != "_" and v}, row["_value"]) for row in answer
     ]
 
 
@@ -87,7 +86,13 @@ def edge(asked: Rows, pick: Literal["first", "last"], start: int, stop: int, whe
 
 def read_time(answer: Iterable[Row]) -> int | None:
     """Time of the first row of an answer; None without any."""
-    return next((from_datetime(row["_time"]) for row in answer), None)
+    return next((int(row["_ns"]) for row in answer), None)
+
+
+def values(asked: Rows, tag: str, start: int, stop: int, can: Capabilities) -> str:
+    """The text for the values of a tag."""
+    bound = {"bucket": flux.literal(asked.bucket), "rows": predicate(asked), "tag": flux.literal(tag)}
+    return flux.bind(flux.load("queries/values.flux"), bound, _v(asked, start, stop, can))
 
 
 def predicate(rows: Rows, where: Where | None = None) -> flux.Expression:
@@ -102,7 +107,17 @@ def predicate(rows: Rows, where: Where | None = None) -> flux.Expression:
 
 
 def _conditions(where: Where) -> Sequence[flux.Expression]:
-    return [flux.any_of(column, values) for column, values in where.items() if values]
+    return [_is_any(column, values) for column, values in where.items() if values]
+
+
+def _is_any(column: str, values: Sequence[str | Pattern]) -> flux.Expression:
+    exact = [value for value in values if isinstance(value, str)]
+    either = [flux.any_of(column, exact)] if exact else []
+    if "" in exact:
+        # In memory a missing tag equals nothing.
+        either.append(flux.missing(column))
+    either += [flux.matching(column, value.regex) for value in values if isinstance(value, Pattern)]
+    return flux.Expression(f"({' or '.join(either)})")
 
 
 def _v(rows: Rows, start: int, stop: int, can: Capabilities) -> dict[str, flux.Expression]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, summed
-from pfa_flux.engines.base import Row, Where
+from pfa_flux.engines.ask import Ask, Pattern, Rows, Stored, Sums, Where, summed
+from pfa_flux.engines.base import Row
 from pfa_flux.errors import InvalidValueError
 from pfa_flux.flux import well_formed
 
@@ -46,10 +46,19 @@ def _conditions(rows: Rows, start: int, stop: int, where: Where) -> str:
     found = [f"time >= {first}", f"time < {after}"]
     # A missing tag compares as '', so that rows without an action pass.
     found += [f"{identifier('action')} != {string(value)}" for value in rows.excluded_actions]
-    for column, values in where.items():
-        if values:
-            found.append("(" + " OR ".join(f"{identifier(column)} = {string(value)}" for value in values) + ")")
+    found += [f"({' OR '.join(_is(column, value) for value in values)})" for column, values in where.items() if values]
     return " AND ".join(found)
+
+
+def _is(column: str, value: str | Pattern) -> str:
+    if isinstance(value, Pattern):
+        return f"{identifier(column)} =~ /{value.regex}/"
+    return f"{identifier(column)} = {string(value)}"
+
+
+def values(asked: Rows, tag: str) -> str:
+    """The statement for the values of a tag, from the index."""
+    return f"SHOW TAG VALUES FROM {identifier(asked.measurement)} WITH KEY = {identifier(tag)}"
 
 
 def sums(ask: Ask, database: Sequence[str]) -> str:
@@ -96,6 +105,20 @@ def read_rows(answer: Sequence[Row]) -> list[Stored]:
     return [
         Stored(int(row["time"]), {k: v for k, v in row.items() if k not in _OWN and v}, row["_value"]) for row in answer
     ]
+
+
+def series(asked: Rows, start: int, stop: int, database: Sequence[str]) -> str:
+    """The statement for the number of rows of each series."""
+    return (
+        f"SELECT count({identifier(asked.field)}) AS n FROM {source(database, asked.measurement)} "
+        f"WHERE {_conditions(asked, start, stop, {})} GROUP BY *"
+    )
+
+
+def has_others(answer: Sequence[Row], tags: Sequence[str], most: int) -> bool:
+    """By the answer to `series`, one has further tags than these, or more rows than there are windows."""
+    own = {"time", "n", "measurement", *tags}
+    return any(int(row["n"]) > most or any(value and name not in own for name, value in row.items()) for row in answer)
 
 
 def whole_numbers(asked: Rows, start: int, stop: int, database: Sequence[str]) -> str:

@@ -1,0 +1,81 @@
+"""`pfa-flux config …`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from pfa_flux.cli import task_view as view
+from pfa_flux.cli.options import with_resolution
+from pfa_flux.cli.task import Form, Format
+from pfa_flux.settings import Resolution
+
+if TYPE_CHECKING:
+    from pfa_flux.settings_report import Key, Report, Wrong
+
+app = typer.Typer(
+    help="The settings.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+_STATES = {
+    "read": "read",
+    "wrong": "cannot be used",
+    "unread": "not read: an earlier file is",
+    "absent": "no file",
+    "closed": "no access",
+}
+
+
+@app.command()
+@with_resolution
+def check(*, format_: Form = Format.TABLE, resolution: Resolution, quiet: bool) -> None:
+    """Show which file is read, each setting and where it comes from, and everything that is wrong.
+
+    Asks no server. Exit code 2 if anything is wrong, 1 if the file may be another user's.
+    """
+    from pfa_flux.cli import exit_code
+    from pfa_flux.settings_report import report
+
+    found = report(resolution)
+    if format_ is Format.JSON:
+        view.print_json(asdict(found))
+    else:
+        _print(found, quiet=quiet)
+    for problem in resolution.problems:
+        raise typer.Exit(exit_code(problem.error))
+
+
+def _print(found: Report, *, quiet: bool) -> None:
+    typer.echo(f"file: {found.file or 'none'}")
+    if not quiet:
+        view.print_table(("place", "state"), [(place.path, _STATES[place.state]) for place in found.places])
+    if found.keys:
+        typer.echo()
+        view.print_table(("key", "value", "from"), [(each.key, _value(each), _from(each)) for each in found.keys])
+    typer.echo()
+    if not quiet:
+        for word in found.warnings:
+            typer.echo(f"warning: {word}")
+    for wrong in found.errors:
+        typer.echo(f"error: {_placed(wrong)}\n       {wrong.hint}")
+    if not found.errors:
+        typer.echo("no errors")
+
+
+def _value(key: Key) -> str:
+    """A value as it would stand in the file."""
+    return "(wrong)" if key.value is None else json.dumps(key.value, ensure_ascii=False)
+
+
+def _from(key: Key) -> str:
+    return key.name if key.source in {"flag", "environment"} else key.source
+
+
+def _placed(wrong: Wrong) -> str:
+    """The message, with the place before it where it does not say that itself."""
+    return f"{wrong.source}: {wrong.message}" if wrong.source and wrong.source not in wrong.message else wrong.message

@@ -1,0 +1,123 @@
+"""Who counts page loads: the question of `pfa-flux init` without whose answer every figure is 100 %."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+import typer
+
+from pfa_flux.cli.options import note
+
+if TYPE_CHECKING:
+    from pfa_flux.cli.dialogue import Dialogue
+
+_MENU = """\
+Who counts page loads, the views that ran JavaScript?
+  own      your analytics writes them to InfluxDB
+  script   a script in the page asks the pixel's twin for them
+  tracker  your tracker's tag does the same in its onload
+  none     nobody yet: every figure will be 100 %"""
+
+
+class Loads(enum.StrEnum):
+    """Who counts page loads."""
+
+    OWN = "own"
+    SCRIPT = "script"
+    TRACKER = "tracker"
+    NONE = "none"
+
+
+def take_loads(dialogue: Dialogue, chosen: Loads | None, measurement: str | None, field: str | None) -> Loads:
+    """Settle who counts page loads, from flags or a question, and say how many there were in the last day.
+
+    Without both it stays as the file has it.
+
+    Raises:
+        SettingsError: flags contradict each other, or a name is none.
+    """
+    from pfa_flux.errors import SettingsError
+
+    flags = {"loads_measurement": measurement, "loads_field": field}
+    named = {key: name for key, name in flags.items() if name is not None}
+    if named and chosen not in {None, Loads.OWN}:
+        raise SettingsError(
+            f"--loads {chosen} has no measurement or field of its own", "Leave the names out, or use --loads own."
+        )
+    if named:
+        chosen = Loads.OWN
+    asked = chosen is None and dialogue.asking
+    if asked:
+        chosen = _asked(dialogue)
+    if chosen is not None:
+        dialogue.draft = dialogue.draft.with_loads(by_pixel=chosen in {Loads.SCRIPT, Loads.TRACKER}, **named)
+        dialogue.draft.settings()
+    if asked and chosen is Loads.OWN:
+        _ask_names(dialogue)
+    else:
+        _tell(dialogue, chosen)
+    return chosen or (Loads.SCRIPT if dialogue.draft.settings().pixel.load_path else Loads.OWN)
+
+
+def _asked(dialogue: Dialogue) -> Loads:
+    note(_MENU)
+    if dialogue.draft.settings().pixel.load_path:
+        usual = Loads.SCRIPT
+    elif dialogue.loads_of_last_day() != 0:
+        usual = Loads.OWN
+    else:
+        usual = Loads.NONE if dialogue.draft.text else Loads.SCRIPT
+    while True:
+        answer = typer.prompt("Page loads", default=usual.value, err=True).strip().lower()
+        if answer in {each.value for each in Loads}:
+            return Loads(answer)
+        note(f"{answer!r} is none of own, script, tracker and none")
+
+
+def _ask_names(dialogue: Dialogue) -> None:
+    """Ask for the names of the analytics' points until there are some, or they are right all the same."""
+    from pfa_flux.errors import SettingsError
+
+    begun = dialogue.draft
+    while True:
+        names = begun.settings().schema
+        measurement = typer.prompt("Their measurement", default=names.loads_measurement, err=True).strip()
+        field = typer.prompt("The field that each has", default=names.loads_field, err=True).strip()
+        draft = begun.with_loads(by_pixel=False, loads_measurement=measurement, loads_field=field)
+        try:
+            draft.settings()
+        except SettingsError as error:
+            note(f"{error.message}\n{error.hint}")
+            continue
+        dialogue.draft = draft
+        found = dialogue.loads_of_last_day()
+        note(_found(dialogue, found))
+        if found != 0 or typer.confirm("Use these names all the same?", default=False, err=True):
+            return
+        dialogue.draft = begun
+
+
+def _found(dialogue: Dialogue, found: int | None) -> str:
+    settings = dialogue.draft.settings()
+    names = settings.schema
+    if found is None:
+        return "page loads: this token may not read them, so none were looked for"
+    rows = "1 row" if found == 1 else f"{found or 'no'} rows"
+    return f"page loads: {rows} of {names.loads_measurement} with the field {names.loads_field} in the last day"
+
+
+def _tell(dialogue: Dialogue, chosen: Loads | None) -> None:
+    """Say who counts page loads, and aloud if nobody does."""
+    pixel = dialogue.draft.settings().pixel
+    if pixel.load_path:
+        dialogue.say(f"page loads: counted by the pixel, at {pixel.load_path}")
+        return
+    found = 0 if chosen is Loads.NONE else dialogue.loads_of_last_day()
+    if found != 0 or chosen is Loads.OWN:
+        dialogue.say(_found(dialogue, found))
+    if found == 0:
+        dialogue.say(
+            "warning: nobody counts page loads yet, so every figure will be 100 %; "
+            "to have the pixel count them: pfa-flux init --loads script"
+        )

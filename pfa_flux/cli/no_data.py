@@ -1,0 +1,112 @@
+"""What a command says that found no data: what was asked, where, what is there instead, and what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from pfa_flux.cli.options import flag
+from pfa_flux.errors import PfaFluxError
+from pfa_flux.queries import words
+from pfa_flux.queries.dates import span
+from pfa_flux.times import to_datetime
+
+if TYPE_CHECKING:
+    from pfa_flux.analytics import Analytics
+    from pfa_flux.queries.holdings import Holdings
+    from pfa_flux.queries.result import BlockedRatio
+    from pfa_flux.settings import Settings
+
+_MOST = 10
+"""So many domains are listed."""
+
+
+def no_data(
+    analytics: Analytics, answer: BlockedRatio, command: str, filters: Mapping[str, Any], typed_span: Mapping[str, Any]
+) -> list[str]:
+    """Lines about an answer without data.
+
+    Args:
+        analytics: where it is from.
+        answer: the answer.
+        command: the command that was given, without options.
+        filters: filters that were given with it, by the names of the library's arguments.
+        typed_span: the range that was.
+    """
+    settings = analytics.settings
+    file = f"settings: {answer.config}" if answer.config else "no settings file"
+    what = f"no data for {answer.subject}, {span(answer.start, answer.stop, answer.tz)}"
+    try:
+        there = analytics.holdings(**filters)
+    except PfaFluxError as error:
+        # The answer stands, and so does the exit code.
+        return [f"{what}, in {answer.store.address} ({file})", f"what there is cannot be read: {error.message}"]
+    return [
+        f"{what}, in {_place(there, settings)} ({file})",
+        f"there: {_content(there, answer.tz)}",
+        *(
+            f"{words.plain(asked)} is not there; did you mean {flag(name, near)}?"
+            for name, asked, near in _likeliest(there)
+        ),
+        f"try: {_next(answer, there, command, {**filters, **typed_span})}",
+    ]
+
+
+def _likeliest(there: Holdings) -> list[tuple[str, str, str]]:
+    """The first that may be meant of each that is not there."""
+    return list({(name, asked): (name, asked, near) for name, asked, near in reversed(there.meant)}.values())[::-1]
+
+
+def _place(there: Holdings, settings: Settings) -> str:
+    if not settings.url:
+        return f"{there.store.address}{'' if there.exists else ', which does not exist'}"
+    buckets = settings.raw_buckets
+    return (
+        f"{there.store.title} at {there.store.address}, bucket{'s' if len(buckets) > 1 else ''} {' and '.join(buckets)}"
+    )
+
+
+def _content(there: Holdings, tz: str) -> str:
+    if not there.hits and not there.loads:
+        return "nothing at all" if there.exists else "no store"
+    domains = words.listed([words.name("domain", domain) for domain in there.domains], most=_MOST)
+    sides = (("hit", there.hits), ("JS load", there.loads))
+    spans = [f"first {name} {_moment(found[0], tz)}, last {_moment(found[1], tz)}" for name, found in sides if found]
+    return f"{'; '.join(filter(None, (domains, *spans)))} ({tz})"
+
+
+def _moment(time: int, tz: str) -> str:
+    return f"{to_datetime(time).astimezone(ZoneInfo(tz)):%Y-%m-%d %H:%M}"
+
+
+def _next(answer: BlockedRatio, there: Holdings, command: str, typed: Mapping[str, Any]) -> str:
+    """The exact command that leads on."""
+    if not there.exists:
+        return "--config, --url or --data-dir, to name the right store; pfa-flux serve begins one"
+    if not there.hits and not there.loads:
+        return "pfa-flux doctor"
+    meant: dict[str, list[str]] = {}
+    for name, _, near in _likeliest(there):
+        meant.setdefault(name, []).append(near)
+    if meant:
+        given = {**typed, **meant}
+        return _command(command, {**given, "sites": ()} if "domains" in meant else given)
+    if there.asked:
+        return _command(command, {**typed, "start": _day(there.asked[0], answer.tz), "stop": None})
+    first, _ = there.hits or there.loads or (0, 0)
+    return _command(command, {"start": _day(first, answer.tz)})
+
+
+def _command(command: str, typed: Mapping[str, Any]) -> str:
+    """A command line with arguments of the library as flags."""
+    flags = [
+        flag(name, value)
+        for name, given in typed.items()
+        for value in ([given] if isinstance(given, str) else given or ())
+    ]
+    return " ".join((command, *flags))
+
+
+def _day(time: int, tz: str) -> str:
+    return str(to_datetime(time).astimezone(ZoneInfo(tz)).date())

@@ -1,0 +1,71 @@
+"""`pfa-flux view`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from pfa_flux.cli.options import note, with_settings
+from pfa_flux.settings import Settings
+
+_IN_TERMINALS = ("www-browser", "links", "elinks", "lynx", "w3m")
+"""Browsers that would take over the terminal."""
+
+
+@with_settings
+def view(
+    *,
+    listen: Annotated[
+        str | None, typer.Option(help="HOST:PORT to listen on.", show_default="a free port of 127.0.0.1")
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page in the browser.")] = False,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name that the page is asked for by, beside localhost; repeats.", show_default=False),
+    ] = None,
+    tz: Annotated[str, typer.Option(help="Time zone of days and intervals.")] = "UTC",
+    settings: Settings,
+    quiet: bool,
+) -> None:
+    """Serve the report as a live page: site, range, key and comparison are chosen in the browser. Ends on Ctrl-C."""
+    import logging
+
+    from pfa_flux.live.page import LivePage
+    from pfa_flux.live.server import Server, address, is_loopback, serve
+
+    where, port = address(listen) if listen else ("127.0.0.1", 0)
+    level = logging.ERROR if quiet else logging.INFO
+    logging.basicConfig(format="pfa-flux: %(message)s", level=level, stream=sys.stderr)
+    shared = not is_loopback(where)
+    if shared and not quiet:
+        note("warning: others can read the page without a password; docs/deployment.md puts nginx before it")
+    server = Server(LivePage(settings, tz=tz, hosts=host or (), shared=shared), where, port)
+
+    def ready() -> None:
+        typer.echo(server.url)
+        sys.stdout.flush()
+        if not quiet:
+            note("Ctrl-C ends it.")
+        if not no_browser and _has_display():
+            # Some browsers are waited for until they end.
+            threading.Thread(target=_open, args=(server.url,), daemon=True).start()
+
+    serve(server, ready)
+
+
+def _has_display() -> bool:
+    return sys.platform in {"darwin", "win32"} or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
+def _open(url: str) -> None:
+    try:
+        found = webbrowser.get()
+    except webbrowser.Error:
+        return
+    if getattr(found, "name", "") not in _IN_TERMINALS:
+        found.open(url)

@@ -1,0 +1,89 @@
+"""InfluxQL's JSON: the rows of a statement's answer, and whether the server says that they are not all."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pfa_flux import foreign
+from pfa_flux.engines.base import Row
+from pfa_flux.engines.influxdb.transport import BUCKET_HINT, understood
+from pfa_flux.errors import BucketNotFoundError, QueryError
+
+_INT64 = 2**63
+_SPACE = re.compile(r"\s*")
+
+
+class Answer(NamedTuple):
+    """What a statement gave.
+
+    Attributes:
+        rows: tags beside columns.
+        partial: the server says that it left rows out.
+    """
+
+    rows: list[Row]
+    partial: bool
+
+
+def read(text: str) -> Answer:
+    """The answer to one statement, as one JSON object or as several in a row, which are its chunks.
+
+    A chunk before the last is marked as partial because more follows. The last one is only where rows were left out:
+    InfluxDB 1.x cuts at max-row-limit and marks the series, clusters mark the result or put an error into a series.
+    A message of a result is a remark, and leaves nothing out.
+
+    Raises:
+        NotInfluxDBError: it is no JSON of InfluxQL.
+        BucketNotFoundError, QueryError: the statement failed; that comes with status 200.
+    """
+    return _read(text)
+
+
+@understood("the answer to an InfluxQL statement")
+def _read(text: str) -> Answer:
+    chunks = [_result(each) for each in _objects(text)]
+    last = chunks[-1]
+    for chunk in chunks:
+        if "error" in chunk:
+            raise _refusal(str(chunk["error"]))
+    broken = any("error" in series for chunk in chunks for series in _series(chunk))
+    marked = bool(last.get("partial")) or any(series.get("partial") for series in _series(last))
+    return Answer([row for chunk in chunks for row in _rows(chunk)], broken or marked)
+
+
+def _objects(text: str) -> Iterator[Any]:
+    """JSON values that stand in a row."""
+    decoder, at, end = json.JSONDecoder(), 0, len(text.rstrip())
+    while at < end:
+        value, at = decoder.raw_decode(text, at + len(_SPACE.match(text, at)[0]))  # type: ignore[index]
+        yield value
+
+
+def _result(answer: dict[str, Any]) -> dict[str, Any]:
+    """The one result of a body; one that has none is an error itself."""
+    (result,) = answer["results"] if "results" in answer else [{"error": answer["error"]}]
+    return dict(result)
+
+
+def _refusal(said: str) -> BucketNotFoundError | QueryError:
+    words = foreign.said(said)
+    if "not found" in words:
+        return BucketNotFoundError(f"InfluxQL finds no such bucket: {words}", BUCKET_HINT)
+    return QueryError(f"the server refuses the InfluxQL query: {words}", "See the server's own words above.", said=said)
+
+
+def _series(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return result.get("series") or []
+
+
+def _rows(result: dict[str, Any]) -> Iterator[Row]:
+    for series in _series(result):
+        head = {"measurement": series.get("name", ""), **series.get("tags", {})}
+        for values in series.get("values", ()):
+            row = {**head, **dict(zip(series["columns"], values, strict=True))}
+            if row.get("time") is not None and not -_INT64 <= row["time"] < _INT64:
+                raise ValueError("time")
+            yield row

@@ -1,0 +1,233 @@
+"""The live page as an application: a request in, an answer out, no socket.
+
+Each request opens the engine and closes it: requests at the same time share no connection, a database that was away is
+found again, and a store that was put in place of another is seen.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from pfa_flux.analytics import Analytics
+from pfa_flux.errors import (
+    AccessDeniedError,
+    BucketNotFoundError,
+    BusyError,
+    InvalidValueError,
+    PfaFluxError,
+    SettingsError,
+    TimedOutError,
+    UnreachableError,
+)
+from pfa_flux.live.controls import controls, told, trouble
+from pfa_flux.live.selection import Selection, check, parse
+from pfa_flux.queries.question import Options
+from pfa_flux.settings import Settings
+from pfa_flux.views.document import document, policy, styles_of, text
+from pfa_flux.views.report import Live
+from pfa_flux.views.report import page as report
+
+_log = logging.getLogger("pfa_flux.live")
+
+AT_ONCE = 4
+"""So many requests are answered at the same time; others wait."""
+PATIENCE = 30.0
+"""Seconds that they wait."""
+_LONGEST_QUERY = 4096
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?", re.ASCII)
+_TITLE = "Page views without the JavaScript analytics"
+_WORDS: tuple[tuple[type[PfaFluxError], str], ...] = (
+    (TimedOutError, "The database did not answer in time. A shorter range may help."),
+    (UnreachableError, "The database cannot be reached just now."),
+    (AccessDeniedError, "The database refuses access to this page."),
+    (BucketNotFoundError, "The database has no place yet for what this page reads."),
+    (BusyError, "The database is too busy just now."),
+    (PfaFluxError, "The database could not answer."),
+)
+"""What a reader is told of an error, the first that fits. The log says more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is needed of a request.
+
+    Attributes:
+        method: GET, HEAD or another.
+        target: path and query, as sent.
+        hosts: each Host that it has.
+        fetch_site: Sec-Fetch-Site, empty where the browser says nothing.
+        fetch_dest: Sec-Fetch-Dest.
+    """
+
+    method: str
+    target: str
+    hosts: Sequence[str]
+    fetch_site: str = ""
+    fetch_dest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer: status, body in HTML, and headers beside those that all answers have."""
+
+    status: int
+    body: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def content(self) -> bytes:
+        """The body as it is sent; what no encoding has becomes a question mark."""
+        return self.body.encode("utf-8", "replace")
+
+    def all_headers(self) -> dict[str, str]:
+        """Every header but those of the connection."""
+        return {**_HEADERS, "Content-Length": str(len(self.content)), **self.headers}
+
+
+_HEADERS = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Content-Security-Policy": f"{policy(styles_of('controls'), forms=True)}; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class LivePage:
+    """Answers requests. May be used from several threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        tz: str = "UTC",
+        hosts: Sequence[str] = (),
+        shared: bool = False,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Check the arguments; nothing is opened yet.
+
+        Args:
+            settings: where the data is.
+            tz: time zone of days and intervals.
+            hosts: names that it is asked for by, beside localhost.
+            shared: it listens where other machines can ask, by an address that is not loopback.
+            clock: the present, nanoseconds.
+
+        Raises:
+            InvalidValueError: there is no such time zone.
+        """
+        self._settings, self._clock = settings, clock
+        self._zone: ZoneInfo = Options(tz=tz).question(settings, clock()).zone
+        self._names = {"localhost", *(host.lower() for host in hosts)}
+        self._shared = shared
+        self._places = threading.BoundedSemaphore(AT_ONCE)
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to a request, whatever happens."""
+        path, _, query = request.target.partition("?")
+        if len(request.hosts) != 1 or not self._is_ours(request.hosts[0]):
+            return _refusal(421, "This page is not here", "It is served under another name.")
+        if request.method not in {"GET", "HEAD"}:
+            return _refusal(405, "This page can only be read", "", {"Allow": "GET, HEAD"})
+        if path != "/":
+            return _refusal(404, "There is no such page", "")
+        if request.fetch_site in {"cross-site", "same-site"} and request.fetch_dest != "document":
+            # Another site may link here, and not have questions asked in the background.
+            return _refusal(403, "This page cannot be embedded", "Open it by its own address.")
+        if len(query) > _LONGEST_QUERY:
+            return _refusal(414, "This address is too long", "")
+        return self._selected(query)
+
+    def _is_ours(self, host: str) -> bool:
+        """A request for this host may be answered.
+
+        A name that resolves to us may be anybody's (DNS rebinding), an address may not. The port is not looked at: it
+        is another one where ssh forwards it.
+        """
+        found = _HOST.fullmatch(host)
+        if found is None:
+            return False
+        name = found[1].lower()
+        try:
+            address = ipaddress.ip_address(name.strip("[]"))
+        except ValueError:
+            return name in self._names
+        return address.is_loopback or self._shared or name in self._names
+
+    def _selected(self, query: str) -> Answer:
+        selection, problems = parse(query)
+        now = self._clock()
+        options, more = check(selection, self._settings, self._zone, now)
+        problems |= more
+        above = controls(selection, self._settings.sites, problems)
+        if problems:
+            return _page(400, "This selection cannot be shown", above, told(problems))
+        if not self._places.acquire(timeout=PATIENCE):
+            return _no_figures(above, "Too many others are asking just now.", selection)
+        try:
+            return Answer(200, self._report(selection, options, above))
+        except PfaFluxError as error:
+            if isinstance(error, InvalidValueError) and not isinstance(error, SettingsError):
+                said = f"{text(error.message)}. Choose a shorter range, or longer intervals."
+                return _page(400, "This selection cannot be shown", above, [said[:1].upper() + said[1:]])
+            _log.warning("no figures: %s", error.message)
+            words = next(words for kind, words in _WORDS if isinstance(error, kind))
+            return _no_figures(above, words, selection)
+        except Exception as error:
+            _log.error("no figures: %s", _place(error))
+            return _page(500, "No figures", above, ["Something went wrong that was not foreseen. The log says where."])
+        finally:
+            self._places.release()
+
+    def _report(self, selection: Selection, options: Options, above: str) -> str:
+        with Analytics(self._settings, clock=self._clock) as analytics:
+            content = analytics.content(
+                options, by=selection.by, every=selection.every or None, compare=bool(selection.compare)
+            )
+
+        def link(key: str, value: str) -> str:
+            # Page views that say no domain or page cannot be asked for alone.
+            if not value or value.startswith("("):
+                return ""
+            return selection.query(**{_FILTERS[key]: value}, by="", every="")
+
+        return report(content, Live(above, link))
+
+
+_FILTERS = {"domain": "of", "page": "page"}
+
+
+def _page(status: int, title: str, above: str, said: Sequence[str], headers: dict[str, str] | None = None) -> Answer:
+    body = f"{above}\n{trouble(title, said)}"
+    return Answer(status, document(f"{title} – {_TITLE}", body, more_styles="controls", forms=True), headers or {})
+
+
+def _no_figures(above: str, words: str, selection: Selection) -> Answer:
+    again = f'Who runs this page finds the reason in its log. <a href="{text(selection.query())}">Try again</a>'
+    return _page(503, "No figures just now", above, [text(words), again], {"Retry-After": "10"})
+
+
+def _refusal(status: int, title: str, words: str, headers: dict[str, str] | None = None) -> Answer:
+    return _page(status, title, "", [text(words)] if words else [], headers)
+
+
+def _place(error: Exception) -> str:
+    """What went wrong and where, without its words, which may have data in them."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return type(error).__name__
+    return f"{type(error).__name__} in {Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno}"

@@ -1,0 +1,98 @@
+"""How shares differ: networks, domains or pages held against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pfa_flux.queries import words
+from pfa_flux.queries.caveat import Caveat
+from pfa_flux.queries.table import Column, Sheet, Table
+from pfa_flux.times import format_instant
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """How two shares differ.
+
+    Attributes:
+        first: value of the key.
+        second: another.
+        difference: ratio of the first minus that of the second, -1 to 1.
+        difference_low: lower end of its 95 % interval.
+        difference_high: upper end.
+        sentence: the same in plain words.
+    """
+
+    first: str
+    second: str
+    difference: float
+    difference_low: float
+    difference_high: float
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison(Table):
+    """Differences between the blocked ratios of networks, domains or pages, each with each.
+
+    Attributes:
+        start: first instant of the range, nanoseconds since the epoch.
+        stop: first instant after it.
+        key: what is compared.
+        rows: a pair each; those of which a ratio cannot be said are left out.
+        warnings: what the reader has to know.
+    """
+
+    start: int
+    stop: int
+    key: str
+    rows: tuple[Contrast, ...]
+    warnings: tuple[Caveat, ...] = ()
+
+    def __iter__(self) -> Iterator[Contrast]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Both values, the difference with its interval, and the sentence."""
+        return ("first", "second", "difference", "difference_low", "difference_high", "sentence")
+
+    def records(self) -> list[dict[str, Any]]:
+        """Rows as dictionaries by column."""
+        return [{name: getattr(row, name) for name in self.columns} for row in self.rows]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it."""
+        return {
+            "start": format_instant(self.start),
+            "stop": format_instant(self.stop),
+            "key": self.key,
+            "warnings": [{"code": caveat.code, "message": caveat.message} for caveat in self.warnings],
+            "rows": self.records(),
+        }
+
+    def sheet(self) -> Sheet:
+        """Rows as they are shown."""
+        columns = (
+            Column(self.key, "key"),
+            Column("minus", "key"),
+            Column("points", "ratio"),
+            Column("95 % interval", "interval"),
+            Column("", "note"),
+        )
+        rows = [
+            (
+                words.name(self.key, row.first),
+                words.name(self.key, row.second),
+                words.points(row.difference),
+                words.points_range(row.difference_low, row.difference_high),
+                row.sentence,
+            )
+            for row in self.rows
+        ]
+        return Sheet(columns, rows)

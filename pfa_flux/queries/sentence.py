@@ -1,0 +1,43 @@
+"""An answer as one sentence, which says no more than the figures do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pfa_flux.queries import words
+from pfa_flux.queries.dates import span
+from pfa_flux.queries.rows import RatioRow
+
+if TYPE_CHECKING:
+    from pfa_flux.queries.result import BlockedRatio
+
+
+def sentence(answer: BlockedRatio) -> str:
+    """Which share of whose page views, when, how sure, where the figures come from, and what makes them doubtful."""
+    low, high = answer.covers
+    if low >= high:
+        # Nothing of the range is known.
+        low, high = answer.start, answer.stop
+    where = f"{answer.store.title[:1].upper()}{answer.store.title[1:]}, {words.SOURCES[answer.source]}."
+    doubts = words.listed(answer.doubts)
+    see = f" See the warning{'s' if len(answer.doubts) > 1 else ''} {doubts}." if doubts else ""
+    return f"{_said(answer.total, f'{answer.subject}, {span(low, high, answer.tz)}')} {where}{see}"
+
+
+def _said(row: RatioRow, of: str) -> str:
+    hits, loads = words.counted(row.hits, "page view"), words.counted(row.js, "JS load")
+    if row.status == "no_data":
+        return f"No data for {of}: neither page views nor JS loads."
+    if row.status == "no_hits":
+        return f"No ratio for {of}: {loads}, and no page views that the pixel counted."
+    if row.status == "js_exceeds_hits" or row.ratio is None:
+        return f"No ratio for {of}: {loads}, more than the {hits} that the pixel counted."
+    share = _percent(row.ratio)
+    if row.ratio_low is not None and row.ratio_high is not None:
+        share += f" ({_percent(row.ratio_low)[:-1]}–{_percent(row.ratio_high)})"
+    none = ", which reported none" if row.status == "no_js" else ""
+    return f"Of {hits} of {of}, {share} came without the JavaScript analytics{none}."
+
+
+def _percent(ratio: float) -> str:
+    return words.percent(ratio).replace(" ", "")

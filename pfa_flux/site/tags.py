@@ -1,0 +1,141 @@
+"""The tags of the pixel in a page: which are there, and what is wrong with how they are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from pfa_flux.engines.base import Check
+from pfa_flux.hits import tags
+from pfa_flux.pixel_settings import PixelSettings
+from pfa_flux.site.markup import Image, Markup, path_of
+from pfa_flux.site.policy import forbids_image
+from pfa_flux.site.urls import origin, resolve
+
+TAG, LOADS, VIEWS = "pixel's tag", "script for loads", "script for views"
+_LOADED = re.compile(r"""pfaLoaded\b(.{0,300}?)\bsrc\s*[:=]\s*(["'])(.{1,2000}?)\2(.{0,100})""", re.S)
+_POLICY = re.compile(r"""referrerPolicy\s*[:=]\s*["']([a-z-]+)["']""")
+_SELECTOR = re.compile(r"""img\[src=\\?["']([^"'\\]+)\\?["']\]""")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An address that a page has the browser ask for.
+
+    Attributes:
+        url: the address.
+        policy: its own referrer policy, empty without one.
+    """
+
+    url: str
+    policy: str
+
+
+def images(markup: Markup, pixel: PixelSettings) -> tuple[list[Image], Check]:
+    """The images of the pixel that a browser asks for, each address once, and what is wrong with them."""
+    found = {each.url: each for each in reversed(markup.images) if path_of(each.url) == unquote(pixel.path)}
+    put = f"Put this at the end of each page: {tags.image(pixel)}"
+    if not found:
+        if any(path_of(each.later) == unquote(pixel.path) for each in markup.images):
+            late = "the <img> has its address in a data attribute, so that nothing is asked for without JavaScript"
+            return [], Check(TAG, "failed", late, f"Keep lazy loading away from it. {put}")
+        return [], Check(TAG, "failed", f"no <img> in the page asks for {pixel.path}", put)
+    kept = list(reversed(found.values()))
+    wrong = [words for each in kept for words in _failures(each, markup)]
+    if wrong:
+        return kept, Check(TAG, "failed", "; ".join(fault for fault, _ in wrong), " ".join(do for _, do in wrong))
+    wrong = [words for each in kept for words in _warnings(each)]
+    if len(kept) > 1:
+        several = f"{len(kept)} addresses are asked for, and each counts a hit: {', '.join(found)}"
+        wrong.append((several, "Leave one of them."))
+    if wrong:
+        return kept, Check(TAG, "warning", "; ".join(fault for fault, _ in wrong), " ".join(do for _, do in wrong))
+    return kept, Check(TAG, "ok", f"asks for {kept[0].url}")
+
+
+def _failures(image: Image, markup: Markup) -> list[tuple[str, str]]:
+    found = []
+    if urlsplit(markup.url).scheme == "https" and urlsplit(image.url).scheme == "http":
+        found.append((
+            f"a page on https asks for {image.url}, which browsers do not get by http",
+            "Write the address without a host, or with https.",
+        ))  # fmt: skip
+    if forbids_image(markup.csp, markup.url, image.url):
+        source = "'self'" if origin(image.url) == origin(markup.url) else origin(image.url)
+        found.append((
+            f"the page's Content-Security-Policy keeps browsers from asking for {image.url}",
+            f"Add {source} to its img-src.",
+        ))  # fmt: skip
+    return found
+
+
+def _warnings(image: Image) -> list[tuple[str, str]]:
+    found = []
+    if urlsplit(image.url).query or image.url.endswith("?"):
+        found.append((
+            "its address has a query, by which blockers know it (EasyPrivacy lists /count.gif?)",
+            "Leave the query out: the answer says no-store, so none is needed.",
+        ))  # fmt: skip
+    if image.lazy:
+        found.append((
+            'it says loading="lazy", which browsers heed only where JavaScript runs',
+            'Write loading="eager".',
+        ))  # fmt: skip
+    if image.noscript:
+        found.append((
+            "it is within <noscript>, so that no browser with JavaScript asks for it",
+            "Take it out of <noscript>.",
+        ))  # fmt: skip
+    return found
+
+
+def loads(markup: Markup, scripts: Sequence[str], pixel: PixelSettings) -> tuple[list[Asked], Check]:
+    """What the scripts of a page ask for when they count a load, and what is wrong with it."""
+    found = [_asked(match, markup.base) for text in scripts for match in _LOADED.finditer(text)]
+    if not pixel.load_path:
+        if found:
+            advice = (
+                f'Set load_path = "{urlsplit(found[0].url).path}" under [pixel], or take the script out of the page.'
+            )
+            return [], Check(LOADS, "failed", f"asks for {found[0].url}, and the settings have no load_path", advice)
+        advice = 'If nothing counts loads, set load_path = "/load.gif" under [pixel] and put its script into the page.'
+        return [], Check(LOADS, "skipped", "loads are left to your own analytics, which is not looked at", advice)
+    own = [each for each in found if path_of(each.url) == unquote(pixel.load_path)]
+    if own:
+        return own[:1], Check(LOADS, "ok", f"asks for {own[0].url}")
+    put = f"Put this behind the pixel's tag: {tags.script(pixel)}"
+    if found:
+        words = f"asks for {found[0].url}, and load_path is {pixel.load_path}"
+        return [], Check(LOADS, "failed", words, put)
+    words = f"nothing in the page asks for {pixel.load_path}: each view would count as one without JavaScript"
+    return [], Check(LOADS, "failed", words, put)
+
+
+def _asked(found: re.Match[str], base: str) -> Asked:
+    policy = _POLICY.search(found[1] + found[4])
+    return Asked(resolve(base, found[3]), policy[1] if policy else "")
+
+
+def views(images_: Sequence[Image], scripts: Sequence[str], pixel: PixelSettings) -> Check:
+    """The script for views that an `<img>` cannot see."""
+    text = next((each for each in scripts if "pfaViews" in each), "")
+    anew = "Print it anew with pfa-flux nginx, and replace it."
+    if not text:
+        advice = "pfa-flux nginx prints it; put it behind the other tags."
+        lost = "not in the page: views of prerendered pages are no hits"
+        if pixel.views == "navigations":
+            lost = "not in the page: views of an app, and of pages that were prerendered or restored, are no hits"
+        return Check(VIEWS, "warning", lost, advice)
+    selected = _SELECTOR.search(text)
+    if selected and images_ and selected[1] not in {each.src for each in images_}:
+        return Check(VIEWS, "warning", f'looks for img[src="{selected[1]}"], which is not in the page', anew)
+    if ("popstate" in text) != (pixel.views == "navigations"):
+        return Check(VIEWS, "warning", f'is not the one for views = "{pixel.views}" under [pixel]', anew)
+    return Check(VIEWS, "ok", "is in the page")
+
+
+def has_all(scripts: Sequence[str]) -> bool:
+    """Both scripts are among these."""
+    return any("pfaViews" in text for text in scripts) and any(_LOADED.search(text) for text in scripts)

@@ -1,0 +1,142 @@
+"""A visit to a page: it is fetched, its tags are found, and what they ask for is asked for, so that nothing counts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from pfa_flux.engines.base import Check
+from pfa_flux.hits.hit import View
+from pfa_flux.pixel_settings import PixelSettings
+from pfa_flux.rules import Rules
+from pfa_flux.site import tags, verdict
+from pfa_flux.site.asking import Seen, ask
+from pfa_flux.site.fetch import MOST, Answer, Browser, NoAnswerError
+from pfa_flux.site.markup import Markup, read
+from pfa_flux.site.policy import POLICIES, of_page, referer
+from pfa_flux.site.urls import origin
+
+_MOST_FILES = 20
+"""Scripts in files that are looked through."""
+_CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.I)
+
+
+@dataclass(slots=True)
+class Visit:
+    """What came of it.
+
+    Attributes:
+        url: address of the page, after redirects; the one that was asked for where there is none.
+        checks: what was looked at.
+        is_page: the address answers with a page.
+        answered: times that the pixel said what it would have counted.
+        unmarked: the pixel answers, and could not say it.
+        always: page views that are counted whether JavaScript runs or not.
+        without: those that are counted only where it does not.
+        scripted: loads that are counted where it does.
+    """
+
+    url: str
+    checks: list[Check] = field(default_factory=list)
+    is_page: bool = False
+    answered: int = 0
+    unmarked: bool = False
+    always: list[View] = field(default_factory=list)
+    without: list[View] = field(default_factory=list)
+    scripted: list[View] = field(default_factory=list)
+
+
+def visit(browser: Browser, url: str, pixel: PixelSettings) -> Visit:
+    """Visit a page.
+
+    Args:
+        browser: asks for it.
+        url: its address.
+        pixel: settings of the pixel.
+
+    Raises:
+        NoAnswerError: there is no such page, or none that can be read.
+    """
+    answer, rules = browser.get(url), Rules(pixel)
+    made = Visit(answer.url)
+    made.checks.append(_page(url, answer))
+    if made.checks[0].status == "failed":
+        return made
+    made.is_page = True
+    made.checks.append(verdict.domain(made.url, rules))
+    markup = _markup(answer)
+    policy = of_page(answer.headers.get("Referrer-Policy", ""), markup.policy)
+    found, check = tags.images(markup, pixel)
+    made.checks.append(check)
+    # What a browser would not ask for is not asked for.
+    for image in found if check.status != "failed" else ():
+        seen = _ask(browser, made.url, image.url, image.policy, policy)
+        _add(made, seen, verdict.of(seen, "hit", made.url, rules), made.without if image.noscript else made.always)
+        if seen.fault and origin(markup.base) != origin(made.url) and origin(image.url) == origin(markup.base):
+            made.checks[-1] = _by_base(made.checks[-1], made.url, pixel)
+    scripts = _scripts(browser, markup)
+    asked, check = tags.loads(markup, scripts, pixel)
+    made.checks.append(check)
+    for each in asked:
+        seen = _ask(browser, made.url, each.url, each.policy, policy)
+        _add(made, seen, verdict.of(seen, "load", made.url, rules), made.scripted)
+    if found:
+        made.checks.append(tags.views(found, scripts, pixel))
+    return made
+
+
+def _page(asked: str, answer: Answer) -> Check:
+    where = answer.url if not answer.passed else f"{asked} redirects to {answer.url}"
+    kind = answer.headers.get("Content-Type", "text/html")
+    if answer.status != 200:
+        return Check("page", "failed", f"{where} answers {answer.status}", "Name a page that everybody can read.")
+    if "html" not in kind:
+        return Check("page", "failed", f"{where} is {kind}, and no HTML", "Name a page of the site.")
+    if not answer.whole:
+        advice = "Tags behind that are not found: put them further up."
+        return Check("page", "warning", f"{where}; its first {MOST >> 20} MiB were read", advice)
+    return Check("page", "ok", where)
+
+
+def _markup(answer: Answer) -> Markup:
+    charset = _CHARSET.search(answer.headers.get("Content-Type", ""))
+    try:
+        text = answer.body.decode(charset[1] if charset else "utf-8", "replace")
+    except LookupError:
+        text = answer.body.decode("utf-8", "replace")
+    markup = read(text, answer.url)
+    if header := answer.headers.get("Content-Security-Policy"):
+        markup.csp.append(header)
+    return markup
+
+
+def _scripts(browser: Browser, markup: Markup) -> list[str]:
+    """Texts of the page's scripts, with those in files of the site's own as far as they are needed."""
+    texts = list(markup.scripts)
+    for source in markup.sources[:_MOST_FILES]:
+        if tags.has_all(texts):
+            break
+        if origin(source) != origin(markup.url):
+            continue
+        try:
+            texts.append(browser.get(source, {"Accept": "*/*"}).body.decode("utf-8", "replace"))
+        except NoAnswerError:
+            continue
+    return texts
+
+
+def _ask(browser: Browser, page: str, url: str, own: str, policy: str) -> Seen:
+    return ask(browser, url, referer(page, url, own if own in POLICIES else policy))
+
+
+def _add(made: Visit, seen: Seen, check: Check, views: list[View]) -> None:
+    made.checks.append(check)
+    made.answered += not seen.fault
+    made.unmarked = made.unmarked or seen.unmarked
+    if seen.view is not None:
+        views.append(seen.view)
+
+
+def _by_base(check: Check, page: str, pixel: PixelSettings) -> Check:
+    advice = f"Write the page's own host into the tag: {origin(page)}{pixel.path}, or let <base> name it."
+    return Check(check.name, check.status, f"<base href> leads the tag to another host: {check.found}", advice)

@@ -1,0 +1,106 @@
+"""Files that are written together: all of them are ready beside their places before the first one is put there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pfa_flux.errors import PfaFluxError
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that is to be there.
+
+    Attributes:
+        path: where.
+        text: what is in it.
+        mode: its rights, from the moment it exists.
+    """
+
+    path: Path
+    text: str
+    mode: int
+
+    @property
+    def action(self) -> str:
+        """What has to be done: written, changed, or nothing: unchanged."""
+        try:
+            if self.path.read_bytes() != self.text.encode():
+                return "changed"
+            return "changed" if self.path.stat().st_mode & 0o007 & ~self.mode else "unchanged"
+        except OSError:
+            # It is not there; or cannot be, which shows when it is written.
+            return "written"
+
+
+@contextmanager
+def staged(wanted: Sequence[File]) -> Iterator[Callable[[], None]]:
+    """Files that are ready under other names beside their own, and put in their place by a call; else they go.
+
+    Raises:
+        PfaFluxError: one cannot be written.
+    """
+    waiting: list[tuple[Path, Path]] = []
+    folders: list[Path] = []
+
+    def put() -> None:
+        while waiting:
+            os.replace(*waiting.pop(0))  # noqa: PTH105 - takes a pair
+        folders.clear()
+
+    try:
+        try:
+            for file in wanted:
+                if file.action != "unchanged":
+                    folders += _make_folder(file.path.parent)
+                    waiting.append((_write_beside(file), file.path))
+        except OSError as error:
+            raise PfaFluxError(
+                f"{file.path} cannot be written: {error.strerror or error}", "Name another place with --config."
+            ) from error
+        yield put
+    finally:
+        for temporary, _ in waiting:
+            temporary.unlink(missing_ok=True)
+        for folder in reversed(folders):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def missing_folders(path: Path) -> list[Path]:
+    """Of a folder and those that it is in, those that do not exist, outer ones first."""
+    return [folder for folder in (path, *path.parents) if not folder.exists()][::-1]
+
+
+def _make_folder(path: Path) -> list[Path]:
+    missing = missing_folders(path)
+    for folder in missing:
+        folder.mkdir(mode=0o755)
+    return missing
+
+
+def _write_beside(file: File) -> Path:
+    temporary = file.path.with_name(f".{file.path.name}.{secrets.token_hex(4)}")
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, file.mode & 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            stream.write(file.text)
+            stream.flush()
+            os.fchmod(handle, file.mode)
+            with contextlib.suppress(OSError):
+                there = file.path.lstat()
+                # Who has made a link here is not to be given a token for it.
+                if stat.S_ISREG(there.st_mode):
+                    os.fchown(handle, there.st_uid, there.st_gid)
+            os.fsync(handle)
+    except BaseException:
+        temporary.unlink()
+        raise
+    return temporary

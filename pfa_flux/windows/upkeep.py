@@ -1,0 +1,179 @@
+"""Keeping windows right: finding those that are not what raw data says, whoever wrote what when, and mending them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from pfa_flux.engines.base import Span
+from pfa_flux.times import NS
+from pfa_flux.windows.proofs import Noted, ProofLog
+from pfa_flux.windows.recompute import Report, nobody, pieces, recompute
+from pfa_flux.windows.rollup import Rollup, lost, nothing, shrunk
+from pfa_flux.windows.spans import merged
+from pfa_flux.windows.trust import raw_begins
+from pfa_flux.windows.whole import whole
+
+_DAY = 86400 * NS
+RECENT = 7 * _DAY
+"""How far back each pass compares totals: what was buffered somewhere mostly arrives within days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """What a pass did.
+
+    Attributes:
+        spans: windows that were compared row by row.
+        mended: spans of those that had been downsampled before, and were not what raw data says.
+        kept: spans of windows that were left as they are, because raw data has fewer rows than when they were proved.
+        rows: rows that were written.
+    """
+
+    spans: tuple[Span, ...] = ()
+    mended: tuple[Span, ...] = ()
+    kept: tuple[Span, ...] = ()
+    rows: int = 0
+
+
+def keep_up(
+    rollup: Rollup,
+    stop: int,
+    now: int,
+    *,
+    late: Iterable[Span] = (),
+    everything: bool = False,
+    lower: bool = False,
+    report: Report = nobody,
+) -> Upkeep:
+    """Compare windows with raw data and make them right: a pass.
+
+    Windows that nobody has compared yet are compared row by row. Of those that were proved, the totals of the last
+    seven days are compared each time, and one day of the rest in turn row by row, so that all of it is looked at again
+    before it expires.
+
+    Args:
+        rollup: the windows.
+        stop: cut to the newest window that is due; nanoseconds.
+        now: the present, nanoseconds, by which raw data expires.
+        late: windows that are known to have received late rows.
+        everything: compare all windows row by row.
+        lower: make right even windows whose raw rows are fewer than when they were proved.
+        report: called after every piece.
+
+    Raises:
+        As of `recompute`.
+    """
+    spec = rollup.spec
+    stop = min(spec.floor(stop), spec.due(now))
+    begins = _begins(rollup, stop)
+    if not begins:
+        return Upkeep()
+    start = min(spec.floor(min(begins)), stop)
+    known = min(max(raw_begins(rollup, stop, now), start), stop)
+    settle_expired(rollup, start, known)
+    keep = nothing if lower else shrunk if everything or rollup.log is None else lost
+    with whole(rollup.engine):
+        # Windows beyond the newest are made for the first time, and not mended.
+        newest = rollup.engine.edge(spec.rollup, "last", start, stop, {})
+        wanted = [(known, stop)] if everything else [*late, *_suspects(rollup, known, stop)]
+    spans = merged((max(known, low), min(stop, high)) for low, high in wanted)
+    mended: list[Span] = []
+    kept: list[Span] = []
+    rows = 0
+    for found, written in pieces(rollup, spans, fix=True, keep=keep, report=report):
+        rows += written
+        left = keep(found)
+        ends = {difference.end for difference in found.differences}
+        kept += [(end - spec.width, end) for end in ends & left]
+        mended += [(end - spec.width, end) for end in ends - left if newest is not None and end <= newest]
+    return Upkeep(tuple(spans), tuple(merged(mended)), tuple(merged(kept)), rows)
+
+
+def _begins(rollup: Rollup, stop: int) -> list[int]:
+    with whole(rollup.engine):
+        return [time for time in (rollup.oldest(stop), rollup.oldest_raw(stop)) if time is not None]
+
+
+def _suspects(rollup: Rollup, known: int, stop: int) -> list[Span]:
+    """Windows that have to be compared row by row, as spans."""
+    log = rollup.log
+    if log is None:
+        # Whoever writes to a window takes its proof back, so that nothing else has changed.
+        return rollup.engine.unproved(rollup.spec.windows, (known // _DAY * _DAY, stop)) or []
+    recent = max(known, rollup.spec.floor(stop - RECENT))
+    days = max(1, -(-(recent - known) // _DAY))
+    turn = known + stop // rollup.spec.width % days * _DAY
+    return [
+        *_unproved(rollup, log, known, stop),
+        *_changed(rollup, log, recent, stop),
+        (rollup.spec.floor(turn), min(rollup.spec.ceiling(turn + _DAY), recent)),
+    ]
+
+
+def _unproved(rollup: Rollup, log: ProofLog, start: int, stop: int) -> Iterator[Span]:
+    for end, each in log.windows_to_look_at(start, stop):
+        if each is None or not (each.plain and each.proved):
+            yield end - rollup.spec.width, end
+
+
+def _changed(rollup: Rollup, log: ProofLog, start: int, stop: int) -> Iterator[Span]:
+    """Windows whose raw total is not the one that was proved."""
+    raw, noted, width = rollup.raw_totals(start, stop), log.noted(start, stop), rollup.spec.width
+    for end in range(start + width, stop + 1, width):
+        if end in noted and raw.get(end, 0) != noted[end].total:
+            yield end - width, end
+
+
+def settle_expired(rollup: Rollup, start: int, known: int) -> None:
+    """Deal with windows of [start, known) that nobody proved while their raw rows were kept."""
+    log = rollup.log
+    if log is None:
+        _trust_removed(rollup, start // _DAY * _DAY, known)
+        return
+    width = rollup.spec.width
+    for low, high in merged(span for span, _ in log.days_to_look_at(start, known)):
+        ends = range(low + width, high + 1, width)
+        noted = log.noted(low, high)
+        if all(end in noted for end in ends):
+            continue
+        # What ours add up to, beside the number of all: where these are the same rows, they need not be read again.
+        with whole(rollup.engine):
+            sums, rows = dict.fromkeys(ends, 0), rollup.counts(low, high)
+            for cell, value, _ in rollup.own(low, high):
+                sums[cell.end] = sums.get(cell.end, 0) + value
+        log.note({end: Noted(sums[end], rows.get(end, 0), proved=False) for end in ends if end not in noted})
+
+
+def _trust_removed(rollup: Rollup, start: int, known: int) -> None:
+    """Windows whose raw rows the engine itself removed: it removes none that were not proved."""
+    engine, spec = rollup.engine, rollup.spec
+    for low, high in engine.unproved(spec.windows, (start, known)) or ():
+        # A raw row where there should be none, or a row of others, says that something is wrong here.
+        with whole(engine):
+            trusted = engine.edge(spec.raw, "first", low, high, {}) is None and not rollup.has_others(low, high)
+        if trusted:
+            engine.prove(spec.windows, (low, high), None)
+
+
+def prove_days(rollup: Rollup, start: int, stop: int, now: int) -> None:
+    """Prove what is not proved yet of the windows from the start of a day on, and make it right on the way."""
+    engine, spec = rollup.engine, rollup.spec
+    known = min(max(rollup.known_from(now), start), max(start, stop))
+    _trust_removed(rollup, start, known)
+    recompute(rollup, engine.unproved(spec.windows, (known, stop)) or ())
+
+
+def prove_range(rollup: Rollup, start: int, stop: int, now: int) -> int:
+    """Prove what is not proved of the windows of a range, and make it right on the way. Returns the rows written."""
+    spec = rollup.spec
+    stop = min(spec.floor(stop), spec.due(now))
+    begins = _begins(rollup, stop)
+    if rollup.log is None:
+        # Proofs begin with days.
+        prove_days(rollup, max(-(-start // _DAY) * _DAY, min(begins, default=stop) // _DAY * _DAY), stop, now)
+        return 0
+    start = max(spec.floor(start), spec.floor(min(begins, default=stop)))
+    known = min(max(raw_begins(rollup, stop, now), start), max(start, stop))
+    settle_expired(rollup, start, known)
+    return recompute(rollup, list(_unproved(rollup, rollup.log, known, stop)), keep=lost)

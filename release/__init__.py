@@ -1,0 +1,1 @@
+"""Everything that a release is made of: `python -m release`."""

@@ -1,0 +1,69 @@
+"""The digest says the share, what has changed by more than chance, and what needs care, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pfa_flux.cli.digest import lines
+from pfa_flux.engines.base import Check
+from tests.cli import pfa_flux
+from tests.contract import analytics, fill
+from tests.data import DAY, T0, hit, load
+from tests.engines.plugin import MakeWorkspace
+
+NOW = T0 + 2 * DAY
+OK = Check("engine", "ok", "embedded store")
+FAILED = Check("task", "failed", "not installed", "Run pfa-flux install-task.")
+
+
+def digest(make_workspace: MakeWorkspace, seen: dict[str, tuple[int, int]], checks: list[Check]) -> list[str]:
+    """Of 1,200 views of each domain a day, so many a 120 of which are reported: on the day before, and on the day."""
+    workspace = make_workspace("embedded")
+    points = []
+    for day in (0, 1):
+        for domain, loads in seen.items():
+            for n in range(1200):
+                at = T0 + day * DAY + n * DAY // 1200
+                points.append(hit(at, domain))
+                if n * 7 % 120 < loads[day]:
+                    points.append(load(at, domain))
+    fill(workspace, NOW, points)
+    with analytics(workspace, NOW) as made:
+        answers = [made.blocked_ratio(by=by, start="1d", compare=True) for by in ((), ("network",), ("domain",))]
+    return list(lines(answers[0], answers[1:], checks))
+
+
+def test_a_change_that_is_more_than_chance_is_named_with_its_interval(make_workspace: MakeWorkspace) -> None:
+    said = digest(make_workspace, {"a.example": (90, 30), "b.example": (60, 60), "c.i2p": (60, 60)}, [OK])
+    assert said[0].startswith("Of 3,600 page views of all domains, 13 Jan 2026 (UTC), 58.3% (")
+    assert said[2].startswith("The change since the period before is more than chance: +16.7 points (")
+    assert said[2].endswith("from 41.7 % to 58.3 %.")
+    assert [line.partition(":")[0] for line in said[3:5]] == ["clearnet", "a.example"]
+    assert said[4].endswith("from 25.0 % to 75.0 %.")
+    assert said[5:] == [
+        "2 of them have changed by more than chance, of 5 networks and domains.",
+        "",
+        "All 1 checks of pfa-flux doctor are ok.",
+    ]
+
+
+def test_where_nothing_has_changed_it_says_so_and_what_needs_care(make_workspace: MakeWorkspace) -> None:
+    said = digest(make_workspace, {"a.example": (60, 60), "b.i2p": (30, 30)}, [OK, FAILED])
+    assert (
+        said[2]
+        == "The change since the period before may be chance: +0.0 points (−2.7 to +2.7), from 62.5 % to 62.5 %."
+    )
+    assert said[3] == "None of them has changed by more than chance, of 4 networks and domains."
+    assert said[-1] == "failed: task: not installed. Run pfa-flux install-task."
+
+
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)])
+def test_the_command_ends_as_doctor_does(tmp_path: Path, quiet: tuple[str, ...]) -> None:
+    done = pfa_flux("digest", "--data-dir", str(tmp_path / "data"), *quiet, cwd=tmp_path)
+    assert done.out.startswith("No data for all domains, ")
+    assert "The period before has no share to compare with." in done.out
+    assert done.code in {1, 3}
+    unreachable = pfa_flux("digest", "--url", "http://127.0.0.1:9", cwd=tmp_path)
+    assert (unreachable.code, unreachable.out) == (4, "")

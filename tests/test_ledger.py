@@ -1,0 +1,452 @@
+"""Figures from downsampled windows are right or say that they may not be, whoever writes what when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pfa_flux import Analytics, BlockedRatio, Point
+from pfa_flux.schema import BOTH, Side
+from pfa_flux.windows.rollup import Rollup
+from tests.contract import analytics, every_backend, fill, keep_for, ordinarily, task_workspace
+from tests.data import DAY, HOUR, MINUTE, T0, hit, load
+from tests.engines import Workspace
+from tests.engines.plugin import MakeWorkspace
+from tests.oracle import totals
+
+WINDOW = 15 * MINUTE
+NOW = T0 + 3 * DAY
+RUNNERS = ["influxdb-1.8 runner", "influxdb-2.7 runner", "embedded", "memory"]
+"""Who runs tasks without a server's schedule, so that a clock that stands still will do."""
+SERVERS = ["influxdb-1.8 runner", "influxdb-2.7 runner"]
+
+runners = pytest.mark.parametrize("runs", ordinarily(RUNNERS))
+
+
+def views(hours: int = 40) -> list[Point]:
+    """Two hits and a load in each hour: 50 %."""
+    return [
+        point
+        for n in range(hours)
+        for point in (
+            hit(T0 + n * HOUR, page=f"/{n % 3}"),
+            hit(T0 + n * HOUR + MINUTE, page=f"/{n % 3}", sess="b"),
+            load(T0 + n * HOUR, page=f"/{n % 3}"),
+        )
+    ]
+
+
+def passes(made: Analytics) -> None:
+    """What cron does every 15 minutes: of both tasks."""
+    for side in BOTH:
+        task = made.task(side.value, backend="runner")
+        if not task.backend.find():
+            task.backend.create()
+        task.run_due()
+
+
+def figures(answer: BlockedRatio) -> list[tuple[int, int]]:
+    return [(row.hits, row.js) for row in answer]
+
+
+def codes(answer: BlockedRatio) -> set[str]:
+    return {caveat.code for caveat in answer.warnings}
+
+
+def message(answer: BlockedRatio, code: str) -> str:
+    return "; ".join(caveat.message for caveat in answer.warnings if caveat.code == code)
+
+
+def rollup_row(made: Analytics, side: Side, time: int, value: float, **tags: str) -> Point:
+    """A downsampled row as somebody else writes it."""
+    spec = made.task(side.value, backend="runner").spec
+    ours = {"domain": "example.com", "page": "/0", **({"scheme": "https"} if side is Side.HITS else {})}
+    return Point(spec.measurement, {**ours, **tags}, spec.field, value, time)
+
+
+def from_rollups(made: Analytics, **ask: Any) -> BlockedRatio:
+    return made.blocked_ratio(**{"start": T0, "stop": T0 + 2 * DAY, "source": "rollup", **ask})
+
+
+@runners
+def test_rows_of_a_second_task_do_not_count_beside_ours(runs: str, make_workspace: MakeWorkspace) -> None:
+    workspace = task_workspace(runs, make_workspace)
+    fill(workspace, NOW, views())
+    with analytics(workspace, NOW) as made:
+        passes(made)
+        assert figures(from_rollups(made)) == [(80, 40)]
+        assert from_rollups(made).warnings == ()
+        theirs = [rollup_row(made, Side.HITS, T0 + n * HOUR + WINDOW, 2, host="kapacitor") for n in range(0, 40, 3)]
+        made.engine.write(made.settings.rollup_bucket, theirs)
+        answer = from_rollups(made)
+        assert figures(answer) == [(80, 40)]
+        assert "rollup_unproved" not in codes(answer)
+        assert figures(from_rollups(made, by=["page"])) == [(28, 14), (26, 13), (26, 13)]
+        assert figures(from_rollups(made, domains=["example.com"], pages=["/1"])) == [(26, 13)]
+        task = made.task(backend="runner")
+        found = task.gaps(T0, T0 + 2 * DAY)
+        assert found.state == "gaps"
+        assert found.foreign == tuple((T0 + n * HOUR, T0 + n * HOUR + WINDOW) for n in range(0, 40, 3))
+        assert (found.missing, found.short, found.excess, found.wrong) == ((), (), (), ())
+        status = task.status(T0)
+        assert not status.complete
+        assert "14 windows are not what raw data says (14 with rows of another origin)" in status.summary
+        assert "pfa-flux task verify --repair --start" in status.advice
+        assert "find out who writes them" in status.advice
+        assert len(task.repair_touched()) == 14
+        assert task.gaps(T0, T0 + 2 * DAY).state == "complete"
+        assert "14 windows were mended" in task.status(T0).summary
+
+
+@runners
+def test_a_row_of_another_origin_that_stands_alone_counts(runs: str, make_workspace: MakeWorkspace) -> None:
+    workspace = task_workspace(runs, make_workspace)
+    fill(workspace, NOW, views())
+    with analytics(workspace, NOW) as made:
+        passes(made)
+        made.engine.write(
+            made.settings.rollup_bucket,
+            [
+                rollup_row(made, Side.HITS, T0 + 41 * HOUR, 6, host="adopted", page="/old"),
+                rollup_row(made, Side.LOADS, T0 + 41 * HOUR, 3, host="adopted", page="/old"),
+            ],
+        )
+        answer = from_rollups(made)
+        assert figures(answer) == [(86, 43)]
+        # Raw data is kept, and knows nothing of them.
+        assert "1 windows of hits since" in message(answer, "rollup_unproved")
+        assert "by 6 page views at most. Run pfa-flux task repair." in message(answer, "rollup_unproved")
+
+
+@runners
+def test_a_surplus_and_a_shortage_that_cancel_are_found(runs: str, make_workspace: MakeWorkspace) -> None:
+    workspace = task_workspace(runs, make_workspace)
+    fill(workspace, NOW, [hit(T0), hit(T0, page="/b"), load(T0), load(T0, page="/b")])
+    with analytics(workspace, NOW) as made:
+        spec = made.task(backend="runner").spec
+        tags = {"domain": "example.com", "scheme": "https"}
+        wrong = [
+            Point(spec.measurement, {**tags, "page": page}, spec.field, n, T0 + WINDOW)
+            for page, n in (("/", 2), ("/c", 0))
+        ]
+        made.engine.write(made.settings.rollup_bucket, [p for p in wrong if p.value])
+        task = made.task(backend="runner")
+        found = task.gaps(T0, T0 + DAY)
+        assert found.wrong == ((T0, T0 + WINDOW),)
+        assert found.missing == found.short == found.excess == found.foreign == ()
+        made.task("loads", backend="runner").backfill(T0)
+        answer = from_rollups(made, by=["page"])
+        assert "by 2 page views at most" in message(answer, "rollup_unproved")
+        task.repair_touched()
+        assert figures(from_rollups(made, by=["page"])) == [(1, 1), (1, 1)]
+        assert from_rollups(made, by=["page"]).warnings == ()
+
+
+@runners
+def test_late_rows_of_either_side_are_found_and_mended_by_the_next_pass(
+    runs: str, make_workspace: MakeWorkspace
+) -> None:
+    workspace = task_workspace(runs, make_workspace)
+    fill(workspace, NOW, views())
+    with analytics(workspace, NOW) as made:
+        passes(made)
+    late = [load(T0 + n * HOUR + 5, page="/late") for n in range(5)] + [hit(T0 + 7 * HOUR + 1, sess="late")]
+    # By somebody else: nobody notes that they are late.
+    if workspace.serverless:
+        with analytics(workspace, NOW) as made:
+            made.engine.write(made.settings.raw_bucket, late)
+            # The embedded store and its like know at once; a server's windows are compared by the next pass.
+            if runs == "embedded":
+                assert {"rollup_unproved"} <= codes(from_rollups(made))
+    else:
+        fill(workspace, NOW, late)
+    with analytics(workspace, NOW) as made:
+        loads = made.task("loads", backend="runner")
+        assert loads.gaps(T0, T0 + 2 * DAY).short == tuple((T0 + n * HOUR, T0 + n * HOUR + WINDOW) for n in range(5))
+        passes(made)
+        assert figures(from_rollups(made)) == [(81, 45)]
+        assert from_rollups(made).warnings == ()
+        noted = loads.upkeep()
+        assert noted is not None
+        assert (noted.mended, noted.mended_at, noted.kept) == (5, NOW, 0)
+        assert "5 windows were mended, the last 2" in loads.status(T0).summary
+
+
+@pytest.mark.parametrize("runs", ordinarily(SERVERS))
+def test_late_rows_of_long_ago_are_found_in_turn(runs: str, make_workspace: MakeWorkspace) -> None:
+    workspace = task_workspace(runs, make_workspace)
+    fill(workspace, NOW, [hit(T0 + n * DAY) for n in range(12)])
+    end = T0 + 12 * DAY
+    with analytics(workspace, end) as made:
+        passes(made)
+    fill(workspace, end, [hit(T0 + DAY + 7, sess="late")])
+    for turn in range(6):
+        with analytics(workspace, end + turn * WINDOW) as made:
+            passes(made)
+            missing = made.task(backend="runner").gaps(T0, T0 + 5 * DAY).to_mend
+            if not missing:
+                break
+    assert missing == []
+    assert turn < 5
+
+
+@pytest.mark.parametrize("runs", ordinarily(["influxdb-2.7", "influxdb-1.8 runner"]))
+def test_windows_that_expired_before_anybody_compared_them_are_unknown(
+    runs: str, make_workspace: MakeWorkspace
+) -> None:
+    import time
+
+    workspace = task_workspace(runs, make_workspace)
+    at = time.time_ns() // HOUR * HOUR
+    first = at // DAY * DAY - 3 * DAY
+    points = [
+        p for n in range(72) for p in (hit(first + n * HOUR), hit(first + n * HOUR, sess="b"), load(first + n * HOUR))
+    ]
+    fill(workspace, at, points)
+    with analytics(workspace, at) as made:
+        # As a server's task leaves them, with nobody who compares.
+        for side in BOTH:
+            rollup = Rollup(made.engine, made.task(side.value, backend="runner").spec)
+            rollup._write(rollup.raw_sums(first, first + 2 * DAY))
+        keep_for(workspace, DAY + 6 * HOUR)
+        for side in BOTH:
+            spec = made.task(side.value, backend="runner").spec
+            made.engine.delete(spec.raw, first, first + DAY)
+        answer = made.blocked_ratio(start=first, stop=first + DAY)
+        assert (figures(answer), answer.source) == ([(48, 24)], "rollup")
+        words = message(answer, "rollup_unknown")
+        assert "96 windows of hits before" in words or "windows of hits before" in words
+        assert "They hold 48 page views, taken on trust." in words
+        assert "They hold 24 page views, taken on trust." in words
+        assert "rollup_unproved" not in codes(answer)
+        found = made.task(backend="runner").gaps(first)
+        assert found.unknown > 0
+        # A pass looks at them once, and cannot prove them any more.
+        passes(made)
+        again = made.blocked_ratio(start=first, stop=first + DAY)
+        assert (figures(again), codes(again)) == (figures(answer), codes(answer))
+
+
+@pytest.mark.parametrize("runs", ordinarily([*SERVERS, "memory"]))
+def test_windows_of_before_raw_data_begins_stay_whatever_compares_them(
+    runs: str, make_workspace: MakeWorkspace
+) -> None:
+    workspace = task_workspace(runs, make_workspace)
+    fill(workspace, NOW, [hit(T0 + DAY + n * HOUR) for n in range(5)])
+    with analytics(workspace, NOW) as made:
+        # Of another raw bucket, or of one that somebody has emptied.
+        rows = [rollup_row(made, side, T0 + n * HOUR, 3) for side in BOTH for n in range(1, 9)]
+        between = [rollup_row(made, Side.HITS, T0 + DAY + 2 * HOUR - WINDOW, 2)]
+        made.engine.write(made.settings.rollup_bucket, rows + between)
+        passes(made)
+        task = made.task(backend="runner")
+        found = task.gaps(T0, T0 + 2 * DAY)
+        assert (found.unknown, found.excess) == (8, ((T0 + DAY + 2 * HOUR - 2 * WINDOW, T0 + DAY + 2 * HOUR - WINDOW),))
+        answer = from_rollups(made)
+        assert figures(answer) == [(31, 24)]
+        assert "They hold 24 page views, taken on trust." in message(answer, "rollup_unknown")
+        assert "by 2 page views at most" in message(answer, "rollup_unproved")
+        noted = task.upkeep()
+        assert noted is not None
+        assert noted.kept == 1
+        # To verify is by the same rule: what raw data says nothing of, it calls unknown.
+        verified = task.verify(T0)
+        assert (verified.start, verified.unknown, verified.count) == (T0 + DAY, 4 * 24, 1)
+        # Repair is asked for; what nobody can know stays even so.
+        task.repair_touched()
+        answer = from_rollups(made)
+        assert (figures(answer), codes(answer) & {"rollup_unproved", "gaps"}) == ([(29, 24)], set())
+
+
+@runners
+def test_before_the_backfill_both_sides_are_of_the_same_windows(runs: str, make_workspace: MakeWorkspace) -> None:
+    workspace = task_workspace(runs, make_workspace)
+    fill(workspace, NOW, views())
+    with analytics(workspace, NOW) as made:
+        task = made.task(backend="runner")
+        task.backfill(T0 + 30 * HOUR)
+        answer = from_rollups(made)
+        assert figures(answer) == [(20, 10)]
+        assert "30 windows of hits since" in message(answer, "gaps")
+        assert "pixel_late" not in codes(answer)
+        made.task("loads", backend="runner").backfill(T0 + 35 * HOUR)
+        answer = from_rollups(made)
+        assert figures(answer) == [(10, 5)]
+        assert "35 windows of loads since" in message(answer, "gaps")
+
+
+@pytest.mark.parametrize("runs", ordinarily([*SERVERS, "memory"]))
+def test_a_window_whose_raw_rows_are_gone_is_lowered_only_when_asked_for(
+    runs: str, make_workspace: MakeWorkspace
+) -> None:
+    workspace = task_workspace(runs, make_workspace)
+    fill(workspace, NOW, views())
+    with analytics(workspace, NOW) as made:
+        passes(made)
+        task = made.task(backend="runner")
+        # Not the oldest: those would have expired.
+        made.engine.delete(task.spec.raw, T0 + 5 * HOUR, T0 + 10 * HOUR)
+        passes(made)
+        assert figures(from_rollups(made)) == [(80, 40)]
+        noted = task.upkeep()
+        assert noted is not None
+        assert (noted.mended, noted.kept) == (0, 5)
+        assert "5 windows of hits since" in message(from_rollups(made), "rollup_unproved")
+        assert "by 10 page views at most" in message(from_rollups(made), "rollup_unproved")
+        before, after = task.repair(T0)
+        assert (before.count, after.count) == (5, 5)
+        assert task.gaps(T0, T0 + DAY).excess == tuple((T0 + n * HOUR, T0 + n * HOUR + WINDOW) for n in range(5, 10))
+        before, after = task.repair(T0, lower=True)
+        assert (before.count, after.count) == (5, 0)
+        assert figures(from_rollups(made)) == [(70, 40)]
+        assert "rollup_unproved" not in codes(from_rollups(made))
+
+
+@every_backend
+def test_a_pass_after_a_servers_task_proves_what_it_made(runs: str, make_workspace: MakeWorkspace) -> None:
+    import time
+
+    at = time.time_ns()
+    due = (at - MINUTE) // WINDOW * WINDOW
+    workspace = task_workspace(runs, make_workspace)
+    start = due - DAY
+    points = [p for n in range(20) for p in (hit(start + n * HOUR), load(start + n * HOUR))]
+    fill(workspace, at, points)
+    with analytics(workspace, at) as made:
+        for side in BOTH:
+            task = made.task(side.value)
+            task.install()
+            task.run_due()
+            assert task.gaps(start).state == "complete"
+            if task.rollup.log is not None:
+                assert task.rollup.log.newest(due + 1) in (due, due - WINDOW)
+        answer = made.blocked_ratio(start=start, stop=due, source="rollup")
+        assert figures(answer) == [(20, 20)]
+        assert not {"rollup_unproved", "rollup_unknown", "gaps"} & codes(answer)
+        for side in BOTH:
+            made.task(side.value).remove()
+
+
+@dataclass
+class Field:
+    """Raw rows as they lie there, and what was done to the downsampled ones."""
+
+    raw: dict[tuple[str, tuple[tuple[str, str], ...], int], Point] = field(default_factory=dict)
+
+    def put(self, points: Iterable[Point]) -> list[Point]:
+        points = list(points)
+        self.raw |= {(p.measurement, tuple(sorted(p.tags.items())), p.time): p for p in points}
+        return points
+
+
+_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [
+                *("rows", "late", "twice", "foreign", "label", "wrong", "lost", "deleted", "pass", "float"),
+                # Rows of after the present, and passes of a clock that is wrong.
+                *("early", "ahead", "behind"),
+            ]
+        ),
+        st.integers(0, 40),
+        st.sampled_from(list(BOTH)),
+        st.sampled_from(["/", "/a", "/b"]),
+        st.integers(1, 5),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@pytest.mark.parametrize("runs", ordinarily(RUNNERS))
+def test_every_answer_is_the_oracles_or_is_warned_of_and_a_repair_makes_it_so(
+    runs: str, make_workspace: MakeWorkspace
+) -> None:
+    workspace = task_workspace(runs, make_workspace)
+    bases = iter(range(T0, T0 + 8000 * DAY, 8 * DAY))
+
+    @settings(max_examples=25 if runs in ("memory", "embedded") else 5)
+    @given(_STEPS)
+    def examine(steps: list[tuple[str, int, Side, str, int]]) -> None:
+        base = next(bases)
+        try:
+            judge(base, steps)
+        finally:
+            with analytics(workspace, base) as made:
+                _clear(made, base)
+
+    def judge(base: int, steps: list[tuple[str, int, Side, str, int]]) -> None:
+        there = Field()
+        with analytics(workspace, base) as made:
+            # Raw data begins before the range: nobody could know of windows of before that.
+            made.engine.write(made.settings.raw_bucket, there.put([hit(base - HOUR), load(base - HOUR)]))
+        for number, step in enumerate(steps):
+            _do(workspace, there, base, number, *step)
+        with analytics(workspace, base + 3 * DAY) as made:
+            if runs != "embedded":
+                # Elsewhere a row that is late is found by the next pass.
+                passes(made)
+            for by in (["domain"], ["page"]):
+                ask: dict[str, Any] = {"by": by, "start": base, "stop": base + 2 * DAY}
+                wanted = totals(there.raw.values(), base, base + 2 * DAY, by)
+                assert _counts(made.blocked_ratio(**ask, source="auto"), by) == wanted or codes(
+                    made.blocked_ratio(**ask, source="auto")
+                ) & {"rollup_unproved", "gaps"}
+                answer = made.blocked_ratio(**ask, source="rollup")
+                assert _counts(answer, by) == wanted or codes(answer) & {"rollup_unproved", "gaps"}
+            for side in BOTH:
+                made.task(side.value, backend="runner").repair_touched(lower=True)
+            for by in (["domain"], ["page"]):
+                answer = made.blocked_ratio(by=by, start=base, stop=base + 2 * DAY, source="rollup")
+                assert _counts(answer, by) == totals(there.raw.values(), base, base + 2 * DAY, by)
+                assert not codes(answer) & {"rollup_unproved", "rollup_unknown", "gaps"}
+
+    examine()
+
+
+def _clear(made: Analytics, base: int) -> None:
+    """Leave nothing to the next example."""
+    for side in BOTH:
+        spec = made.task(side.value, backend="runner").spec
+        for rows in (spec.raw, spec.rollup, replace(spec.rollup, measurement="pfa_flux_proved")):
+            # A clock that was ahead has proved windows of long after.
+            made.engine.delete(rows, base - HOUR, base + 600 * DAY)
+
+
+def _counts(answer: BlockedRatio, by: list[str]) -> dict[tuple[str, ...], tuple[int, int]]:
+    return {tuple(row.key[name] for name in by): (row.hits, row.js) for row in answer if row.hits or row.js}
+
+
+def _do(
+    workspace: Workspace, there: Field, base: int, number: int, what: str, hour: int, side: Side, page: str, count: int
+) -> None:
+    at = base + hour * HOUR + (3 * DAY if what == "early" else 0)
+    present = base + {"ahead": 3 * DAY + hour * 10 * DAY, "behind": hour * HOUR}.get(what, 3 * DAY)
+    with analytics(workspace, present) as made:
+        spec = made.task(side.value, backend="runner").spec
+        row = hit if side is Side.HITS else load
+        if what in ("rows", "late", "twice", "early"):
+            points = there.put(row(at + number * 100 + n, page=page) for n in range(count))
+            for _ in range(1 + (what == "twice")):
+                made.engine.write(made.settings.raw_bucket, points)
+        elif what in ("pass", "ahead", "behind"):
+            passes(made)
+        elif what == "lost":
+            made.engine.delete(spec.rollup, at, at + HOUR)
+        elif what == "deleted":
+            gone = [key for key, p in there.raw.items() if p.measurement == spec.source and at <= p.time < at + HOUR]
+            for key in gone:
+                del there.raw[key]
+            made.engine.delete(spec.raw, at, at + HOUR)
+        else:
+            tags = {"host": "other"} if what == "foreign" else {}
+            time = at + WINDOW - (7 if what == "label" else 0)
+            # A float beside integers is refused by a server, and is kept by the embedded store.
+            value = float(count) if what == "float" and workspace.serverless else count
+            tags["page"] = page
+            made.engine.write(made.settings.rollup_bucket, [rollup_row(made, side, time, value, **tags)])
