@@ -51,11 +51,17 @@ class Handler:
         self._pixel = Pixel(Rules(Settings().pixel), self._journal, lambda _seconds, _call: None)
         self._parser = Parser(self._pixel.paths)
         self._heads = [each.encode()[:-2] for each in REQUESTS]
+        self._referer_first = [_referer_first(head) for head in self._heads]
         self._requests = [self._parser.head(head) for head in self._heads]
 
     def read(self) -> None:
         """Read the heads of all requests."""
         for head in self._heads:
+            self._parser.head(head)
+
+    def read_referer_first(self) -> None:
+        """Read them with Referer before Host, as no browser sends them."""
+        for head in self._referer_first:
             self._parser.head(head)
 
     def take(self, size: int) -> None:
@@ -75,6 +81,13 @@ class Handler:
         """Bytes of the answer to a hit."""
         self.take(1)
         return self._connection.sent
+
+
+def _referer_first(head: bytes) -> bytes:
+    lines = head.split(b"\r\n")
+    (referer,) = (line for line in lines if line.startswith(b"Referer:"))
+    lines.remove(referer)
+    return b"\r\n".join((lines[0], referer, *lines[1:]))
 
 
 def best_us(call: Callable[[], object], each: int, times: int) -> float:

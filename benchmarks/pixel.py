@@ -288,6 +288,8 @@ def where(report: Report, found: Costs, connections: Sequence[int], seconds: int
              "embedded store: commit", other, f"measured: {EMBEDDED}")  # fmt: skip
     rows = [list(row) for row in zip(words, *columns, strict=True)]
     report.rows("Where the time goes: CPU, µs for a hit", ("", *(f"{c} connections" for c in connections)), rows)
+    usual, late = (best_us(read, len(REQUESTS), 50) for read in (handler.read, handler.read_referer_first))
+    report.require(f"a head with Referer before Host ({late:.2f} µs): 1.7 x the usual / it", 1.7 * usual / late, 1)
     sizes = (1, 8, 32, 128)
     rows = [[name, *(f"{each:.2f}" for each in commits(name, sizes))] for name in ("spool", "store")]
     report.rows("A commit: CPU, µs for a hit, by hits in it", ("", *map(str, sizes)), rows)

@@ -277,9 +277,24 @@ def test_what_browsers_send_gives_host_and_referer(fields: tuple[str, ...]) -> N
     )
 
 
-def test_what_browsers_send_is_read_by_the_quick_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("small", [False, True], ids=["capitals", "small letters"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("Host: a.example", *_FIREFOX, "Connection: keep-alive", "Referer: https://a.example/x", *_FETCH),
+        (*_FIREFOX, "Referer: https://a.example/x", "Cookie: a=b", "Host: a.example", "Priority: u=5, i"),
+        ("Referer: https://a.example/x", "Host: a.example", "TE: trailers", "Cache-Control: no-cache"),
+    ],
+    ids=["browser", "referer first", "nothing else before"],
+)
+def test_what_clients_send_is_read_by_the_quick_pattern(
+    fields: tuple[str, ...], small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pfa_flux.hits.http.by_lines", lambda _: pytest.fail("read line by line"))
-    assert read(*_FIREFOX, "Connection: keep-alive", "Referer: https://a.example/x", *_FETCH, "Priority: u=5, i").plain
+    if small:
+        fields = tuple(name.lower() + colon + value for name, colon, value in (each.partition(":") for each in fields))
+    request = PARSER.head(head(*fields))
+    assert (request.host, request.referer, request.plain) == (b"a.example", b"https://a.example/x", True)
 
 
 @given(

@@ -61,19 +61,20 @@ _CHECK = CHECK.encode()
 
 _USUAL = rb"""(?x)
     (?:{ignored})*+
-    Host:\x20 ([A-Za-z0-9._-]++ (?::[0-9]*+)?+) \r\n
-    (?:{ignored})*+
-    (?:Referer:\x20 ([!-~]++) \r\n)?+
+    (?: {host} (?:{ignored})*+ (?:{referer})?+ | {referer} (?:{ignored})*+ {host} )
     (?:{ignored})*+
 """
+# In capitals as browsers have it, or in small letters as HAProxy does.
+_HOST_LINE = rb"""[Hh]ost:\x20 ([A-Za-z0-9._-]++ (?::[0-9]*+)?+) \r\n"""
+_REFERER_LINE = rb"""[Rr]eferer:\x20 ([!-~]++) \r\n"""
 # A header that starts with another letter than those which are read, or one of those that browsers send and that say
 # nothing to us.
 _IGNORED_LINE = rb"""(?:
     [ABEFGIJ-OQUVWYZabefgij-oquvwyz][!\#$%&'*+\-.^_`|~0-9A-Za-z]*+
     | [Ss]ec-(?: [Cc][Hh]-[A-Za-z-]++
                | [Ff]etch-(?: [Dd]est(?=:\x20(?:image|empty)\r\n) | (?!(?i:dest):)[A-Za-z-]++ ) )
-    | Connection(?=:\x20keep-alive\r\n)
-    | C(?:ookie|ache-Control) | P(?:ragma|riority) | TE
+    | [Cc]onnection(?=:\x20keep-alive\r\n)
+    | [Cc](?:ookie|ache-[Cc]ontrol) | [Pp](?:ragma|riority) | TE | te
 ) : .*+ \n"""
 
 
@@ -132,7 +133,8 @@ class Parser:
 
     def __init__(self, paths: tuple[str, ...] = ()) -> None:
         lines = rb"|".join(re.escape(path.encode("latin-1")) for path in paths) or rb"(?!)"
-        usual = _USUAL.replace(b"{ignored}", _IGNORED_LINE).replace(b"(?x)", b"", 1)
+        usual = _USUAL.replace(b"{host}", _HOST_LINE).replace(b"{referer}", _REFERER_LINE)
+        usual = usual.replace(b"{ignored}", _IGNORED_LINE).replace(b"(?x)", b"", 1)
         self._usual = re.compile(rb"(?x)GET\x20(" + lines + rb")\x20HTTP/1\.1\r\n" + usual + rb"(?:\r\n)?")
 
     def whole(self, data: bytes) -> Request | None:
@@ -159,7 +161,10 @@ class Parser:
         if usual is None:
             return None
         request = Request()
-        request.path, request.host, request.referer = usual.groups()
+        request.path, request.host, request.referer, referer, host = usual.groups()
+        if host is not None:
+            # Browsers send Host first; other clients need not.
+            request.host, request.referer = host, referer
         return request
 
 
