@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,11 @@ pytest_plugins = ["tests.engines.plugin"]
 # Fixed seeds and no deadline: the machines are shared, and a run must be the same as the last.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
+
+
+def pytest_configure() -> None:
+    """Let SIGHUP end what tests start, even under nohup, which has it ignored here and in every child."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 NEW, OTHERS = ("influxdb-2.9",), ("influxdb-2.9", "influxdb-1.8", "kapacitor")

@@ -48,7 +48,10 @@ def test_behind_real_nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_command(tmp_path: Path) -> None:
-    with PixelServer(tmp_path, pixel={"domains": ["127.0.0.1"]}) as pixel, SiteServer(pixel) as site:
+    server = PixelServer(tmp_path, pixel={"domains": ["127.0.0.1"]})
+    # Else `serve` installs them, some time after it answers.
+    assert pfa_flux("install-task", "--config", str(server.config)).code == 0
+    with server as pixel, SiteServer(pixel) as site:
         own = load({}, environ={}, config=pixel.config).pixel
         host = f"127.0.0.1:{site.port}"
         site.pages[f"{host}/a"] = Page(image(own) + views(own))
