@@ -365,8 +365,9 @@ def page_of(connection: sqlite3.Connection, number: int) -> View | None:
 
 def _can_be_stored(view: View) -> bool:
     """It is what the pixel makes of a request: a file of an older format has a checksum of whatever it held."""
+    # Where pages are not kept, they are empty.
     return view.kind in ("hit", "load") and all(
-        word and word[-1] != "\\" and min(word) >= " " and "\x7f" not in word for word in view
+        word and word[-1] != "\\" and min(word) >= " " and "\x7f" not in word for word in (*view[:-1], view.page or "/")
     )
 
 
