@@ -19,10 +19,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 
 from pfa_flux.engines.directory import connect, locked_directory
 from pfa_flux.errors import StoreError
-from pfa_flux.hits.hit import View
+from pfa_flux.hits.hit import Kind, View
 from pfa_flux.hits.journal import JournalFile
 from pfa_flux.hits.notes import Notes
 from pfa_flux.hits.order import Order
@@ -365,8 +366,10 @@ def page_of(connection: sqlite3.Connection, number: int) -> View | None:
 
 def _can_be_stored(view: View) -> bool:
     """It is what the pixel makes of a request: a file of an older format has a checksum of whatever it held."""
+    if view.kind == "prefetch" and not view.page.isdecimal():
+        return False
     # Where pages are not kept, they are empty.
-    return view.kind in ("hit", "load") and all(
+    return view.kind in get_args(Kind) and all(
         word and word[-1] != "\\" and min(word) >= " " and "\x7f" not in word for word in (*view[:-1], view.page or "/")
     )
 
