@@ -73,7 +73,8 @@ class Embedded(Store, EngineDefaults):
         window = f"(time - {ask.rows.shift}) / {width} * {width}" if width else str(ask.start)
         sql = f"SELECT series, {window}, count(*), sum(value) FROM {table} WHERE time >= ? AND time < ?"
         only, parameters = targets.condition()
-        for series, begin, count, total in self.select(f"{sql}{only} GROUP BY 1, 2", (first, after, *parameters)):
+        grouped = "GROUP BY 1, 2" if width else "GROUP BY 1"
+        for series, begin, count, total in self.select(f"{sql}{only} {grouped}", (first, after, *parameters)):
             for windows, counts in targets.of(series):
                 windows[begin] += count if counts else int(total)
 

@@ -57,10 +57,11 @@ CREATE TABLE day (
 """
 
 _PREFETCHES = f"""
--- How many requests of a minute were prefetches. They are no page views, and so they are not among the raw rows.
+-- How many requests of a minute were prefetches. They are no page views, and so they are not among the raw rows. By
+-- series first: that is how they are summed.
 CREATE TABLE {PREFETCHES} (
     time INTEGER NOT NULL, series INTEGER NOT NULL REFERENCES series, value NOT NULL,
-    PRIMARY KEY (time, series)
+    PRIMARY KEY (series, time)
 ) WITHOUT ROWID;
 """
 _DROPPED = """
