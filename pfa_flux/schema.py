@@ -21,6 +21,8 @@ class Schema:
         loads_measurement: raw page loads, written by the JavaScript analytics.
         loads_field: the field that marks a load, integer or float.
         excluded_actions: values of the tag `action` that are not a load. A row without `action` is a load.
+        prefetches_measurement: how many requests of a minute were prefetches or previews, tags domain, sess.
+        prefetches_field: their integer number.
         rollup_hits_measurement: hits of 15 minutes, tags domain, page, scheme, labelled by the window's end.
         rollup_hits_field: their integer sum.
         rollup_loads_measurement: page loads of 15 minutes, tags domain, page, labelled by the window's end.
@@ -34,6 +36,8 @@ class Schema:
     loads_measurement: str = "pf_analytics_test"
     loads_field: str = "response_time"
     excluded_actions: tuple[str, ...] = ('"ready"',)
+    prefetches_measurement: str = "pfa_flux_prefetches"
+    prefetches_field: str = "count"
     rollup_hits_measurement: str = "pf_analytics_pixel"
     rollup_hits_field: str = "hitcount"
     rollup_loads_measurement: str = "pf_analytics_loads"

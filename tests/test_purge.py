@@ -565,7 +565,7 @@ def as_format_4(own: Settings, until_then: int) -> None:
     """Make a store one of format 4, whose watermark lies elsewhere."""
     with closing(sqlite3.connect(own.data_dir / "pfa-flux.sqlite3")) as connection:
         connection.execute("UPDATE purged SET until = ?", (until_then,))
-        connection.executescript("DROP TABLE dropped; PRAGMA user_version = 4")
+        connection.executescript("DROP TABLE dropped; DROP TABLE prefetch; PRAGMA user_version = 4")
 
 
 @pytest.mark.parametrize("writes", [False, True], ids=["reader", "writer"])

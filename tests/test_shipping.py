@@ -91,6 +91,17 @@ def test_hits_arrive_as_points_of_the_original_shape(name: str, make_workspace: 
     assert all(before <= row["time"] <= time.time_ns() for row in found)
 
 
+def test_hits_whose_pages_are_not_kept_arrive(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
+    workspace = make_workspace("influxdb-2.7")
+    with pixel(tmp_path, workspace, page="off") as server:
+        assert send(server.listen, [get("/a"), get("/b"), get("/", "xyz.onion")]).counted == 3
+        until(lambda: server.metrics()["journal_rows"] == 0, "an empty spool")
+        assert (server.metrics()["shipped_total"], server.metrics()["damaged_hits_total"]) == (3, 0)
+    found = points(workspace)
+    assert sorted(row["domain"] for row in found) == ["example.com", "example.com", "xyz.onion"]
+    assert not any(row.get("page") for row in found)
+
+
 @both
 def test_the_originals_own_query_is_right_on_what_is_written(
     name: str, make_workspace: MakeWorkspace, tmp_path: Path

@@ -140,6 +140,7 @@ class Ask:
         tags: tags to keep apart, sorted; a row without one has '' there.
         where: which of them count.
         every: width of the windows in seconds, aligned to the epoch; None for one sum over the whole range.
+        optional: nothing hangs on the rows: there are none where the engine refuses the question.
     """
 
     rows: Rows
@@ -148,6 +149,7 @@ class Ask:
     tags: tuple[str, ...] = ()
     where: Where = field(default_factory=dict)
     every: int | None = None
+    optional: bool = False
 
     @property
     def times(self) -> tuple[int, int]:

@@ -84,6 +84,7 @@ class Delivery:
         self._settings, self._writer, self._notes = settings, writer, notes
         self._loads = start_of(settings.schema.loads_measurement)
         self._hits = start_of(settings.schema.hits_measurement)
+        self._prefetches = start_of(settings.schema.prefetches_measurement)
         self._moved = notes.moved()
         self._other: set[tuple[str, int]] = set()
         """Measurement and hour of points that the store has in the other type."""
@@ -157,7 +158,8 @@ class Delivery:
         return part.other if part.other is not None else (self._measurement(line), _hour(line)) in self._other
 
     def _measurement(self, line: str) -> str:
-        return self._loads if line.startswith(self._loads) else self._hits
+        others = (self._loads, self._prefetches)
+        return next((start for start in others if line.startswith(start)), self._hits)
 
     def _adapted(self, part: _Part, message: str) -> list[_Part] | None:
         """Parts that meet what the store refuses; None where nothing can."""

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 from pfa_flux.names import domain_and_port
 from pfa_flux.rules import DEFAULT_PORTS, Rules
 
-Kind = Literal["hit", "load"]
+Kind = Literal["hit", "load", "prefetch"]
 
 UNKNOWN, OTHER = "(unknown)", "(other)"
 """Pages of hits that say none, and of those beyond the bounds."""
@@ -123,6 +123,11 @@ def of_anybody(kind: Kind, asked: Asked, rules: Rules) -> View | Reason:
     # The mark itself says prefetch, so that a pixel which does not know it counts nothing either.
     if asked.prefetch and not asked.check:
         return Reason.PREFETCH
+    return once_seen(kind, asked, rules)
+
+
+def once_seen(kind: Kind, asked: Asked, rules: Rules) -> View | Reason:
+    """The same, once somebody looks at the page: what a prefetch stands for."""
     wishes = rules.settings.opt_out
     if wishes and ((asked.gpc and "gpc" in wishes) or (asked.dnt and "dnt" in wishes)):
         return Reason.OPT_OUT

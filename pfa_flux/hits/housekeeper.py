@@ -12,7 +12,7 @@ from typing import Any
 from pfa_flux.engines.registry import OWN_BACKEND
 from pfa_flux.engines.sqlite import Embedded
 from pfa_flux.engines.sqlite.proofs import DAY
-from pfa_flux.engines.sqlite.purge import Counted, census, close_window, drop_late
+from pfa_flux.engines.sqlite.purge import Counted, census, close_window, drop_late, remove_prefetches
 from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, PfaFluxError, SettingsError
 from pfa_flux.schema import BOTH, Side
 from pfa_flux.settings import Settings
@@ -175,6 +175,8 @@ class Housekeeper:
 def purge(store: Embedded, settings: Settings, now: int, newest_series: int) -> int:
     """Remove raw rows older than `raw_retention`, once all of their windows are proved. Returns their number.
 
+    Numbers of prefetches are in no window, and go with their age alone.
+
     Rows that arrived when those of their windows had been removed are in no window, and are removed and counted apart.
 
     Args:
@@ -188,6 +190,7 @@ def purge(store: Embedded, settings: Settings, now: int, newest_series: int) -> 
     windows, sources = [r.spec.windows for r in rollups], [r.spec.source for r in rollups]
     limit = spec.floor(now - settings.pixel.raw_retention * NS)
     close_window(store, store.table(bucket), windows)
+    remove_prefetches(store, limit)
     for rollup in rollups:
         if dropped := drop_late(store, rollup.spec.raw, limit, now):
             log.warning(

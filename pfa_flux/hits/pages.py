@@ -189,6 +189,10 @@ class Pages:
         self.folded += 1
         return self.of(view._replace(page=OTHER))
 
+    def has_hits(self, domain: str) -> bool:
+        """A domain is one that the settings name, or hits of it are told apart."""
+        return domain in self._rules.exact or ("hit", domain) in self._places
+
     def look(self) -> bool:
         """Keep the books, once a minute. Returns whether it is another one than at the last look."""
         minute, today = int(self._clock() // _MINUTE), self._today()

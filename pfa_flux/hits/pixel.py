@@ -9,9 +9,10 @@ from typing import Protocol, TypeGuard
 from urllib.parse import quote
 
 from pfa_flux.hits.connection import Connection
-from pfa_flux.hits.hit import Kind, Reason, View, of_anybody, page_view, without_mark
+from pfa_flux.hits.hit import Kind, Reason, View, of_anybody, once_seen, page_view, without_mark
 from pfa_flux.hits.http import Request, answer
 from pfa_flux.hits.pages import Page, Pages, Regular
+from pfa_flux.hits.prefetches import Prefetches
 from pfa_flux.pixel_settings import respelled
 from pfa_flux.rules import Rules
 from pfa_flux.times import NS
@@ -52,7 +53,7 @@ class Journal(Protocol):
     """Where hits are kept before they are answered."""
 
     def commit(self, pages: list[Page], now: int) -> None:
-        """Keep a hit of each page, for good.
+        """Keep a hit of each page, for good. Pages are of hits and loads, or of prefetches alone.
 
         Raises:
             Busy: not now. OSError: it cannot be written to; the words say why, and name nothing that a client sent.
@@ -83,6 +84,7 @@ class Pixel:
             for spelling in {path.encode(), respelled(path).encode()} if path else ():
                 self._known[spelling], self._kinds[spelling] = known, kind
         self.pages = Pages(rules, regulars, gone=self._forget)
+        self._prefetches = Prefetches(self.pages)
         self._batch: list[Page] = []
         self._waiting: list[Connection] = []
         self._due = False
@@ -113,6 +115,8 @@ class Pixel:
             found = self._look(request)
             if not isinstance(found, Page):
                 self.rejected[found] += 1
+                if found is Reason.PREFETCH:
+                    self._note_prefetch(request)
                 close = not request.keep_alive
                 more = self._of_check(request) if request.check else {}
                 connection.answer(_gif(found.value, close=close, more=more))
@@ -170,6 +174,27 @@ class Pixel:
         self._batch, self._waiting, self._due = [], [], False
         for connection in waiting:
             connection.release(*self._gifs)
+
+    def keep_prefetches(self, *, last: bool = False) -> None:
+        """Keep how many prefetches there were, once a minute. Where the journal cannot, they stay for the next time.
+
+        Args:
+            last: whatever the minute is.
+        """
+        found = self._prefetches
+        if self.on_hold or not (found.due or (last and found)):
+            return
+        try:
+            self._journal.commit(found.as_pages(), self._clock())
+        except Exception:
+            # Whatever it is, hits meet it as well, and it is told of there.
+            return
+        found.kept()
+
+    def _note_prefetch(self, request: Request) -> None:
+        view = once_seen(self._kinds[request.path], request, self._rules)
+        if isinstance(view, View):
+            self._prefetches.add(view)
 
     def _shed(self, count: int, why: str) -> None:
         self.shed += count

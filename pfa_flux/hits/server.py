@@ -137,6 +137,7 @@ class _Server:
         if self._checkpointing is not None:
             await self._checkpointing
         self._pixel.flush()
+        self._pixel.keep_prefetches(last=True)
         self._checkpointer.shutdown()
         regulars.save(self._settings.data_dir, self._pixel.pages.regulars())
         self._journal.close()
@@ -215,7 +216,9 @@ class _Server:
     def _look_after_pages(self) -> None:
         pages = self._pixel.pages
         pages.closed = not self._journal.room_for_pages
-        if not pages.look():
+        another_minute = pages.look()
+        self._pixel.keep_prefetches()
+        if not another_minute:
             return
         self._journal.tidy(pages)
         if pages.minute >= self._saved_in + _SAVED_EVERY:

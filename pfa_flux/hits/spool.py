@@ -28,7 +28,7 @@ from pfa_flux.hits.notes import Notes
 from pfa_flux.hits.order import Order
 from pfa_flux.hits.pages import Page, size_of
 from pfa_flux.hits.quarantine import Quarantine
-from pfa_flux.hits.spool_file import FORMAT, bring_up_to_date, create, digest, page_crc, turn_crc
+from pfa_flux.hits.spool_file import FORMAT, bring_up_to_date, create, digest, is_damage, page_crc, page_of, turn_crc
 from pfa_flux.settings import Settings
 
 SPOOL_NAME = "spool.sqlite3"
@@ -139,7 +139,7 @@ class Spool(JournalFile):
         try:
             gone = connection.execute(f"SELECT {_WAITING} FROM turn WHERE seq <= ?", (upto,)).fetchone()[0]
         except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
+            if not is_damage(error):
                 raise
             # How many hits a damaged row had, nobody can say: what is left is counted anew.
             gone, self._recount = 0, True
@@ -303,7 +303,7 @@ class SpoolReader:
                         seq = row[0]
                     return
             except sqlite3.DatabaseError as error:
-                if not _is_damage(error):
+                if not is_damage(error):
                     raise
             # Its key may be readable where the rest is not.
             (following,) = self._connection.execute("SELECT min(seq) FROM turn WHERE seq > ?", (seq,)).fetchone()
@@ -313,7 +313,7 @@ class SpoolReader:
             try:
                 found = self._connection.execute(f"{_ROW} WHERE seq = ?", (following,)).fetchone()
             except sqlite3.DatabaseError as error:
-                if not _is_damage(error):
+                if not is_damage(error):
                     raise
                 found = None
             yield found or (following, 0, b"", b"", -1)
@@ -347,29 +347,6 @@ class SpoolReader:
         self._connection.close()
 
 
-def page_of(connection: sqlite3.Connection, number: int) -> View | None:
-    """The page of an id; None where there is none, or its row is not what was written."""
-    columns = ", ".join(f"CAST({name} AS BLOB)" for name in View._fields)
-    try:
-        row = connection.execute(f"SELECT {columns}, crc FROM page WHERE id = ?", (number,)).fetchone()
-        *words, crc = row or (None,)
-        view = View(*(word.decode() for word in words))
-    except (AttributeError, TypeError, ValueError):
-        return None
-    except sqlite3.DatabaseError as error:
-        if not _is_damage(error):
-            raise
-        return None
-    return view if page_crc(number, view) == crc and _can_be_stored(view) else None
-
-
-def _can_be_stored(view: View) -> bool:
-    """It is what the pixel makes of a request: a file of an older format has a checksum of whatever it held."""
-    return view.kind in ("hit", "load") and all(
-        word and word[-1] != "\\" and min(word) >= " " and "\x7f" not in word for word in view
-    )
-
-
 def _bytes_of(view: View) -> int:
     """What it takes in the file, as `_PAGE_BYTES` has it."""
     return 100 + (len(view.domain) + len(view.page)) * 3 // 2
@@ -383,10 +360,6 @@ def _is_sess(sess: bytes) -> bool:
 def _check_order(seq: int, following: int) -> None:
     if following <= seq:
         raise sqlite3.DatabaseError("its rows are out of order")
-
-
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
 
 
 @contextmanager

@@ -1,13 +1,14 @@
-"""The layout of the spool's file: its tables, the checksums of its rows, and how older files are brought up to date."""
+"""The layout of the spool's file: tables, pages, checksums of rows, and how older files are brought up to date."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
 from hashlib import sha256
+from typing import get_args
 from zlib import crc32
 
-from pfa_flux.hits.hit import View
+from pfa_flux.hits.hit import Kind, View
 from pfa_flux.hits.notes import TABLES
 from pfa_flux.hits.quarantine import TABLE
 
@@ -50,6 +51,37 @@ def digest(view: View) -> int:
 
 def _digest(*words: bytes) -> int:
     return int.from_bytes(sha256(b"\0".join(words)).digest()[:8], "big", signed=True)
+
+
+def page_of(connection: sqlite3.Connection, number: int) -> View | None:
+    """The page of an id; None where there is none, or its row is not what was written."""
+    columns = ", ".join(f"CAST({name} AS BLOB)" for name in View._fields)
+    try:
+        row = connection.execute(f"SELECT {columns}, crc FROM page WHERE id = ?", (number,)).fetchone()
+        *words, crc = row or (None,)
+        view = View(*(word.decode() for word in words))
+    except (AttributeError, TypeError, ValueError):
+        return None
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        return None
+    return view if page_crc(number, view) == crc and _can_be_stored(view) else None
+
+
+def _can_be_stored(view: View) -> bool:
+    """It is what the pixel makes of a request: a file of an older format has a checksum of whatever it held."""
+    if view.kind == "prefetch" and not view.page.isdecimal():
+        return False
+    # Where pages are not kept, they are empty.
+    return view.kind in get_args(Kind) and all(
+        word and word[-1] != "\\" and min(word) >= " " and "\x7f" not in word for word in (*view[:-1], view.page or "/")
+    )
+
+
+def is_damage(error: sqlite3.DatabaseError) -> bool:
+    """A part of the file is damaged, and not the statement or the disk at fault."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
 
 
 def create(connection: sqlite3.Connection) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pfa_flux.engines.base import Point
 from pfa_flux.engines.sqlite import Embedded
 from pfa_flux.engines.sqlite.proofs import BACK_FOR_HITS
+from pfa_flux.engines.sqlite.schema import PREFETCHES
 from pfa_flux.hits.hit import View
 from pfa_flux.hits.journal import JournalFile
 from pfa_flux.hits.order import Order
 from pfa_flux.hits.pages import Page
+from pfa_flux.hits.prefetches import number_of
 from pfa_flux.schema import Schema
 from pfa_flux.settings import Settings
 
@@ -21,6 +23,9 @@ def point_of(view: View, schema: Schema, sess: str, time: int) -> Point:
     if view.kind == "hit":
         tags = {"domain": view.domain, "page": view.page, "scheme": view.scheme, "sess": sess, "type": "pixel"}
         return Point(schema.hits_measurement, tags, schema.hits_field, 1, time)
+    if view.kind == "prefetch":
+        tags = {"domain": view.domain, "sess": sess}
+        return Point(schema.prefetches_measurement, tags, schema.prefetches_field, number_of(view), time)
     tags = {"action": "load", "domain": view.domain, "page": view.page, "sess": sess, "type": "pageview"}
     return Point(schema.loads_measurement, tags, schema.loads_field, 0.0, time)
 
@@ -59,6 +64,10 @@ class StoreJournal(JournalFile):
             if page.file is not self._file:
                 page.id = self._store.series_id(connection, point_of(page.view, self._schema, sess, 0))
                 page.file = self._file
+        if pages[0].view.kind == "prefetch":
+            rows = [(first + n, page.id, number_of(page.view)) for n, page in enumerate(pages)]
+            connection.executemany(f"INSERT INTO {PREFETCHES} VALUES (?, ?, ?)", rows)
+            return
         # One statement for all: loads by negative numbers, because their value is another.
         ids = [page.id if page.view.kind == "hit" else -page.id for page in pages]
         connection.execute(

@@ -39,7 +39,7 @@ def blocked_ratios(
     before = engine.partial_answers
     with engine.snapshot():
         widths = [layout.width for layout in (*layouts, whole)]
-        counts = read(engine, settings, questions, widths, now, dialect=dialect, source=source)
+        counts = read(engine, settings, questions, widths, now, dialect=dialect, source=source, prefetches=True)
         (group,) = whole.groups(counts)
         total = _judge(*group)
         answers = [_answer(engine, settings, layout, counts, *total) for layout in layouts]

@@ -23,6 +23,7 @@ from pfa_flux.windows.whole import WHY
 
 MUCH_WITHOUT_PAGE = 0.1
 MUCH_WITHOUT_HITS = 0.1
+MUCH_PREFETCHED = 0.1
 
 _FEWEST_BLOCKS = 3
 _EXCEPTIONS = 0.1
@@ -64,6 +65,7 @@ def caveats(
     checks = (
         _exceeding(question, rows),
         _exceeding_since(question, counts),
+        _prefetched(question, counts),
         _loads_without_hits(question, counts),
         _wide(question, rows),
         _without_page(question, counts, rows),
@@ -113,6 +115,22 @@ def _exceeding_since(question: Question, counts: Counts) -> Caveat | None:
         "js_exceeds_since",
         f"Since {format_instant(since[0][0])} there are more JS loads than hits ({js:,} to {hits:,}), before it there "
         "were not: look at what was changed then on the pages, in front of the pixel or in the analytics.",
+    )
+
+
+def _prefetched(question: Question, counts: Counts) -> Caveat | None:
+    """The share of prefetches among the requests for the pixel, where it is known and matters."""
+    found = sum(sum(windows.values()) for (domain,), windows in counts.prefetches.items() if question.includes(domain))
+    hits = _by_window(question, counts, Side.HITS).total()
+    if found <= MUCH_PREFETCHED * (found + hits):
+        return None
+    counted = f"{hits:,} hit{'s' * (hits != 1)}"
+    return Caveat(
+        "prefetches",
+        f"{found / (found + hits):.0%} of the requests for the pixel were prefetches or previews ({found:,} beside "
+        f"{counted}), which do not count. A page that is rendered in advance and then shown does not ask for the pixel "
+        "again: unless it has the script for such views, its JS load has no hit, and the ratio is too low.",
+        "pfa-flux nginx prints that script.",
     )
 
 

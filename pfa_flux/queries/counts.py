@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from pfa_flux.arguments import one_of, text
@@ -44,6 +44,7 @@ class Counts:
         sources: where it is from.
         dialect: what raw data was asked in.
         caveats: what the reader has to know of it.
+        prefetches: by domain, where they were asked for; no more than are known.
     """
 
     sums: dict[Side, Sums]
@@ -53,6 +54,7 @@ class Counts:
     sources: Sources
     dialect: str
     caveats: tuple[Caveat, ...]
+    prefetches: Sums = field(default_factory=dict)
 
     @cached_property
     def over_pages(self) -> Counts:
@@ -78,6 +80,7 @@ def read(
     *,
     dialect: str,
     source: str,
+    prefetches: bool = False,
 ) -> Counts:
     """Read once what questions need that differ in their keys and intervals alone.
 
@@ -89,6 +92,7 @@ def read(
         now: the present, nanoseconds.
         dialect: what to ask raw data in.
         source: which data to read.
+        prefetches: read how many there were, too.
 
     Raises:
         CapabilityError: the engine has not the dialect, or the dialect would miscount.
@@ -116,13 +120,18 @@ def read(
             else:
                 asks[part.source].append(ask)
                 meaning[part.source].append(side)
+    # Their pages are not known.
+    if prefetches := prefetches and sources.start < sources.stop and not first.pages:
+        rows = Rows(settings.raw_bucket, settings.schema.prefetches_measurement, settings.schema.prefetches_field)
+        asks["rollup"].append(Ask(rows, sources.start, sources.stop, ("domain",), where, optional=True))
     answers = _answers(engine, asks, chosen)
+    noted = folding.sums(answers.pop(), ("domain",)) if prefetches else {}
     for side, sums in zip([*meaning["raw"], *meaning["rollup"]], answers, strict=True):
         found.setdefault(side, []).append(sums)
     together = {side: parts[0] if len(parts) == 1 else merged(parts) for side, parts in found.items()}
     without = folding.sums(together.pop(None, {}), ("domain",)) if own else None
     folded = {side: folding.sums(sums, tags) for side, sums in together.items() if side}
-    return Counts(folded, tags, without, width, sources, chosen, (*caveats, *folding.caveats))
+    return Counts(folded, tags, without, width, sources, chosen, (*caveats, *folding.caveats), noted)
 
 
 def _asks(
@@ -155,7 +164,7 @@ def _reads_pages_apart(
 
 
 def _answers(engine: Engine, asks: dict[str, list[Ask]], dialect: str) -> list[Sums]:
-    """Answers to the questions of raw data, then to those of downsampled data, which come in the fastest dialect."""
+    """Answers to the questions of raw data, then to the others, which come in the fastest dialect."""
     if dialect == engine.dialects[0]:
         together = [*asks["raw"], *asks["rollup"]]
         return engine.aggregate(together, dialect if asks["raw"] else "") if together else []

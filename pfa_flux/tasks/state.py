@@ -19,7 +19,7 @@ from typing import Any
 from pfa_flux.engines.base import Span
 from pfa_flux.engines.directory import connect, give, private_directory, take_lock
 from pfa_flux.engines.sqlite.file import check_format, committed, format_of, translated
-from pfa_flux.engines.sqlite.schema import FORMAT
+from pfa_flux.engines.sqlite.schema import PROVED_SINCE
 from pfa_flux.engines.sqlite.store import LOCK_NAME, STORE_NAME
 from pfa_flux.settings import Settings
 from pfa_flux.times import NS
@@ -254,7 +254,7 @@ class State:
             found = _has_old_tables(reader)
             version = format_of(reader)
         # Once we have brought it up to date, 0.1 does not open it any more.
-        lock = take_lock(self._old.with_name(LOCK_NAME)) if found and version < FORMAT else None
+        lock = take_lock(self._old.with_name(LOCK_NAME)) if found and version < PROVED_SINCE else None
         try:
             yield found
         finally:

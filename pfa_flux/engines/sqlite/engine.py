@@ -12,11 +12,13 @@ from pfa_flux.engines.base import Capabilities, Check, Checks, EngineDefaults, S
 from pfa_flux.engines.sqlite import proofs
 from pfa_flux.engines.sqlite.days import DayReader
 from pfa_flux.engines.sqlite.purge import count_late, remove_rows
-from pfa_flux.engines.sqlite.schema import FORMAT, PURGED_UNTIL
+from pfa_flux.engines.sqlite.schema import FORMAT, PREFETCHES, PROVED_SINCE, PURGED_UNTIL
 from pfa_flux.engines.sqlite.store import Store
 from pfa_flux.engines.sqlite.targets import Targets, series_condition, tag_column
 from pfa_flux.settings import Settings
 from pfa_flux.times import NS
+
+_NO_ROWS = "(SELECT 0 AS time, 0 AS series, 0 AS value WHERE 0)"
 
 
 class Embedded(Store, EngineDefaults):
@@ -46,7 +48,7 @@ class Embedded(Store, EngineDefaults):
             passes: dict[tuple[str, int, int, int | None, tuple[int, ...]], list[tuple[Ask, Sums]]] = {}
             for ask, sums in zip(asks, answers, strict=True):
                 days = tuple(self._days(ask))
-                key = (self.table(ask.rows.bucket), ask.start, ask.stop, ask.every, days)
+                key = (self._source(ask.rows), ask.start, ask.stop, ask.every, days)
                 passes.setdefault(key, []).append((ask, sums))
             for (table, _, _, _, days), asked in passes.items():
                 self._pass(table, days, asked)
@@ -71,13 +73,14 @@ class Embedded(Store, EngineDefaults):
         window = f"(time - {ask.rows.shift}) / {width} * {width}" if width else str(ask.start)
         sql = f"SELECT series, {window}, count(*), sum(value) FROM {table} WHERE time >= ? AND time < ?"
         only, parameters = targets.condition()
-        for series, begin, count, total in self.select(f"{sql}{only} GROUP BY 1, 2", (first, after, *parameters)):
+        grouped = "GROUP BY 1, 2" if width else "GROUP BY 1"
+        for series, begin, count, total in self.select(f"{sql}{only} {grouped}", (first, after, *parameters)):
             for windows, counts in targets.of(series):
                 windows[begin] += count if counts else int(total)
 
     def _days(self, ask: Ask) -> Iterator[int]:
         """Days of a question that are answered from their sums."""
-        if not ask.rows.every or self.format < FORMAT:
+        if not ask.rows.every or self.format < PROVED_SINCE:
             return
         sql = (
             "SELECT day FROM proved WHERE measurement = ? AND width = ? AND day >= ? AND day + ? <= ? "
@@ -88,6 +91,11 @@ class Embedded(Store, EngineDefaults):
         if proofs.DAY % width == 0 and DayReader.can(ask):
             yield from (day for (day,) in self.select(sql, parameters))
 
+    def _source(self, rows: Rows) -> str:
+        """What rows are selected from; nothing, where nobody has brought the file to a format that has the table."""
+        table = self.table(rows.bucket, rows.measurement)
+        return table if table != PREFETCHES or self.format >= FORMAT else _NO_ROWS
+
     def rows(self, rows: Rows, start: int, stop: int) -> list[Stored]:
         """The rows of [start, stop) with all their tags."""
         first, after = rows.times(start, stop)
@@ -95,7 +103,7 @@ class Embedded(Store, EngineDefaults):
             series = self.select("SELECT id, tags FROM series WHERE measurement = ? AND field = ?",
                                  (rows.measurement, rows.field))  # fmt: skip
             tags = {number: json.loads(text) for number, text in series}
-            sql = f"SELECT time, series, value FROM {self.table(rows.bucket)} WHERE time >= ? AND time < ?"
+            sql = f"SELECT time, series, value FROM {self._source(rows)} WHERE time >= ? AND time < ?"
             found = self.select(sql, (first, after))
         return [Stored(time, tags[number], value) for time, number, value in found if number in tags]
 
@@ -104,7 +112,7 @@ class Embedded(Store, EngineDefaults):
         first, after = rows.times(start, stop)
         series, parameters = series_condition(rows, where)
         sql = (
-            f"SELECT time FROM {self.table(rows.bucket)} WHERE time >= ? AND time < ? "
+            f"SELECT time FROM {self._source(rows)} WHERE time >= ? AND time < ? "
             f"AND series IN (SELECT id FROM series WHERE {series}) "
             f"ORDER BY time {'DESC' if pick == 'last' else ''} LIMIT 1"
         )
@@ -119,7 +127,7 @@ class Embedded(Store, EngineDefaults):
     def delete(self, rows: Rows, start: int, stop: int) -> None:
         """Remove all rows of the measurement that belong to [start, stop), nanoseconds."""
         first, after = rows.times(start, stop)
-        table = self.table(rows.bucket)
+        table = self.table(rows.bucket, rows.measurement)
         with self.transaction() as connection:
             connection.execute(
                 f"DELETE FROM {table} WHERE time >= ? AND time < ? AND series IN "
@@ -141,6 +149,8 @@ class Embedded(Store, EngineDefaults):
         table = self.table(bucket)
         with self.transaction() as connection:
             connection.execute(f"DELETE FROM {table}")
+            if table == "raw":
+                connection.execute(f"DELETE FROM {PREFETCHES}")
             connection.execute("DELETE FROM proved")
 
     def kept_since(self, bucket: str, now: int) -> int:
@@ -149,7 +159,7 @@ class Embedded(Store, EngineDefaults):
         if self.format < 3 or self.table(bucket) != "raw":
             return 0
         # A store that nobody has brought up to date yet may say more than it has removed.
-        sql = PURGED_UNTIL if self.format < FORMAT else "SELECT until FROM purged WHERE bucket = 'raw'"
+        sql = PURGED_UNTIL if self.format < PROVED_SINCE else "SELECT until FROM purged WHERE bucket = 'raw'"
         rows = self.select(sql)
         return int(rows[0][0]) if rows else 0
 
@@ -180,7 +190,7 @@ class Embedded(Store, EngineDefaults):
 
     def uncounted(self, rows: Rows) -> Uncounted:
         """Rows that arrived when those of their windows had been removed."""
-        if self.format < FORMAT:
+        if self.format < PROVED_SINCE:
             return Uncounted()
         waiting = count_late(self, rows)
         sql = "SELECT n, at FROM dropped WHERE bucket = ? AND measurement = ?"
@@ -214,7 +224,7 @@ class Embedded(Store, EngineDefaults):
 
     def unproved(self, windows: Windows, span: Span) -> list[Span] | None:
         """The part of a span that is not proved."""
-        if self.format < FORMAT:
+        if self.format < PROVED_SINCE:
             return [span] if span[0] < span[1] else []
         sql = (
             "SELECT day, upto FROM proved WHERE measurement = ? AND windows = ? AND day + ? > ? AND day < ? "
@@ -235,7 +245,7 @@ class Embedded(Store, EngineDefaults):
 
     def check_sums(self, windows: Windows, span: Span, *, fix: bool) -> list[Span]:
         """Days whose sums are not what the downsampled rows say."""
-        if self.format < FORMAT:
+        if self.format < PROVED_SINCE:
             return []
         sql = (
             "SELECT day FROM proved WHERE measurement = ? AND width = ? AND day + ? > ? AND day < ? AND upto >= day + ?"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pfa_flux.engines.ask import Rows, Windows
 from pfa_flux.engines.sqlite.proofs import purged_until
+from pfa_flux.engines.sqlite.schema import PREFETCHES
 from pfa_flux.engines.sqlite.targets import series_condition
 
 if TYPE_CHECKING:
@@ -121,6 +122,17 @@ def drop_late(store: Embedded, rows: Rows, until: int, now: int, *, at_once: int
                     (table, rows.measurement, count, now),
                 )
         dropped += count
+
+
+def remove_prefetches(store: Embedded, until: int, *, at_once: int = 2000) -> None:
+    """Remove numbers of prefetches before an instant, a few in each transaction."""
+    oldest = f"SELECT time FROM {PREFETCHES} WHERE time < ? ORDER BY time LIMIT ?"
+    sql = f"DELETE FROM {PREFETCHES} WHERE time <= (SELECT max(time) FROM ({oldest}))"
+    removed = at_once
+    while removed >= at_once:
+        with store.transaction() as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+            removed = connection.execute(sql, (until, at_once)).rowcount
 
 
 def _note(connection: sqlite3.Connection, table: str, until: int) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-FORMAT = 5
+FORMAT = 6
+PROVED_SINCE = 5
+"""Format from which on all that is proved is right, and so is `purged`."""
+PREFETCHES = "prefetch"
 TAG_COLUMNS = ("domain", "page", "scheme", "action")
 """Tags that are columns of `series`."""
 
@@ -53,6 +56,14 @@ CREATE TABLE day (
 ) WITHOUT ROWID, STRICT;
 """
 
+_PREFETCHES = f"""
+-- How many requests of a minute were prefetches. They are no page views, and so they are not among the raw rows. By
+-- series first: that is how they are summed.
+CREATE TABLE {PREFETCHES} (
+    time INTEGER NOT NULL, series INTEGER NOT NULL REFERENCES series, value NOT NULL,
+    PRIMARY KEY (series, time)
+) WITHOUT ROWID;
+"""
 _DROPPED = """
 -- Raw rows that arrived when those of their window had been removed, and were removed in turn without being counted.
 CREATE TABLE dropped (
@@ -90,11 +101,12 @@ _PROVE_ANEW = "DELETE FROM proved; DELETE FROM day;"
 """What format 4 proved rests on an `until` that may be wrong."""
 
 MIGRATIONS = {
-    0: _POINTS + _PURGED + _SUMS + _DROPPED,
-    1: _PURGED + _SUMS + _DROPPED,
-    2: _PURGED + _SUMS + _DROPPED,
-    3: _SUMS + _DROPPED + _CORRECT,
-    4: _DROPPED + _CORRECT + _PROVE_ANEW,
+    0: _POINTS + _PURGED + _SUMS + _DROPPED + _PREFETCHES,
+    1: _PURGED + _SUMS + _DROPPED + _PREFETCHES,
+    2: _PURGED + _SUMS + _DROPPED + _PREFETCHES,
+    3: _SUMS + _DROPPED + _CORRECT + _PREFETCHES,
+    4: _DROPPED + _CORRECT + _PROVE_ANEW + _PREFETCHES,
+    5: _PREFETCHES,
 }
 """What brings a store of a format, 0 for an empty file, to this one.
 

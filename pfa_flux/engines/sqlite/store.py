@@ -20,7 +20,7 @@ from pfa_flux.engines.base import Point
 from pfa_flux.engines.directory import connect, private_directory, take_lock
 from pfa_flux.engines.sqlite import proofs
 from pfa_flux.engines.sqlite.file import check_format, committed, format_of, translated
-from pfa_flux.engines.sqlite.schema import FORMAT, MIGRATIONS, TAG_COLUMNS
+from pfa_flux.engines.sqlite.schema import FORMAT, MIGRATIONS, PREFETCHES, TAG_COLUMNS
 from pfa_flux.errors import StoreError
 from pfa_flux.settings import Settings
 
@@ -45,6 +45,7 @@ class Store:
         self.directory = settings.data_dir
         self.path = settings.data_dir / STORE_NAME
         self._tables = {**dict.fromkeys(settings.raw_buckets, "raw"), settings.rollup_bucket: "rollup"}
+        self._prefetches = settings.schema.prefetches_measurement
         self._series: dict[tuple[str, str, str], int] = {}
         self._lock = threading.RLock()
         self._inside = False
@@ -52,8 +53,8 @@ class Store:
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
 
-    def table(self, bucket: str) -> str:
-        """Table that stands for a bucket.
+    def table(self, bucket: str, measurement: str = "") -> str:
+        """Table that stands for a bucket; numbers of prefetches have one of their own.
 
         Raises:
             StoreError: there is none of this name.
@@ -63,12 +64,15 @@ class Store:
                 f"the embedded store has no bucket {bucket!r}",
                 f"It has {' and '.join(map(repr, self._tables))}.",
             )
-        return self._tables[bucket]
+        table = self._tables[bucket]
+        return PREFETCHES if table == "raw" and measurement == self._prefetches else table
 
     def remove_unused_series(self, upto: int) -> int:
         """Remove series up to an id that have no point left. Returns their number."""
         used = {
-            row[0] for table in ("raw", "rollup", "day") for row in self.select(f"SELECT DISTINCT series FROM {table}")
+            row[0]
+            for table in ("raw", "rollup", "day", PREFETCHES)
+            for row in self.select(f"SELECT DISTINCT series FROM {table}")
         }
         ids = [row for row in self.select("SELECT id FROM series WHERE id <= ?", (upto,)) if row[0] not in used]
         with self.transaction() as connection:
@@ -152,10 +156,12 @@ class Store:
         """Write points within a transaction. Returns their number."""
         table, written = self.table(bucket), 0
         changed = proofs.Changes(table)
-        statement = f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)"
         for point in points:
+            into = self.table(bucket, point.measurement)
+            statement = f"INSERT OR REPLACE INTO {into} VALUES (?, ?, ?)"
             connection.execute(statement, (point.time, self.series_id(connection, point), point.value))
-            changed.add(point.measurement, point.time)
+            if into == table:
+                changed.add(point.measurement, point.time)
             written += 1
         changed.apply(connection)
         return written
