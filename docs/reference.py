@@ -35,7 +35,7 @@ data, it prints the help and exits with 2.
 | 2 | usage, or a malformed value |
 | 3 | no data |
 | 4 | the engine cannot be reached, refuses access, or does not answer in time |
-| 5 | there is something to do: `task plan`, `status`, `gaps`, `verify`, `quarantine` |
+| 5 | there is something to do: `task plan`, `status`, `gaps`, `verify`, `quarantine`, `copy` |
 """
 _SHARED_HEAD = """\
 ## Options that commands share

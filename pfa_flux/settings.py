@@ -162,6 +162,16 @@ def load(
     return examine(flags, config=config, environ=environ, directory=directory).checked()
 
 
+def load_target(config: str | Path) -> Settings:
+    """Settings of a second store, from its file alone: what the environment says is about the first one.
+
+    Raises:
+        SettingsError: as of `load`.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PFA_FLUX_")}
+    return load(config=config, environ=kept)
+
+
 def examine(
     flags: Mapping[str, str | None] | None = None,
     *,

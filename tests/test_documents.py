@@ -328,11 +328,7 @@ SCENARIOS = (
     ),
     Scenario(
         "docs/operations.md",
-        (
-            "A journal that was set aside",
-            "Backup",
-            "From embedded to InfluxDB",
-        ),
+        ("A journal that was set aside", "Backup"),
         "embedded",
         as_service,
     ),

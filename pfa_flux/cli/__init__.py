@@ -13,6 +13,7 @@ import typer
 
 from pfa_flux.cli import (
     config,
+    copy,
     demo,
     digest,
     doctor,
@@ -56,6 +57,7 @@ for _name, _command in {
     "serve": serve.serve,
     "nginx": nginx.nginx,
     "quarantine": quarantine.quarantine,
+    "copy": copy.copy,
     "install-task": task.install_task,
 }.items():
     _epilog = examples(_name) if _name in EXAMPLES else None

@@ -22,6 +22,7 @@ SUMMARIES: Mapping[str, str] = {
     "serve": "Answer the pixel, and count.",
     "nginx": "Print nginx's configuration.",
     "quarantine": "Hits that InfluxDB refused.",
+    "copy": "Move to another store.",
     "install-task": "Install the 15-minute tasks.",
     "task": "The tasks: status, gaps, repair.",
 }
@@ -47,6 +48,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "digest": ("  pfa-flux digest --site blog | mail -s 'Views without JavaScript' me@example.com",),
     "report": ("  pfa-flux report --site blog --start 30d --out report.html",),
+    "copy": (
+        "  pfa-flux copy --to influxdb.toml --dry-run",
+        "  pfa-flux copy --to influxdb.toml",
+        "  pfa-flux copy --to influxdb.toml --start 2d",
+    ),
     "serve": (
         "  pfa-flux serve",
         "  pfa-flux serve --listen unix:/run/pfa-flux/pixel.sock",

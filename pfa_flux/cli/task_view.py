@@ -284,9 +284,10 @@ def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 _KINDS_OF_COLUMNS: dict[str, Kind] = {
     **dict.fromkeys(("windows", "raw", "downsampled", "points"), "number"),
+    **dict.fromkeys(("source", "target", "written", "equal", "missing", "different", "own"), "number"),
     **dict.fromkeys(("domain", "page"), "key"),
     **dict.fromkeys(("window's end", "side", "from", "to", "windows up to", "status", "scheme"), "word"),
-    **dict.fromkeys(("refused", "kept until"), "word"),
+    **dict.fromkeys(("refused", "kept until", "rows"), "word"),
 }
 """What is in columns; in others there are notes."""
 

@@ -204,6 +204,9 @@ class Engine(Protocol):
     def kept_since(self, bucket: str, now: int) -> int:
         """Instant since which all points of the bucket are kept at `now`, nanoseconds; 0: they are kept for ever."""
 
+    def note_removed(self, bucket: str, until: int) -> None:
+        """Remember that raw points before an instant (nanoseconds) are gone for good, where the engine removes them."""
+
     def now(self) -> int:
         """The present by the engine's own clock, nanoseconds, to the second."""
 
@@ -262,6 +265,9 @@ class EngineDefaults:
     def partial_answers(self) -> int:
         """It answers in full or not at all."""
         return 0
+
+    def note_removed(self, bucket: str, until: int) -> None:
+        """It removes none itself."""
 
     def now(self) -> int:
         """The present by our own clock."""

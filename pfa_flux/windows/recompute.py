@@ -101,7 +101,7 @@ def pieces(
     cut, done, rows = Pieces(wanted, width), 0, 0
     noted = _Noted(rollup, wanted[-1][1] if wanted else 0)
     if wanted and not waited:
-        _patiently(
+        patiently(
             lambda: wait_until_visible(rollup.engine, rollup.spec.rollup_bucket),
             lambda seconds: report(Progress(0, total, 0, seconds)),
         )
@@ -110,7 +110,7 @@ def pieces(
         def waiting(seconds: float, done: int = done, rows: int = rows) -> None:
             report(Progress(done, total, rows, seconds))
 
-        found, written = _patiently(partial(_piece, rollup, span, noted, keep if fix else None), waiting)
+        found, written = patiently(partial(_piece, rollup, span, noted, keep if fix else None), waiting)
         cut.resize(max(len(found.raw), found.rows))
         done, rows = done + (span[1] - span[0]) // width, rows + (written if fix else len(found.raw))
         report(Progress(done, total, rows))
@@ -123,7 +123,7 @@ def _piece(rollup: Rollup, span: Span, noted: _Noted, keep: Keep | None) -> tupl
     return found, rollup.fix(found, keep) if keep else 0
 
 
-def _patiently(act: Callable[[], T], waiting: Callable[[float], None]) -> T:
+def patiently(act: Callable[[], T], waiting: Callable[[float], None]) -> T:
     """Do something, again and again while the server is too busy, with pauses as long as it asks for."""
     pause, waited = 1.0, 0.0
     while True:

@@ -226,6 +226,31 @@ def _remember(engine: Engine, rows: Rows, found: StoreCheck) -> None:
         engine.delete(rows, 0, day)
 
 
+def same_store(engine: Engine, bucket: str, other: Engine, other_bucket: str) -> bool:
+    """Whether two engines are one store under two addresses: a point that is written to the one is in the other.
+
+    Args:
+        engine: the one that is written to.
+        bucket: where; the point is removed if that can be done.
+        other: the other.
+        other_bucket: where to look for it.
+
+    Raises:
+        TaskError: the store took the point, and does not show it within 30 s.
+    """
+    at, run = engine.now(), secrets.token_hex(8)
+
+    def read(store: Engine, rows: Rows) -> list[Stored]:
+        return [row for row in _read(store, rows, at, at + 1) if row.tags.get("run") == run]
+
+    rows = Rows(bucket, MEASUREMENT, _FIELD)
+    engine.write(bucket, [Point(MEASUREMENT, {"run": run}, _FIELD, 1, at)])
+    _, delay = _shown(lambda: read(engine, rows), [at])
+    found = read(other, Rows(other_bucket, MEASUREMENT, _FIELD))
+    _delete(engine, rows, [at], lambda: read(engine, rows), delay)
+    return bool(found)
+
+
 def remembered(engine: Engine, bucket: str) -> StoreCheck | None:
     """What was found when the store was last measured; None where it never was.
 

@@ -15,9 +15,17 @@ WHY = (
 """What partial answers come from, and what to do."""
 
 
+COMPARED = "raw and downsampled data cannot be compared, and nothing is changed"
+"""What follows where windows are looked at."""
+
+
 @contextmanager
-def whole(engine: Engine) -> Iterator[None]:
+def whole(engine: Engine, follows: str = COMPARED) -> Iterator[None]:
     """Within it all answers have to be whole. Another thread's that is not counts as ours.
+
+    Args:
+        engine: who answers.
+        follows: what follows from a partial answer, in words.
 
     Raises:
         PartialAnswerError: at the end of the block, if one was not.
@@ -26,7 +34,6 @@ def whole(engine: Engine) -> Iterator[None]:
     yield
     if engine.partial_answers != before:
         raise PartialAnswerError(
-            f"{engine.capabilities.title} answers in part, and says so: raw and downsampled data cannot be compared, "
-            "and nothing is changed",
+            f"{engine.capabilities.title} answers in part, and says so: {follows}",
             f"{WHY} Mend that, then try again.",
         )

@@ -11,7 +11,7 @@ from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, Where, Windows
 from pfa_flux.engines.base import Capabilities, Check, Checks, EngineDefaults, Span, Uncounted
 from pfa_flux.engines.sqlite import proofs
 from pfa_flux.engines.sqlite.days import DayReader
-from pfa_flux.engines.sqlite.purge import count_late, remove_rows
+from pfa_flux.engines.sqlite.purge import count_late, note_removed, remove_rows
 from pfa_flux.engines.sqlite.schema import FORMAT, PREFETCHES, PROVED_SINCE, PURGED_UNTIL
 from pfa_flux.engines.sqlite.store import Store
 from pfa_flux.engines.sqlite.targets import Targets, series_condition, tag_column
@@ -79,8 +79,8 @@ class Embedded(Store, EngineDefaults):
                 windows[begin] += count if counts else int(total)
 
     def _days(self, ask: Ask) -> Iterator[int]:
-        """Days of a question that are answered from their sums."""
-        if not ask.rows.every or self.format < PROVED_SINCE:
+        """Days of a question that are answered from their sums, which do not know of how many rows they are."""
+        if not ask.rows.every or ask.rows.count or self.format < PROVED_SINCE:
             return
         sql = (
             "SELECT day FROM proved WHERE measurement = ? AND width = ? AND day >= ? AND day + ? <= ? "
@@ -196,6 +196,11 @@ class Embedded(Store, EngineDefaults):
         sql = "SELECT n, at FROM dropped WHERE bucket = ? AND measurement = ?"
         dropped = self.select(sql, (self.table(rows.bucket), rows.measurement))
         return Uncounted(waiting, *(dropped[0] if dropped else ()))
+
+    def note_removed(self, bucket: str, until: int) -> None:
+        """Remember that the points of a bucket before an instant were removed, after their windows were proved."""
+        with self.transaction() as connection:
+            note_removed(connection, self.table(bucket), until)
 
     def mark(self, rows: Rows, start: int, stop: int) -> object:
         """Number and sum of the raw rows, of whatever series: counted in a fraction of what reading them takes."""

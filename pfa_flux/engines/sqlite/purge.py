@@ -68,7 +68,7 @@ def remove_rows(
         stop = last + 1
         if len(times) < at_once and proved:
             stop = min(until, (last // proved[0].width + 1) * proved[0].width)
-        _note(connection, table, stop)
+        note_removed(connection, table, stop)
     return int(removed)
 
 
@@ -78,7 +78,7 @@ def close_window(store: Embedded, table: str, proved: Sequence[Windows]) -> None
         until, width = purged_until(connection), proved[0].width
         edge = -(-until // width) * width
         if until < edge and any(store.unproved(windows, (edge - width, edge)) for windows in proved):
-            _note(connection, table, edge)
+            note_removed(connection, table, edge)
 
 
 def count_late(store: Embedded, rows: Rows) -> int:
@@ -135,7 +135,7 @@ def remove_prefetches(store: Embedded, until: int, *, at_once: int = 2000) -> No
             removed = connection.execute(sql, (until, at_once)).rowcount
 
 
-def _note(connection: sqlite3.Connection, table: str, until: int) -> None:
+def note_removed(connection: sqlite3.Connection, table: str, until: int) -> None:
     """Note up to which instant rows are gone."""
     sql = "INSERT INTO purged VALUES (?1, ?2) ON CONFLICT DO UPDATE SET until = max(until, ?2)"
     connection.execute(sql, (table, until))
