@@ -160,7 +160,7 @@ class Analytics:
         dialect: str = "auto",
         source: str = "auto",
     ) -> Comparison:
-        """Differences between the blocked ratios of networks, domains or pages, each with its 95 % interval.
+        """Differences between the blocked ratios of networks, domains or pages, each with its 95% interval.
 
         Args:
             by: what is compared: network, domain or page.

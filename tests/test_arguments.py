@@ -132,7 +132,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "`by='networc'` is unknown",
         "Did you mean `by='network'`? Use one of domain, network, page, time.",
     ),
-    ({"by": ["page", "page"]}, "`by` names a key twice", "Use each of domain, network, page, time once at most."),
+    ({"by": ["page", "page"]}, "`by` has a key twice", "Use each of domain, network, page, time at most once."),
     ({"by": 5}, "`by` has 5, which is not a text", "Write one text as `by`, or a list."),
     ({"by": None}, "`by` has None, which is not a text", "Write one text as `by`, or a list."),
     ({"domains": b"a"}, "`domains` has b'a', which is not a text", "Write one text as `domains`, or a list."),
@@ -149,7 +149,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"every": timedelta(hours=1), "by": "time"}, "`every` is datetime.timedelta(seconds=3600), not a text", ""),
     ({"every": "2h", "by": "time"}, "`every='2h'` is unknown", "Use one of 15m, 1h, 1d, 1w."),
-    ({"tz": "berlin"}, "`tz='berlin'` is no time zone", "Write `tz='Europe/Berlin'`."),
+    ({"tz": "berlin"}, "`tz='berlin'` is not a time zone", "Write `tz='Europe/Berlin'`."),
     ({"tz": 1}, "`tz` is 1, not a text", "Write a text as `tz`."),
     ({"source": None}, "`source` is None, not a text", "Write a text as `source`."),
     (

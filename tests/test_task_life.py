@@ -134,7 +134,7 @@ def test_verify_names_what_differs_and_repair_makes_it_right(runs: str, make_wor
             (due, "/", 1, 5, "the sum is wrong"),
             (due - WINDOW, "/", 1, 2, "a row has further tags (host=h)"),
             (due - 2 * WINDOW, "/absent", 0, 7, "no raw rows"),
-            (due - 3 * WINDOW, "/", 1, 2, "a row is labelled with a time that ends no window"),
+            (due - 3 * WINDOW, "/", 1, 2, "a row's label is not the end of a window"),
             (due - 4 * WINDOW, "/", 1, None, "the window is not downsampled"),
         }
         assert (found.count, found.clean, found.spans) == (5, False, ((due - 5 * WINDOW, due),))
@@ -162,7 +162,7 @@ def test_a_row_of_the_right_amount_and_the_wrong_type_is_found_and_repaired(
             workspace.client.write(workspace.rollup, map(as_line, floats))
         found = task.verify(start)
         assert [(d.end, d.raw, d.rollup, d.reason) for d in found.differences] == [
-            (due - n * WINDOW, 1, 1, "the value is no integer") for n in (2, 1, 0)
+            (due - n * WINDOW, 1, 1, "the value is not an integer") for n in (2, 1, 0)
         ]
         # By their sums nothing is missing or short.
         assert (task.gaps(start).to_fill, task.gaps(start).foreign) == ([], ((start, due),))

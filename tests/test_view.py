@@ -67,7 +67,7 @@ def exchange(port: int, sent: bytes) -> bytes:
 def test_it_serves_until_a_signal_and_ends_with_success(tmp_path: Path, number: signal.Signals) -> None:
     with view(tmp_path) as (process, port):
         status, headers, body = get(port)
-        assert (status, "No share can be said: no data." in body) == (200, True)
+        assert (status, "There is no share: no data." in body) == (200, True)
         assert headers["Content-Length"] == str(len(body.encode()))
         # A client that never asks holds nothing up.
         with socket.create_connection(("127.0.0.1", port)):

@@ -49,7 +49,7 @@ def demo(*, settings: Settings, quiet: bool) -> None:
     if not quiet:
         note(
             f"{done}\n"
-            "truth is the share that blocks in the simulation; a 95 % interval misses it one time in twenty.\n\n"
+            "truth is the share that blocks in the simulation; a 95% interval misses it one time in twenty.\n\n"
             "Next, with your own InfluxDB:\n"
             "  pfa-flux install-task --url http://localhost:8086 --token-file token\n"
             "  pfa-flux blocked-ratio --url http://localhost:8086 --token-file token --domain example.com"

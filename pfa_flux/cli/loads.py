@@ -1,4 +1,4 @@
-"""Who counts page loads: the question of `pfa-flux init` without whose answer every figure is 100 %."""
+"""Who counts page loads: the question of `pfa-flux init` without whose answer every figure is 100%."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Who counts page loads, the views that ran JavaScript?
   own      your analytics writes them to InfluxDB
   script   a script in the page asks the pixel's twin for them
   tracker  your tracker's tag does the same in its onload
-  none     nobody yet: every figure will be 100 %"""
+  none     nobody yet: every figure will be 100%"""
 
 
 class Loads(enum.StrEnum):
@@ -118,6 +118,6 @@ def _tell(dialogue: Dialogue, chosen: Loads | None) -> None:
         dialogue.say(_found(dialogue, found))
     if found == 0:
         dialogue.say(
-            "warning: nobody counts page loads yet, so every figure will be 100 %; "
+            "warning: nobody counts page loads yet, so every figure will be 100%; "
             "to have the pixel count them: pfa-flux init --loads script"
         )

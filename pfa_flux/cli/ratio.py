@@ -97,7 +97,7 @@ def blocked_ratio(
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Share of page views that came without the JavaScript analytics, with its 95 % interval.
+    """Share of page views that came without the JavaScript analytics, with its 95% interval.
 
     The table starts with the answer in one sentence and ends with a total.
     """
