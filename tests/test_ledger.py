@@ -95,12 +95,12 @@ def test_rows_of_a_second_task_do_not_count_beside_ours(runs: str, make_workspac
         assert (found.missing, found.short, found.excess, found.wrong) == ((), (), (), ())
         status = task.status(T0)
         assert not status.complete
-        assert "14 windows are not what raw data says (14 with rows of another origin)" in status.summary
+        assert "14 windows do not match raw data (14 with rows of other writers)" in status.summary
         assert "pfa-flux task verify --repair --start" in status.advice
-        assert "find out who writes them" in status.advice
+        assert "find it, and stop it" in status.advice
         assert len(task.repair_touched()) == 14
         assert task.gaps(T0, T0 + 2 * DAY).state == "complete"
-        assert "14 windows were mended" in task.status(T0).summary
+        assert "14 windows were repaired" in task.status(T0).summary
 
 
 @runners
@@ -174,7 +174,7 @@ def test_late_rows_of_either_side_are_found_and_mended_by_the_next_pass(
         noted = loads.upkeep()
         assert noted is not None
         assert (noted.mended, noted.mended_at, noted.kept) == (5, NOW, 0)
-        assert "5 windows were mended, the last 2" in loads.status(T0).summary
+        assert "5 windows were repaired, the last 2" in loads.status(T0).summary
 
 
 @pytest.mark.parametrize("runs", ordinarily(SERVERS))

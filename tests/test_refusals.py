@@ -176,7 +176,7 @@ def test_a_retry_adapts_as_the_pixel_does(make_workspace: MakeWorkspace, tmp_pat
     done = pfa_flux(
         "quarantine", "--retry", "--data-dir", str(tmp_path), env=workspace.env() | {"PFA_FLUX_DATA_DIR": ""}
     )
-    assert (done.code, done.err) == (0, "3 points were written\nnothing is in quarantine\n")
+    assert (done.code, done.err) == (0, "3 points were written\nthe quarantine is empty\n")
     assert hits_by_page(workspace) == {"": 1, "/a": 2}
 
 

@@ -314,7 +314,7 @@ def test_status_says_in_one_line_what_is_missing_and_why(runs: str, make_workspa
         task = made.task()
         found = task.status(due - DAY)
         assert (found.complete, found.plan.state) == (False, "create")
-        assert found.summary.startswith("nothing to downsample yet: there are no raw rows; the task is not installed")
+        assert found.summary.startswith("nothing to downsample yet: no raw rows; the task is not installed")
         fill(workspace, at, [hit(due - n * WINDOW - SECOND) for n in range(6)])
         task.install()
         found = task.status(due - DAY)
@@ -350,7 +350,7 @@ def test_plan_tells_what_somebody_did_to_the_task(runs: str, make_workspace: Mak
         installed = task.installed()
         task.backend.update(installed, installed.text.replace("lookback = 2", "lookback = 1"), active=True)
         planned = task.plan()
-        assert (planned.state, planned.words) == ("change", "the installed task was altered since pfa-flux made it")
+        assert (planned.state, planned.words) == ("change", "the installed task was changed after pfa-flux created it")
         assert "-lookback = 1" in planned.diff
         assert "+lookback = 2" in planned.diff
         assert (task.install().action, task.installed().id) == ("updated", done.id)
@@ -384,7 +384,7 @@ def test_other_settings_change_the_task_and_the_diff_says_what(runs: str, make_w
         )
         task = made.task()
         planned = task.plan()
-        assert (planned.state, planned.words) == ("change", "the installed task is not what the settings ask for")
+        assert (planned.state, planned.words) == ("change", "the installed task differs from the settings")
         assert {"-lookback = 2", "+lookback = 3", '+tags = ["domain", "host"]', "+every = 5m"} <= set(planned.diff)
         assert (task.install().id, task.install().action) == (before.id, "up to date")
         end = (due - SECOND) // (300 * SECOND) * 300 * SECOND + 300 * SECOND
@@ -413,7 +413,7 @@ def test_a_task_of_the_original_form_is_adopted_with_its_rows(runs: str, make_wo
         }
         planned = task.plan()
         assert planned.state == "foreign"
-        assert "installed by hand, in the form that the idea was published in" in planned.words
+        assert "installed by hand, in the originally published form" in planned.words
         assert "secret" not in "".join(planned.diff)
         with pytest.raises(TaskError, match="installed by hand"):
             task.install()
