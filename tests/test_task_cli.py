@@ -251,13 +251,13 @@ def test_an_installation_of_hits_alone_is_told_what_is_missing_and_goes_on(cli: 
     assert (plan.code, plan.json["state"], plan.json["loads"]["state"]) == (5, "up to date", "create")
     assert plan.json["loads"]["advice"] == "Run pfa-flux install-task."
     shown = cli.task("plan").out
-    assert "create: the task is not installed, so that no ratio outlives the raw page loads" in shown
+    assert "create: the task is not installed, so no ratio outlives the raw page loads" in shown
     status = cli.task("status", "--format", "json")
     assert (status.code, status.json["complete"], status.json["loads"]["complete"]) == (5, True, False)
     assert "the task is not installed" in status.json["loads"]["summary"]
     assert status.json["loads"]["advice"].startswith("Run pfa-flux install-task.")
     looked = re.sub(r"\s+", " ", cli("doctor").out)
-    assert "loads task warning not installed, so that no ratio outlives the raw page loads Run pfa-flux" in looked
+    assert "loads task warning not installed, so no ratio outlives the raw page loads Run pfa-flux" in looked
     for command, side in (("runs", "hits"), ("logs", "hits")):
         listed = cli.task(command)
         assert (listed.code, side in listed.out, f"{loads} is skipped: it is not installed" in listed.err) == (

@@ -92,7 +92,7 @@ def _state(backend: Backend, found: list[Installed]) -> State:
 
 def _told(state: State, backend: Backend, spec: TaskSpec, found: list[Installed]) -> str:
     if state == "create" and spec.what is Side.LOADS:
-        return f"{_WORDS[state]}, so that no ratio outlives the raw page loads"
+        return f"{_WORDS[state]}, so no ratio outlives the raw page loads"
     if state == "duplicates":
         ids = ", ".join(task.id for task in found)
         return f"{len(found)} tasks have this name ({ids}), and each would write the same rows"
