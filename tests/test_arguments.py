@@ -214,7 +214,7 @@ def test_whatever_is_given_is_answered_or_refused_in_words(name: str, value: Any
     [
         (lambda: pfa_flux.connect(tokn="x"), "there is no setting 'tokn'\nDid you mean token? Settings are: url, "),
         (lambda: pfa_flux.connect("http://localhost:8086"), "`settings` is a str, not Settings\nName each setting: "),  # type: ignore[arg-type]
-        (lambda: pfa_flux.connect(tz="Mars"), "the arguments: tz: no time zone 'Mars'\n"),
+        (lambda: pfa_flux.connect(tz="Mars"), "the arguments: tz: unknown time zone 'Mars'\n"),
     ],
 )
 def test_connect_refuses_in_words(give: Any, words: str) -> None:
@@ -253,7 +253,7 @@ def test_the_time_zone_is_a_setting_and_the_flag_wins(make_workspace: MakeWorksp
     wrong = cli.pfa_flux(*asked, env={**env, "PFA_FLUX_TZ": "Mars/Olympus"})
     assert (wrong.code, wrong.err) == (
         2,
-        "pfa-flux: PFA_FLUX_TZ: tz: no time zone 'Mars/Olympus'\nUse a name such as UTC or Europe/Berlin.\n",
+        "pfa-flux: PFA_FLUX_TZ: tz: unknown time zone 'Mars/Olympus'\nUse a name such as UTC or Europe/Berlin.\n",
     )
 
 

@@ -129,7 +129,7 @@ def test_where_most_is_refused_everything_says_so(name: str, make_workspace: Mak
         until(lambda: status_of(server.admin) == 503, "the health check knows")
         assert time.monotonic() - began < 10
         assert json.loads(server.get("/healthz"))["wrong"] == [
-            "most hits are refused and put into quarantine: a field has another type in the store, and neither "
+            "most hits are refused and go into quarantine: a field has another type in the store, and neither "
             "integers nor floats are taken"
         ]
         found = server.metrics()

@@ -147,7 +147,7 @@ class JournalFile(ABC):
             if self.path.stat().st_ino != self._inode:
                 raise FileNotFoundError
         except OSError:
-            self._replace(OSError("it was removed or replaced by another"))
+            self._replace(OSError("it was removed or replaced"))
         self._look_at_log()
         room = os.statvfs(self.path.parent)
         free = room.f_bavail * room.f_frsize
@@ -169,7 +169,7 @@ class JournalFile(ABC):
         if self._log_inode in (0, inode):
             self._log_inode = inode
             return
-        log.error("the log %s was removed or replaced by another; what it held is written to %s", self._log, self.path)
+        log.error("the log %s was removed or replaced; its content was saved to %s", self._log, self.path)
         # The log is still open here, and nobody else can have it.
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
@@ -277,10 +277,10 @@ class JournalFile(ABC):
                 kept = kept or aside.name
         self.set_aside += 1
         log.error(
-            "%s is damaged (%s) and was set aside as %s; what can be saved of it, sqlite3's .recover shows",
+            "%s is damaged (%s) and was renamed to %s; use sqlite3's .recover to save its content",
             self.path,
             error,
-            kept or "nothing: it was gone",
+            kept or "nothing: it no longer existed",
         )
 
 

@@ -39,7 +39,7 @@ def load(directory: Path) -> list[Regular]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
-        log.warning("%s cannot be read (%s): pages of earlier days are not known", directory / NAME, place(error))
+        log.warning("%s cannot be read (%s), so pages of earlier days are not known", directory / NAME, place(error))
         return []
 
 

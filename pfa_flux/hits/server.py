@@ -169,7 +169,8 @@ class _Server:
             made = await loop.create_server(connection, host.strip("[]"), int(port), backlog=_BACKLOG)
         except OSError as error:
             raise PfaFluxError(
-                f"cannot listen on {address}: {error.strerror or error}", "Name another with --listen or --admin."
+                f"cannot listen on {address}: {error.strerror or error}",
+                "Choose another address with --listen or --admin.",
             ) from error
         for each in made.sockets:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -191,7 +192,7 @@ class _Server:
                 await asyncio.sleep(1)
 
     def _task_failed(self, name: str, error: BaseException) -> None:
-        log.error("the task %s failed: %s; it is started again", name, place(error))
+        log.error("the task %s failed and is restarted: %s", name, place(error))
         self._state.failed(name)
 
     async def _tick(self) -> None:
@@ -202,7 +203,7 @@ class _Server:
             try:
                 self._journal.tick()
             except (OSError, sqlite3.Error) as error:
-                log.error("the journal cannot be looked after: %s", error)
+                log.error("the journal cannot be maintained: %s", error)
                 continue
             self._state.progress.look(self._journal.progress)
             self._look_after_pages()
@@ -243,7 +244,7 @@ class _Server:
         """Say that hits are lost, once a minute while it lasts."""
         shed = self._pixel.shed
         if (shed != self._shed_told and int(time.monotonic()) % 60 == 0) or (shed and not self._shed_told):
-            log.error("%d hits were answered and not kept: %s", shed - self._shed_told, self._pixel.shed_why)
+            log.error("%d hits were answered but lost: %s", shed - self._shed_told, self._pixel.shed_why)
             self._shed_told = shed
 
     def _order(self) -> Order:
@@ -274,12 +275,12 @@ class _Server:
         settings = self._settings
         if not settings.pixel.domains:
             log.warning(
-                "every domain is counted, up to %d of them: name yours with domains = [...] under [pixel]",
+                "every domain counts, up to %d of them: name yours with domains = [...] under [pixel]",
                 settings.pixel.max_domains,
             )
         spool = settings.data_dir / SPOOL_NAME
         if not settings.url and spool.exists():
-            log.warning("%s may hold hits that wait for InfluxDB; they are shipped when url is set again", spool)
+            log.warning("%s may contain hits for InfluxDB; they will be shipped when url is set again", spool)
 
 
 def _journal(settings: Settings) -> JournalFile:
@@ -288,7 +289,8 @@ def _journal(settings: Settings) -> JournalFile:
         goes_to = registry.registration(settings.url).hits
         if not goes_to:
             raise SettingsError(
-                f"the pixel cannot write to {settings.url}", "Name an InfluxDB with --url, or leave it out."
+                f"the pixel cannot write to {settings.url}",
+                "Use the address of an InfluxDB for --url, or leave it out.",
             )
         if goes_to == "engine":
             return StoreJournal(settings, patience=_LOCK_PATIENCE)
@@ -310,12 +312,12 @@ def _connections(wanted: int) -> int:
     """
     files = _files()
     room = files - _SPARE_FILES
-    remedy = "Raise the limit: LimitNOFILE= in a unit of systemd, ulimit -n in a shell."
+    remedy = "Raise the limit: LimitNOFILE= in a systemd unit, ulimit -n in a shell."
     if room < _FEWEST_CONNECTIONS:
         least = _SPARE_FILES + _FEWEST_CONNECTIONS
-        raise PfaFluxError(f"this process may have {files} files open, and needs {least} at least", remedy)
+        raise PfaFluxError(f"this process may open {files} files, but needs at least {least}", remedy)
     if room < wanted:
-        log.warning("this process may have %d files open: there can be %d connections, not %d. %s",
+        log.warning("this process may open %d files, so at most %d connections instead of %d. %s",
                     files, room, wanted, remedy)  # fmt: skip
     return min(wanted, room)
 
@@ -339,7 +341,7 @@ def _remove_stale(path: Path) -> None:
     """
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise PfaFluxError(f"{path} exists and is no socket", "Name another path with --listen unix:PATH.")
+            raise PfaFluxError(f"{path} exists and is not a socket", "Choose another path with --listen unix:PATH.")
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
@@ -348,12 +350,12 @@ def _remove_stale(path: Path) -> None:
         except OSError:
             path.unlink(missing_ok=True)
             return
-    raise PfaFluxError(f"another process listens on {path}", "Stop it, or name another path with --listen unix:PATH.")
+    raise PfaFluxError(f"another process listens on {path}", "Stop it, or choose another path with --listen unix:PATH.")
 
 
 def _tell_place(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log an error of the loop by its kind and place alone."""
-    log.error("an error within: %s", place(context.get("exception")))
+    log.error("internal error: %s", place(context.get("exception")))
 
 
 def _notify(state: str) -> None:

@@ -77,7 +77,7 @@ class Spool(JournalFile):
             elif found != FORMAT:
                 raise StoreError(
                     f"{self.path} has format {found}, this version of pfa-flux reads format {FORMAT}",
-                    "Use the version of pfa-flux that wrote it until it is empty, or another data directory.",
+                    "Use the version of pfa-flux that wrote it until it is empty, or use another data directory.",
                 )
         except BaseException:
             connection.close()
@@ -184,7 +184,7 @@ class Spool(JournalFile):
             self.oldest = oldest[0] if oldest else None
             self.room_for_pages = self._page_bytes < MOST_PAGE_BYTES
             if not self.full and self.used_bytes - self._page_bytes > self._max_bytes:
-                self.full = f"the spool has its {self._max_bytes:,} bytes (spool_mib in [pixel])"
+                self.full = f"the spool has reached {self._max_bytes:,} bytes (spool_mib in [pixel])"
         except sqlite3.OperationalError:
             # Busy, or the disk is full: then in a second.
             return
@@ -328,7 +328,7 @@ class SpoolReader:
             return Waiting(seq, "", 0, (), Damaged(max(1, len(pages) // 4), "it differs from its checksum", content))
         views = [self._view(page) for page in struct.unpack(f"<{len(pages) // 4}I", pages)]
         lost = views.count(None)
-        damaged = Damaged(lost, "pages that it names are damaged or missing", content) if lost else None
+        damaged = Damaged(lost, "its pages are damaged or missing", content) if lost else None
         return Waiting(seq, sess.decode(), moment, views, damaged)
 
     def _view(self, page: int) -> View | None:
@@ -397,10 +397,10 @@ def quarantine_of(settings: Settings) -> Iterator[Quarantine]:
         StoreError: no pixel that ships to an InfluxDB has run there, or its spool cannot be opened.
     """
     path = settings.data_dir / SPOOL_NAME
-    hint = "Name the pixel's data directory (PFA_FLUX_DATA_DIR), and be root or the user that pfa-flux serve has."
+    hint = "Set the pixel's data directory (PFA_FLUX_DATA_DIR), and run as root or as the user of pfa-flux serve."
     try:
         if not path.exists():
-            raise StoreError(f"{path} does not exist: no pixel has shipped to an InfluxDB from there", hint)
+            raise StoreError(f"{path} does not exist: no pixel has shipped to InfluxDB from there", hint)
         with closing(connect(path, "rw", timeout=10, isolation_level=None)) as connection:
             yield Quarantine(connection)
     except (OSError, sqlite3.Error) as error:

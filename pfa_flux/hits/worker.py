@@ -73,7 +73,7 @@ class Worker:
             if not self._stopping:
                 self.restarts += 1
                 self._ended.append(time.monotonic())
-                log.error("the helper process ended with %s and is started again", status)
+                log.error("the helper process ended with %s and is restarted", status)
                 await asyncio.sleep(_RESTART_SECONDS if self.restarts > 1 else 0)
 
     async def _live(self) -> int | str:
@@ -109,7 +109,7 @@ class Worker:
             self.garbled += 1
             if time.monotonic() - self._loud >= _LOUD_EVERY:
                 self._loud = time.monotonic()
-                log.error("the helper process said what is no message (%s): left out, %d by now",
+                log.error("the helper process sent an invalid message (%s): ignored, %d so far",
                           place(error), self.garbled)  # fmt: skip
 
     async def _start(self) -> asyncio.subprocess.Process:
@@ -289,7 +289,7 @@ def _keep_house(order: Order, ended: threading.Event, teller: Teller) -> None:
             raise
         except Exception as error:
             # Hits are shipped on, whatever becomes of windows.
-            log.error("what is due could not be done: %s", place(error))
+            log.error("due work failed: %s", place(error))
             teller.tell({"failed": "housekeeper"})
             if ended.wait(_LATELY):
                 return
