@@ -57,7 +57,7 @@ class Progress:
 
 @dataclass(slots=True)
 class State:
-    """What the admin address tells of.
+    """State for the admin address.
 
     Attributes:
         pixel: the counter.
@@ -65,10 +65,10 @@ class State:
         roster: the connections.
         worker: the helper process.
         started: Unix time of the start, seconds.
-        shipped: what the shipper told last; empty without one.
-        clock: the present, nanoseconds.
+        shipped: the shipper's last report; empty without a shipper.
+        clock: returns the current time, nanoseconds.
         upkeep: what comparing windows with raw data has found, by side; empty where the helper does not do it.
-        progress: whether hits that wait move.
+        progress: whether waiting hits make progress.
         failures: times that a background task failed and was started again, by its name.
     """
 
@@ -103,12 +103,12 @@ class State:
         return sorted({name for moment, name in self._failed if moment > limit})
 
     def helper_starts(self) -> None:
-        """A helper counts from zero again."""
+        """A new helper counts from zero."""
         self._before.update({key: self.shipped.get(key, 0) for key in _COUNTED})
         self.shipped.clear()
 
     def total(self, key: str) -> int:
-        """What all helpers since the start have counted."""
+        """Total of all helpers since the start."""
         return self._before[key] + int(self.shipped.get(key, 0))
 
 
