@@ -1,4 +1,4 @@
-"""`pfa-flux serve`: the event loop that answers hits, its journal, and the helper process beside it."""
+"""`pfa-flux serve`: the event loop that answers hits, its journal, and the helper process."""
 
 from __future__ import annotations
 
@@ -42,29 +42,29 @@ log = logging.getLogger("pfa_flux")
 
 _BACKLOG = 4096
 _LOCK_PATIENCE = 5.0
-"""Seconds that a start waits for the helper of a process that was killed to notice, and to let go of the lock."""
+"""Seconds to wait at the start for a killed process's helper to end and release the lock."""
 _DRAIN = 5.0
 _SPARE_FILES = 96
-"""Files that are not left to the pixel's connections: those of the admin address, the journal and the helper."""
+"""Files reserved for the admin address, the journal and the helper."""
 _ADMIN_CONNECTIONS = 32
 _FEWEST_CONNECTIONS = 32
 _SAVED_EVERY = 5
-"""Minutes after which pages are saved that may be seen on another day."""
+"""Minutes between saves of pages for later days."""
 
 
 def serve(settings: Settings, *, accept_clock: bool = False, ready: Callable[[str], None] = lambda _: None) -> None:
     """Serve the pixel until SIGTERM or SIGINT.
 
     Args:
-        settings: where hits go, and `pixel`: where it listens and what counts.
-        accept_clock: remove raw rows by the clock that it starts with, even if it looks wrong.
-        ready: told of each address that is listened on.
+        settings: where hits go, and in `pixel` where to listen and what counts.
+        accept_clock: trust the clock at the start for removing raw rows, even if it looks wrong.
+        ready: called with each address on which it listens.
 
     Raises:
         StoreError: the data directory is in use by another process, or cannot be used.
-        PfaFluxError: an address cannot be listened on.
+        PfaFluxError: it cannot listen on an address.
     """
-    # A core dump would hold requests of the moment. A sandbox may forbid to set limits, and sets its own.
+    # A core dump would contain current requests. A sandbox may forbid setting limits, and sets its own.
     with contextlib.suppress(OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     asyncio.run(_Server(settings, ready, accept_clock).run())
@@ -93,7 +93,7 @@ class _Server:
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # nohup(1) has hang-ups ignored, and so they stay.
+            # nohup(1) ignores hang-ups; keep that.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, self._stop.set)
         loop.set_exception_handler(_tell_place)
@@ -105,7 +105,7 @@ class _Server:
                 servers.append(await self._listen(address, app, roster))
             worker = asyncio.create_task(self._watched("helper", self._worker.run))
             ticking = asyncio.create_task(self._watched("tick", self._tick))
-            # What is there by now stays; the collector need not look at it again and again.
+            # Existing objects stay, so the garbage collector need not check them again.
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 50, 100)
@@ -119,7 +119,7 @@ class _Server:
     async def _end(
         self, servers: list[asyncio.Server], worker: asyncio.Task[None] | None, ticking: asyncio.Task[None] | None
     ) -> None:
-        """Answer what has been asked, keep what has been counted, and close everything."""
+        """Answer open requests, store counted hits, and close everything."""
         for server in servers:
             server.close()
         for path in self._sockets:
@@ -160,7 +160,7 @@ class _Server:
                 path = Path(address.removeprefix("unix:"))
                 _remove_stale(path)
                 made = await loop.create_unix_server(connection, path, backlog=_BACKLOG)
-                # As open as a port of the loopback interface is: nginx runs as another user.
+                # As accessible as a port of the loopback interface, because nginx runs as another user.
                 path.chmod(0o666)
                 self._sockets.append(path)
                 self._ready(f"listening on {address} ({paths})")
@@ -183,7 +183,7 @@ class _Server:
         return loop.call_later(seconds, call) if seconds else loop.call_soon(call)
 
     async def _watched(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run a background task until it is done; where it fails, say so and start it again."""
+        """Run a background task until it is done; if it fails, log that and restart it."""
         while True:
             try:
                 return await run()
@@ -224,9 +224,9 @@ class _Server:
             self._checkpointer.submit(regulars.save, self._settings.data_dir, pages.regulars())
 
     async def _checkpoint(self) -> None:
-        """Write the log back beside the loop; then the little that came in meanwhile, while commits wait.
+        """Write the log back outside the loop; then write back what arrived meanwhile, while commits wait.
 
-        Only a log that is written back to its end is begun anew, and while commits go on it never is.
+        A log restarts only once it is fully written back, which never happens while commits continue.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -241,7 +241,7 @@ class _Server:
             self._checkpointing = None
 
     def _tell_shed(self) -> None:
-        """Say that hits are lost, once a minute while it lasts."""
+        """Log lost hits, at most once a minute."""
         shed = self._pixel.shed
         if (shed != self._shed_told and int(time.monotonic()) % 60 == 0) or (shed and not self._shed_told):
             log.error("%d hits were answered but lost: %s", shed - self._shed_told, self._pixel.shed_why)
@@ -253,10 +253,10 @@ class _Server:
         return replace(self._journal.order(self._settings), accept_clock=self._accept_clock)
 
     def _told(self, found: dict[str, Any]) -> None:
-        """The helper has done something. What it says of a file that was set aside since is not about this one.
+        """Handle a message of the helper. Messages about a renamed file do not apply to the current one.
 
         Raises:
-            Exception: it is no message; nothing was done about it.
+            Exception: the message is invalid; it has no effect.
         """
         if "upkeep" in found:
             self._state.upkeep.update(found["upkeep"])
@@ -305,7 +305,7 @@ def _journal(settings: Settings) -> JournalFile:
 
 
 def _connections(wanted: int) -> int:
-    """Connections that there may be at a time: as many as are wanted, or as the limit of open files leaves.
+    """Maximum number of connections: the setting, or what the limit of open files allows.
 
     Raises:
         PfaFluxError: it leaves too few.
@@ -323,7 +323,7 @@ def _connections(wanted: int) -> int:
 
 
 def _files() -> int:
-    """Files that this process may have open, as many as it is allowed to allow itself."""
+    """Files that this process may open, after raising its limit as far as allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
     if soft < wanted:
@@ -334,10 +334,10 @@ def _files() -> int:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the socket of a process that was killed.
+    """Remove the socket of a killed process.
 
     Raises:
-        PfaFluxError: somebody listens on it, or it is no socket.
+        PfaFluxError: a process listens on it, or it is not a socket.
     """
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
@@ -354,7 +354,7 @@ def _remove_stale(path: Path) -> None:
 
 
 def _tell_place(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log an error of the loop by its kind and place alone."""
+    """Log an error of the loop by type and place only."""
     log.error("internal error: %s", place(context.get("exception")))
 
 
