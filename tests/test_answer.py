@@ -339,7 +339,7 @@ def test_json_names_the_store_and_the_settings_file(store: dict[str, str], tmp_p
 def test_no_data_names_the_store_the_range_what_there_is_and_the_next_command(store: dict[str, str]) -> None:
     place = f"in {store['PFA_FLUX_DATA_DIR']}/pfa-flux.sqlite3 (no settings file)"
     there = (
-        "there: abc.i2p, abc.onion and example.com; first hit 2026-01-12 00:00, last 2026-01-12 19:00; "
+        "found: abc.i2p, abc.onion and example.com; first hit 2026-01-12 00:00, last 2026-01-12 19:00; "
         "first JS load 2026-01-12 00:00, last 2026-01-12 14:00 (UTC)"
     )
 
@@ -381,7 +381,7 @@ def test_a_store_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert done.err.splitlines() == [
         f"no data for all domains, 12 Jan 2026 (UTC), in {tmp_path}/none/pfa-flux.sqlite3, which does not exist "
         "(no settings file)",
-        "there: no store",
+        "found: no store",
         "try: --config, --url or --data-dir, to name the right store; pfa-flux serve creates one",
     ]
     assert not (tmp_path / "none").exists()
@@ -397,7 +397,7 @@ def test_no_data_on_a_server_names_it_and_its_bucket(engine: str, make_workspace
     version = engine.removeprefix("influxdb-")
     assert first.startswith(f"no data for /abut on all domains, 12 Jan 2026 (UTC), in InfluxDB {version}")
     assert first.endswith(f" at {workspace.server.url}, bucket {workspace.raw} (no settings file)")
-    assert there.startswith("there: abc.i2p, abc.onion and example.com; first hit 2026-01-12 00:00, last ")
+    assert there.startswith("found: abc.i2p, abc.onion and example.com; first hit 2026-01-12 00:00, last ")
     assert last == "try: pfa-flux blocked-ratio --start 2026-01-12"
 
 

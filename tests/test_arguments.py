@@ -165,7 +165,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (
         {"start": "2026-01", "stop": "2026-01"},
         "the range is empty: it starts at 2026-01-01T00:00:00Z and stops at 2026-01-01T00:00:00Z",
-        "Let `start` be before `stop`. A date means the start of that day.",
+        "Set `start` to a time before `stop`. A date means the start of that day.",
     ),
     (
         {"sites": "blogg"},

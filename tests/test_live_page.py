@@ -333,7 +333,7 @@ def test_a_database_out_of_reach_gives_a_page_that_says_so_and_no_secret(
     own = Settings(url="http://127.0.0.1:9/", token=Secret(SECRET), org="my-org", data_dir=tmp_path, sites=SITES)
     answer = ask(LivePage(own, clock=lambda: NOW), "of=blog")
     assert (answer.status, answer.headers) == (503, {"Retry-After": "10"})
-    assert "<h1>No figures just now</h1>" in answer.body
+    assert "<h1>No figures at the moment</h1>" in answer.body
     assert "The database cannot be reached at the moment." in answer.body
     assert '<a href="?of=blog">Try again</a>' in answer.body
     assert '<option value="blog" selected>' in answer.body

@@ -117,7 +117,8 @@ def shortened(value: str, width: int) -> str:
     text = words.plain(value)
     if len(text) <= width:
         return value
-    end = max(1, (width - 1) * 2 // 5)
+    # At least .onion, where that fits.
+    end = max(1, min(width - 2, max(len(".onion"), (width - 1) * 2 // 5)))
     return f"{text[: width - 1 - end]}…{text[-end:]}"
 
 
