@@ -88,7 +88,7 @@ def run(benchmark: Benchmark, *, quick: bool) -> dict[str, Any]:
 
 
 def ratios(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every ratio asked for, with its verdict; what broke off is there, too."""
+    """All required ratios with their verdicts, including those that broke off."""
     every = []
     for each in found:
         for report in each["reports"]:
@@ -160,7 +160,7 @@ def main(words: Sequence[str] | None = None) -> int:
     page = markdown(document)
     print(f"\n{page.partition('## The machine')[0]}", end="")
     if options.markdown:
-        options.markdown.write_text(f"# Every ratio asked for\n\n{page}")
+        options.markdown.write_text(f"# All required ratios\n\n{page}")
     if options.json:
         options.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     return int(any(ratio["verdict"] != "PASS" for ratio in document["ratios"]))

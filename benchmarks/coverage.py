@@ -1,4 +1,4 @@
-"""How often the 95 % interval holds the truth, simulated: `python -m benchmarks.coverage`.
+"""How often the 95% interval holds the truth, simulated: `python -m benchmarks.coverage`.
 
 Visits arrive at random; each has its pages, and blocks the analytics for all of them or for none. The interval is the
 library's own, from blocks of time as a query gives them; plain Wilson's, which takes page views as independent, is
@@ -18,7 +18,7 @@ from pfa_flux.queries.interval import Sides, block_hours, interval, wilson
 from pfa_flux.times import NS
 
 DRAWS = 4_000
-"""The error of a coverage of 95 % is then 0.35 points."""
+"""The error of a coverage of 95% is then 0.35 points."""
 
 BY_TIME = "a day of 12 blocks"
 """A day that is an interval of time is judged by blocks of two hours."""
@@ -96,7 +96,7 @@ def main() -> int:
             low, high, mean = (f"{each:.1%}" for each in figures)
             rows.append((name, length, low, where, high, mean, f"{min(plain):.1%} – {max(plain):.1%}"))
     names = ("", "range", "lowest", "at (an hour, ratio)", "highest", "mean", "plain Wilson's, lowest to highest")
-    report.rows("How often the 95 % interval holds the truth", names, rows)
+    report.rows("How often the 95% interval holds the truth", names, rows)
     ratios = [n / 1000 for n in range(10, 991)]
     found = {hits: exact(hits, ratios) for hits in (5, 10, 20, 50, 100, 200)}
     report.rows(

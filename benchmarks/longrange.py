@@ -1,7 +1,7 @@
 """Ninety days by day, and a year of downsampled rows by week and network, on real servers.
 
 Ninety days: 1,000,000 hits and 1,000,000 page loads of 3 domains and 50 pages. The original's query answers for one
-domain and one range, so it is run once for each day; ours is one call, with status and 95 % interval for each day. On
+domain and one range, so it is run once for each day; ours is one call, with status and 95% interval for each day. On
 2.7 the original's query runs on its own form of data, too: 200,000 hits, a `sess` for each.
 A year: 15-minute rows of hits and loads, 5,256,000 of them, of 3 networks and 25 pages each.
 """

@@ -1,6 +1,6 @@
 """The question and the downsampling, in the form that the idea was published in and in ours, on real servers.
 
-Data of a day: 3 domains of 50 pages, page loads for 70 % of the hits. (a) is written the original's way, with a `sess`
+Data of a day: 3 domains of 50 pages, page loads for 70% of the hits. (a) is written the original's way, with a `sess`
 for each hit; (b) ours, with one for the writing process. Hits are 200,000 on InfluxDB 2.7, and on 1.8 as many as its
 limit of 100,000 values of a tag admits.
 """
@@ -81,7 +81,7 @@ def questions(server: Server, made: dict[str, Analytics]) -> dict[str, Callable[
         assert len(deltas) == 1, deltas
 
     def answer(form: str, dialect: str = "auto") -> None:
-        # All that a user gets: status, the 95 % interval, and the warnings.
+        # All that a user gets: status, the 95% interval, and the warnings.
         (row,) = made[form].blocked_ratio([DOMAIN], start=T0, stop=T0 + DAY, dialect=dialect)
         assert row.ratio_low is not None
         deltas.add(row.blocked)

@@ -1,4 +1,4 @@
-"""pfa-flux: which share of page views comes without the JavaScript analytics.
+"""pfa-flux: the share of page views that the JavaScript analytics did not report.
 
 Names are imported when they are first used, so that the command line starts quickly.
 """

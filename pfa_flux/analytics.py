@@ -1,4 +1,4 @@
-"""The library's entry: `connect()` gives an `Analytics`, on a server or on the embedded store."""
+"""The library's entry point: `connect()` returns an `Analytics` for a server or the embedded store."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 
 def connect(settings: Settings | None = None, *, config: str | Path | None = None, **values: str) -> Analytics:
-    """Connect to the engine that the settings name: a server where there is a URL, else the embedded store.
+    """Connect to the engine in the settings: a server if there is a URL, else the embedded store.
 
     Args:
-        settings: settings made before; then neither `config` nor `values` may be given.
-        config: TOML file to read instead of the one that would be found.
-        values: settings by their names (url, token, org, raw_bucket, …), which win over environment and file.
+        settings: existing settings; then do not give `config` or `values`.
+        config: TOML file to read instead of the one found.
+        values: settings by name (url, token, org, raw_bucket, …); they override environment and file.
 
     Raises:
         SettingsError: a setting is wrong.
@@ -67,7 +67,7 @@ def connect(settings: Settings | None = None, *, config: str | Path | None = Non
 
 
 class Analytics:
-    """One engine and what can be asked of it. A context manager; may be used from several threads."""
+    """One engine, and the questions you can ask it. A context manager; thread-safe."""
 
     def __init__(self, settings: Settings, clock: Callable[[], int] = time.time_ns) -> None:
         self.settings = settings
@@ -77,7 +77,7 @@ class Analytics:
 
     @property
     def engine(self) -> Engine:
-        """Where the data is, and what it can do (`.capabilities`)."""
+        """The engine, and what it can do (`.capabilities`)."""
         return self._engine
 
     def blocked_ratio(
@@ -96,26 +96,25 @@ class Analytics:
         source: str = "auto",
         compare: bool = False,
     ) -> BlockedRatio:
-        """Share of page views that came without the JavaScript analytics.
+        """Share of page views that the JavaScript analytics did not report.
 
         Args:
-            domains: one domain or several, in any script or as a URL; each has its row even if it is empty.
-                `*.example.com` stands for all below it that are found. Neither these nor sites: all found.
-            sites: one site of the settings or several, which stand for their domains.
-            networks: one or several of clearnet, tor, i2p.
-            pages: one page or several, as they are stored or shown.
-            by: one key of the rows or several: domain, network, page, time; () for one row of all.
+            domains: one or several domains, in any script or as a URL; each gets a row, even without data.
+                `*.example.com` stands for all domains found below it. Without domains and sites: all domains found.
+            sites: one or several sites from the settings; a site stands for its domains.
+            networks: clearnet, tor, i2p, one or several.
+            pages: one or several pages, as stored or as shown.
+            by: one or several keys of the rows: domain, network, page, time; () for one row of everything.
             start: date, datetime or timedelta back from now; nanoseconds since the epoch; or text: `2026-01-31`,
                 `2026-01`, `2026-01-31T12:00:00Z`, `today`, `yesterday`, or a duration back from now, `24h`, `7d`, `1y`.
                 A day or a month means its start.
             stop: the same; the range ends just before it. Now by default.
             every: width of an interval with the key `time`: 15m, 1h (the default), 1d or 1w.
-            tz: time zone the intervals are aligned in, and that of times that name none; by default that of the
-                settings.
-            dialect: in what raw data is asked for: auto, join, union, influxql or sqlite.
-            source: raw; rollup: downsampled windows alone; auto: raw data while it is kept and quickly counted,
-                downsampled windows where not.
-            compare: each row with that of the period before, which is as long, and how the ratio has changed.
+            tz: time zone of intervals, and of times without a zone; by default the setting.
+            dialect: query language for raw data: auto, join, union, influxql or sqlite.
+            source: raw; rollup: only downsampled windows; auto: raw data while it is kept and quick to count, else
+                downsampled windows.
+            compare: compare each row with the previous period of the same length.
 
         Raises:
             InvalidValueError: a value is malformed or contradicts another.
@@ -126,11 +125,11 @@ class Analytics:
         return self.answers([options], compare=compare)[0]
 
     def answers(self, asked: list[Options], compare: int = 0) -> list[BlockedRatio]:
-        """Answers to questions that differ in their keys and intervals alone, from one read.
+        """Answer several questions from one read. They may differ only in keys and intervals.
 
         Args:
             asked: the questions.
-            compare: so many of the first answers with those of the previous period.
+            compare: number of answers, from the first, to compare with the previous period.
 
         Errors as of `blocked_ratio`.
         """
@@ -139,7 +138,7 @@ class Analytics:
         how = {"dialect": asked[0].dialect, "source": asked[0].source}
         answers = blocked_ratios(self._engine, self.settings, questions, now, **how)
         previous = [question_before(question) for question in questions[:compare]]
-        # By time it may reach back further than without: each span is read once.
+        # With time as a key the previous period may start earlier. Each span is read once.
         for span in dict.fromkeys((question.start, question.stop) for question in previous):
             numbers = [n for n, question in enumerate(previous) if (question.start, question.stop) == span]
             before = blocked_ratios(self._engine, self.settings, [previous[n] for n in numbers], now, **how)
@@ -160,10 +159,10 @@ class Analytics:
         dialect: str = "auto",
         source: str = "auto",
     ) -> Comparison:
-        """Differences between the blocked ratios of networks, domains or pages, each with its 95 % interval.
+        """Differences between the blocked ratios of networks, domains or pages, each with its 95% interval.
 
         Args:
-            by: what is compared: network, domain or page.
+            by: network, domain or page.
             domains: as in `blocked_ratio`, like all that follows.
             sites: the same.
             networks: the same.
@@ -192,7 +191,7 @@ class Analytics:
         tz: str | None = None,
         source: str = "auto",
     ) -> tuple[str, bool]:
-        """The report: one HTML file that needs nothing else.
+        """The report: one self-contained HTML file.
 
         Args:
             domains: as in `blocked_ratio`, like all that has its name.
@@ -205,7 +204,7 @@ class Analytics:
             source: the same.
 
         Returns:
-            HTML, and whether there is any data in it. Errors as of `blocked_ratio`.
+            The HTML, and whether it has any data. Errors as of `blocked_ratio`.
         """
         from pfa_flux.views.report import page
 
@@ -215,7 +214,7 @@ class Analytics:
         return page(content), content.whole.has_data
 
     def content(self, options: Options, *, by: str = "", every: str | None = None, compare: bool = True) -> Content:
-        """What is in a report, for `pfa_flux.views.report.page`.
+        """Contents of a report, for `pfa_flux.views.report.page`.
 
         Args:
             options: whose page views, with a range of instants.
@@ -266,7 +265,7 @@ class Analytics:
         return self._page_views(replace(options, sides=(Side.LOADS,)))
 
     def domains(self, *, start: Instant = "24h", stop: Instant | None = None, source: str = "auto") -> PageViews:
-        """Domains that have page views, with their networks and both counts. Arguments as of `blocked_ratio`."""
+        """Domains with page views, their networks and both counts. Arguments as of `blocked_ratio`."""
         return self._page_views(Options(by=("domain", "network"), start=start, stop=stop, source=source))
 
     def pages(
@@ -278,11 +277,11 @@ class Analytics:
         stop: Instant | None = None,
         source: str = "auto",
     ) -> PageViews:
-        """Pages that have page views, summed over the domains, with both counts. Arguments as of `blocked_ratio`."""
+        """Pages with page views, summed over the domains, and both counts. Arguments as of `blocked_ratio`."""
         return self._page_views(Options(domains, sites, by=("page",), start=start, stop=stop, source=source))
 
     def holdings(self, domains: Texts = (), *, sites: Texts = (), networks: Texts = (), pages: Texts = ()) -> Holdings:
-        """What the store holds, whatever the range: domains, first and last hit, and what is near to what is asked for.
+        """What the store holds in any range: domains, first and last hit, and names similar to the requested ones.
 
         Arguments and errors as of `blocked_ratio`.
         """
@@ -299,7 +298,7 @@ class Analytics:
 
         Args:
             what: hits, or loads: the page loads of the JavaScript analytics, so that ratios outlive raw retention.
-            backend: who runs it: auto, influxdb, kapacitor, or runner (`Task.run`, every 15 minutes).
+            backend: what runs the task: auto, influxdb, kapacitor, or runner (`Task.run`, every 15 minutes).
 
         Raises:
             InvalidValueError: `what` or `backend` is none of those. CapabilityError: the backend is not there.
@@ -308,9 +307,9 @@ class Analytics:
         return Task(self._engine, self._state, self.settings, side, backend, self._clock)
 
     def write(self, points: Iterable[Point]) -> int:
-        """Write raw points, page loads to their own bucket where they have one.
+        """Write raw points; page loads go to their own bucket if there is one.
 
-        Windows of the past that receive hits are noted, and recomputed by `repair`.
+        Closed windows that receive hits are noted; `repair` recomputes them.
 
         Returns:
             Their number.
@@ -336,7 +335,7 @@ class Analytics:
         return written
 
     def close(self) -> None:
-        """Let go of connections and locks."""
+        """Release connections and locks."""
         self._engine.close()
         self._state.close()
 

@@ -1,4 +1,4 @@
-"""A made-up site with visits whose blocking is known, to see the whole at work and to test against."""
+"""A simulated site with known blocking, for the demo and for tests."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _DAY_CURVE = (3, 2, 1, 1, 1, 2, 3, 5, 7, 8, 9, 9, 8, 8, 8, 8, 8, 9, 10, 10, 9, 8
 """Visits by the hour of the day, UTC."""
 
 _JS_DELAY = 2 * NS
-"""The most that the analytics reports a page view after the pixel has counted it."""
+"""Maximum delay from the pixel's hit to the analytics' report."""
 
 
 class Host(NamedTuple):
-    """One of the site's addresses, and what is true of its visitors."""
+    """One of the site's addresses, with the true behaviour of its visitors."""
 
     domain: str
     network: str
@@ -50,7 +50,7 @@ class PageView:
 def page_views(now: int, days: int = 4, seed: int = 1) -> list[PageView]:
     """Page views of visits of one to five pages, up to `now` (nanoseconds), in order of time.
 
-    A visitor blocks the analytics for the whole visit or not at all, which is why page views are no independent draws.
+    A visitor blocks the analytics for the whole visit or not at all, so page views are not independent.
     """
     rng = random.Random(seed)
     start = now - days * 86400 * NS

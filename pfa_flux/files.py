@@ -1,4 +1,4 @@
-"""Files outside the data directory: written as a whole, and believed only where nobody else can have laid them."""
+"""Files outside the data directory: written as a whole, and trusted only if nobody else can have planted them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def write_whole(path: Path, text: str) -> None:
 def _refuse_link(path: Path) -> None:
     if path.lstat().st_uid not in {0, os.geteuid()}:
         raise PfaFluxError(
-            f"{path} is a link that another user has made, and is not followed", "Remove it, or name another file."
+            f"{path} is a link of another user and is not followed", "Remove it, or choose another file."
         )
 
 

@@ -1,7 +1,7 @@
-"""The gate for foreign text: what servers and clients say is cut, made printable, and rid of what visitors sent.
+"""Filters for foreign text: they cut messages of servers, make them printable, and remove what visitors sent.
 
-Errors are made with what passes here, so that log, /healthz, metrics and terminal get no more than that. The whole of
-what a server said is in `QueryError.said`, for the quarantine and for programs that read it.
+Errors contain only filtered text, and so do log, /healthz, metrics and terminal. `QueryError.said` has the server's
+complete message, for the quarantine and for programs.
 """
 
 from __future__ import annotations

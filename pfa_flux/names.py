@@ -94,7 +94,7 @@ def domain(text: str, default: str = "") -> str:
         text = _to_ascii(host, asked) + colon + port
     found = domain_and_port(text, default) if text.isascii() else None
     if found is None:
-        _refuse(asked, "it is no name of labels of letters, digits, - and _, and no address")
+        _refuse(asked, "it is neither a name of letters, digits, -, _ and dots, nor an address")
     return found
 
 
@@ -159,10 +159,10 @@ def _decoded(label: str) -> str:
     if not label.startswith("xn--"):
         return label
     if not label.isascii():
-        raise ValueError(f"{label!r} is no A-label")
+        raise ValueError(f"{label!r} is not an A-label")
     text = label[4:].encode().decode("punycode")
     if text.isascii() or idna.uts46_remap(text, std3_rules=False) != text:
-        raise ValueError(f"the A-label {label!r} stands for no name")
+        raise ValueError(f"the A-label {label!r} does not decode to a name")
     return text
 
 
@@ -171,11 +171,11 @@ def _check(label: str, is_bidi: bool) -> None:
     import idna
 
     if label.startswith("xn--"):
-        raise ValueError(f"{label!r} begins like an A-label and stands for itself")
+        raise ValueError(f"{label!r} starts like an A-label but decodes to itself")
     idna.check_initial_combiner(label)
     for place, char in enumerate(label):
         if char in "\u200c\u200d" and not idna.valid_contextj(label, place):
-            raise ValueError(f"{label!r} has a joiner where none belongs")
+            raise ValueError(f"{label!r} has a misplaced joiner")
     if is_bidi:
         idna.check_bidi(label, check_ltr=True)
 

@@ -1,4 +1,4 @@
-"""The rules that the settings of the pixel set for names: for what it counts, and for what others have stored."""
+"""The pixel's rules for names from the settings, for its own hits and for rows of other writers."""
 
 from __future__ import annotations
 

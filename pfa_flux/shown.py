@@ -1,6 +1,6 @@
-"""Names as people read them: decoded, where that misleads nobody.
+"""Names for people: decoded if that misleads nobody.
 
-What is shown is another form of what is stored: given as a filter, it finds the same.
+A displayed name is another form of the stored one; as a filter it finds the same rows.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def time_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError, TypeError, AttributeError) as error:
-        raise InvalidValueError(f"no time zone {name!r}", "Use a name such as UTC or Europe/Berlin.") from error
+        raise InvalidValueError(f"unknown time zone {name!r}", "Use a name such as UTC or Europe/Berlin.") from error
 
 
 def parse_duration(text: str) -> int:
@@ -146,7 +146,7 @@ def _back(text: str, now: int, zone: tzinfo) -> int:
     months = sum(int(number) * (12 if unit == "y" else 1) for number, unit in _MONTHS.findall(text))
     rest = _MONTHS.sub("", text)
     if not months and not rest:
-        raise ValueError("it goes back by nothing")
+        raise ValueError("the duration is zero")
     seconds = parse_duration(rest) if rest else 0
     if not months:
         return now - seconds * NS

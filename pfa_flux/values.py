@@ -1,4 +1,4 @@
-"""Values of a settings file: checked, and told in words where they are wrong."""
+"""Values of a settings file: checks, with messages about faults."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def effective_n(blocks: Sequence[tuple[int, int]]) -> tuple[float, float]:
 
 
 def interval(points: Iterable[Point], start: int, stop: int, block: int = HOUR, **filters: Any) -> tuple[float, float]:
-    """The 95 % interval of everything in a range and filter, from blocks of an hour (range of at most 99 hours)."""
+    """The 95% interval of everything in a range and filter, from blocks of an hour (range of at most 99 hours)."""
     points = list(points)
     edges = range(start // block * block, stop, block)
     blocks = []

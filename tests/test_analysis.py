@@ -180,10 +180,10 @@ def test_warnings_say_what_they_mean(target: Target, make_workspace: MakeWorkspa
         assert codes(result) == ["js_exceeds_hits", "interval_wide", "no_page", "pixel_late"]
         assert message(result, "js_exceeds_hits").startswith("js.example has more JS loads than hits")
         assert message(result, "interval_wide").startswith("example.com has an interval that is wider than the ratio")
-        assert message(result, "no_page").startswith("39% of the hits say no page")
+        assert message(result, "no_page").startswith("39% of the hits have no page")
         assert "Use --start 2026-01-12T05:00:00Z" in message(result, "pixel_late")
         by_page = made.blocked_ratio(["example.com"], by=["page"], start="24h")
-        assert message(by_page, "no_page").startswith("40% of the hits say no page")
+        assert message(by_page, "no_page").startswith("40% of the hits have no page")
         made.write([hit(T0 - 300 * DAY)])
         assert "pixel_late" not in codes(made.blocked_ratio(start="24h"))
         assert "pixel_late" in codes(made.blocked_ratio(["js.example"], start="24h"))
@@ -206,8 +206,8 @@ def test_loads_on_pages_without_hits_are_told_where_pages_are_known(
     with analytics(workspace, T0 + DAY) as made:
         by_page = made.blocked_ratio(by=["domain", "page"], start="3h")
         assert message(by_page, "loads_without_hits") == (
-            "17% of the JS loads are on 2 pages that have no hit, such as example.com, /canonical: the pixel is not "
-            "there, or the analytics has other names for pages than their address."
+            "17% of the JS loads are on 2 pages without a hit, such as example.com, /canonical: the pixel is missing "
+            "there, or the analytics names pages by something other than their address."
         )
         assert "loads_without_hits" in codes(made.blocked_ratio(by=["page"], start="3h"))
         assert "loads_without_hits" not in codes(made.blocked_ratio(start="3h"))
@@ -237,8 +237,8 @@ def test_an_instant_since_which_loads_exceed_hits_is_named(target: Target, make_
     fill(workspace, T0 + DAY, hourly(*DEPLOYED))
     with analytics(workspace, T0 + DAY) as made:
         expected = (
-            "Since 2026-01-12T10:00:00Z there are more JS loads than hits (840 to 210), before it there were not: look "
-            "at what was changed then on the pages, in front of the pixel or in the analytics."
+            "Since 2026-01-12T10:00:00Z there are more JS loads than hits (840 to 210); before then there were not. "
+            "Check what changed at that time on the pages, in front of the pixel, or in the analytics."
         )
         for by in (["domain"], ["page"], ["time"], []):
             assert message(made.blocked_ratio(by=by, start="24h"), "js_exceeds_since") == expected
@@ -287,7 +287,7 @@ def test_a_result_is_a_table_in_a_notebook_and_a_terminal_and_text_from_data_doe
     html = result._repr_html_()
     assert "<script>" not in html
     assert "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;[red]$x^2$\\x1b[31m" in html
-    assert "<strong>66.7 %</strong>" in html
+    assert "<strong>66.7%</strong>" in html
     text = str(result)
     assert "\x1b" not in text
     assert [line.split()[:4] for line in text.splitlines()[:2]] == [

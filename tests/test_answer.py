@@ -339,7 +339,7 @@ def test_json_names_the_store_and_the_settings_file(store: dict[str, str], tmp_p
 def test_no_data_names_the_store_the_range_what_there_is_and_the_next_command(store: dict[str, str]) -> None:
     place = f"in {store['PFA_FLUX_DATA_DIR']}/pfa-flux.sqlite3 (no settings file)"
     there = (
-        "there: abc.i2p, abc.onion and example.com; first hit 2026-01-12 00:00, last 2026-01-12 19:00; "
+        "found: abc.i2p, abc.onion and example.com; first hit 2026-01-12 00:00, last 2026-01-12 19:00; "
         "first JS load 2026-01-12 00:00, last 2026-01-12 14:00 (UTC)"
     )
 
@@ -351,7 +351,7 @@ def test_no_data_names_the_store_the_range_what_there_is_and_the_next_command(st
     assert told("--domain", "Exmple.com", *SPAN) == [
         f"no data for exmple.com, 12 Jan 2026 (UTC), {place}",
         there,
-        "exmple.com is not there; did you mean --domain example.com?",
+        "exmple.com has no data; did you mean --domain example.com?",
         "try: pfa-flux blocked-ratio --domain example.com --start 2026-01-12 --stop 2026-01-13",
     ]
     assert told("--domain", "example.com", "--page", "/", "--start", "2025-01", "--stop", "2025-02") == [
@@ -381,8 +381,8 @@ def test_a_store_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert done.err.splitlines() == [
         f"no data for all domains, 12 Jan 2026 (UTC), in {tmp_path}/none/pfa-flux.sqlite3, which does not exist "
         "(no settings file)",
-        "there: no store",
-        "try: --config, --url or --data-dir, to name the right store; pfa-flux serve begins one",
+        "found: no store",
+        "try: --config, --url or --data-dir, to name the right store; pfa-flux serve creates one",
     ]
     assert not (tmp_path / "none").exists()
 
@@ -397,7 +397,7 @@ def test_no_data_on_a_server_names_it_and_its_bucket(engine: str, make_workspace
     version = engine.removeprefix("influxdb-")
     assert first.startswith(f"no data for /abut on all domains, 12 Jan 2026 (UTC), in InfluxDB {version}")
     assert first.endswith(f" at {workspace.server.url}, bucket {workspace.raw} (no settings file)")
-    assert there.startswith("there: abc.i2p, abc.onion and example.com; first hit 2026-01-12 00:00, last ")
+    assert there.startswith("found: abc.i2p, abc.onion and example.com; first hit 2026-01-12 00:00, last ")
     assert last == "try: pfa-flux blocked-ratio --start 2026-01-12"
 
 
@@ -412,7 +412,7 @@ def test_where_the_store_cannot_say_what_it_holds_the_answer_stands(
         told = no_data(made, made.blocked_ratio(start="1d"), "pfa-flux blocked-ratio", {}, {})
     assert told == [
         f"no data for all domains, 12 Jan 2026 (UTC), in {made.engine.address} (no settings file)",
-        "what there is cannot be read: the server refuses SHOW TAG VALUES",
+        "the store's content cannot be read: the server refuses SHOW TAG VALUES",
     ]
 
 
@@ -446,7 +446,9 @@ def test_bare_pfa_flux_is_the_answer_for_the_last_seven_days(make_workspace: Mak
     assert (done.code, more) == (0, [])
     assert sentence.startswith("Of 40 page views of all domains, ")
     assert ", 25.0% (" in sentence
-    assert done.err.splitlines()[-1] == "The rows: pfa-flux blocked-ratio --start 7d. All commands: pfa-flux --help."
+    assert done.err.splitlines()[-1] == (
+        "For the rows: pfa-flux blocked-ratio --start 7d. For all commands: pfa-flux --help."
+    )
 
 
 def test_bare_pfa_flux_finds_the_usual_store(tmp_path: Path, make_workspace: MakeWorkspace) -> None:

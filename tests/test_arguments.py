@@ -132,7 +132,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "`by='networc'` is unknown",
         "Did you mean `by='network'`? Use one of domain, network, page, time.",
     ),
-    ({"by": ["page", "page"]}, "`by` names a key twice", "Use each of domain, network, page, time once at most."),
+    ({"by": ["page", "page"]}, "`by` has a key twice", "Use each of domain, network, page, time at most once."),
     ({"by": 5}, "`by` has 5, which is not a text", "Write one text as `by`, or a list."),
     ({"by": None}, "`by` has None, which is not a text", "Write one text as `by`, or a list."),
     ({"domains": b"a"}, "`domains` has b'a', which is not a text", "Write one text as `domains`, or a list."),
@@ -149,7 +149,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"every": timedelta(hours=1), "by": "time"}, "`every` is datetime.timedelta(seconds=3600), not a text", ""),
     ({"every": "2h", "by": "time"}, "`every='2h'` is unknown", "Use one of 15m, 1h, 1d, 1w."),
-    ({"tz": "berlin"}, "`tz='berlin'` is no time zone", "Write `tz='Europe/Berlin'`."),
+    ({"tz": "berlin"}, "`tz='berlin'` is not a time zone", "Write `tz='Europe/Berlin'`."),
     ({"tz": 1}, "`tz` is 1, not a text", "Write a text as `tz`."),
     ({"source": None}, "`source` is None, not a text", "Write a text as `source`."),
     (
@@ -165,7 +165,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (
         {"start": "2026-01", "stop": "2026-01"},
         "the range is empty: it starts at 2026-01-01T00:00:00Z and stops at 2026-01-01T00:00:00Z",
-        "Let `start` be before `stop`. A date means the start of that day.",
+        "Set `start` to a time before `stop`. A date means the start of that day.",
     ),
     (
         {"sites": "blogg"},
@@ -214,7 +214,7 @@ def test_whatever_is_given_is_answered_or_refused_in_words(name: str, value: Any
     [
         (lambda: pfa_flux.connect(tokn="x"), "there is no setting 'tokn'\nDid you mean token? Settings are: url, "),
         (lambda: pfa_flux.connect("http://localhost:8086"), "`settings` is a str, not Settings\nName each setting: "),  # type: ignore[arg-type]
-        (lambda: pfa_flux.connect(tz="Mars"), "the arguments: tz: no time zone 'Mars'\n"),
+        (lambda: pfa_flux.connect(tz="Mars"), "the arguments: tz: unknown time zone 'Mars'\n"),
     ],
 )
 def test_connect_refuses_in_words(give: Any, words: str) -> None:
@@ -253,7 +253,7 @@ def test_the_time_zone_is_a_setting_and_the_flag_wins(make_workspace: MakeWorksp
     wrong = cli.pfa_flux(*asked, env={**env, "PFA_FLUX_TZ": "Mars/Olympus"})
     assert (wrong.code, wrong.err) == (
         2,
-        "pfa-flux: PFA_FLUX_TZ: tz: no time zone 'Mars/Olympus'\nUse a name such as UTC or Europe/Berlin.\n",
+        "pfa-flux: PFA_FLUX_TZ: tz: unknown time zone 'Mars/Olympus'\nUse a name such as UTC or Europe/Berlin.\n",
     )
 
 

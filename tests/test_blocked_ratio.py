@@ -125,7 +125,7 @@ def test_a_short_range_says_that_its_interval_takes_page_views_as_independent(
     fill(workspace, T0 + DAY, [*many(hit, 40), *many(load, 30)])
     with analytics(workspace, T0 + DAY) as made:
         result = made.blocked_ratio(start=T0, stop=T0 + HOUR, dialect=target.dialect)
-    # 10 of 40: 14 to 40 %, which is wider than the ratio.
+    # 10 of 40: 14 to 40%, which is wider than the ratio.
     assert [caveat.code for caveat in result.warnings] == ["interval_wide", "interval_iid"]
     (row,) = result
     assert (row.ratio_low, row.ratio_high) == pytest.approx(oracle.wilson(0.25, 40), abs=1e-9)

@@ -145,7 +145,7 @@ def test_a_pixel_with_damaged_rows_ships_the_rest_and_counts_what_it_put_by(
     assert hits_by_page(workspace) == {f"/{n}": 1 + (n < 8) - (n == 7) for n in range(100)}
     shown = pfa_flux("quarantine", "--format", "json", "--data-dir", str(tmp_path / "data"))
     assert [(each["points"], each["reason"]) for each in shown.json] == [
-        (1, "damaged in the spool: pages that it names are damaged or missing")
+        (1, "damaged in the spool: its pages are damaged or missing")
     ]
     with quarantine_of(settings.load({"data_dir": str(tmp_path / "data")}, environ={})) as kept:
         own = settings.load({**workspace.settings(), "data_dir": str(tmp_path / "data")}, environ={})

@@ -186,8 +186,8 @@ def test_verify_finds_sums_of_a_day_that_are_wrong_and_repair_mends_them(own: Se
     with library(own) as made:
         found = made.task().verify(T0)
         assert [(d.end, d.reason) for d in found.differences] == [
-            (T0 + DAY, "the sums of the day 2026-01-13 are not those of its windows"),
-            (T0 + 3 * DAY, "the sums of the day 2026-01-15 are not those of its windows"),
+            (T0 + DAY, "the sums of the day 2026-01-13 differ from those of its windows"),
+            (T0 + 3 * DAY, "the sums of the day 2026-01-15 differ from those of its windows"),
         ]
         assert made.task("loads").verify(T0).count == 2
         for task in (made.task(), made.task("loads")):

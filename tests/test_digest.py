@@ -38,12 +38,12 @@ def digest(make_workspace: MakeWorkspace, seen: dict[str, tuple[int, int]], chec
 def test_a_change_that_is_more_than_chance_is_named_with_its_interval(make_workspace: MakeWorkspace) -> None:
     said = digest(make_workspace, {"a.example": (90, 30), "b.example": (60, 60), "c.i2p": (60, 60)}, [OK])
     assert said[0].startswith("Of 3,600 page views of all domains, 13 Jan 2026 (UTC), 58.3% (")
-    assert said[2].startswith("The change since the period before is more than chance: +16.7 points (")
-    assert said[2].endswith("from 41.7 % to 58.3 %.")
+    assert said[2].startswith("The change since the previous period is more than chance: +16.7 points (")
+    assert said[2].endswith("from 41.7% to 58.3%.")
     assert [line.partition(":")[0] for line in said[3:5]] == ["clearnet", "a.example"]
-    assert said[4].endswith("from 25.0 % to 75.0 %.")
+    assert said[4].endswith("from 25.0% to 75.0%.")
     assert said[5:] == [
-        "2 of them have changed by more than chance, of 5 networks and domains.",
+        "2 of 5 networks and domains have changed by more than chance.",
         "",
         "All 1 checks of pfa-flux doctor are ok.",
     ]
@@ -51,11 +51,10 @@ def test_a_change_that_is_more_than_chance_is_named_with_its_interval(make_works
 
 def test_where_nothing_has_changed_it_says_so_and_what_needs_care(make_workspace: MakeWorkspace) -> None:
     said = digest(make_workspace, {"a.example": (60, 60), "b.i2p": (30, 30)}, [OK, FAILED])
-    assert (
-        said[2]
-        == "The change since the period before may be chance: +0.0 points (−2.7 to +2.7), from 62.5 % to 62.5 %."
+    assert said[2] == (
+        "The change since the previous period may be chance: +0.0 points (−2.7 to +2.7), from 62.5% to 62.5%."
     )
-    assert said[3] == "None of them has changed by more than chance, of 4 networks and domains."
+    assert said[3] == "None of 4 networks and domains has changed by more than chance."
     assert said[-1] == "failed: task: not installed. Run pfa-flux install-task."
 
 
@@ -63,7 +62,7 @@ def test_where_nothing_has_changed_it_says_so_and_what_needs_care(make_workspace
 def test_the_command_ends_as_doctor_does(tmp_path: Path, quiet: tuple[str, ...]) -> None:
     done = pfa_flux("digest", "--data-dir", str(tmp_path / "data"), *quiet, cwd=tmp_path)
     assert done.out.startswith("No data for all domains, ")
-    assert "The period before has no share to compare with." in done.out
+    assert "The previous period has no share to compare with." in done.out
     assert done.code in {1, 3}
     unreachable = pfa_flux("digest", "--url", "http://127.0.0.1:9", cwd=tmp_path)
     assert (unreachable.code, unreachable.out) == (4, "")

@@ -105,7 +105,7 @@ def test_a_task_of_page_loads_that_is_missing_is_warned_of_unless_the_settings_l
             ("windows", "ok"),
             ("loads task", "warning"),
         ]
-        assert checks["loads task"].found == "not installed, so that no ratio outlives the raw page loads"
+        assert checks["loads task"].found == "not installed, so no ratio outlives the raw page loads"
         assert checks["loads task"].advice == "Run pfa-flux install-task."
         without = look(replace(own, task=replace(own.task, loads=False)))
         assert without.keys() == checks.keys() - {"loads task", "newest load"}
@@ -186,7 +186,7 @@ def test_a_task_that_is_disabled_or_differs(make_workspace: MakeWorkspace) -> No
         (task,) = backend.find()
         backend.update(task, task.text + "\n// changed\n", active=True)
         check = look(of(workspace))["task"]
-        assert (check.status, check.found) == ("warning", "the installed task was altered since pfa-flux made it")
+        assert (check.status, check.found) == ("warning", "the installed task was changed after pfa-flux created it")
         backend.update(task, task.text, active=False)
         check = look(of(workspace))["task"]
         assert (check.status, "disabled" in check.found) == ("failed", True)
@@ -263,7 +263,7 @@ def test_a_task_that_nobody_runs_any_more(engine: str, make_workspace: MakeWorks
     (check,) = [check for check in examine(of(workspace), now + HOUR)[0] if check.name == "last run"]
     assert (check.status, check.found.rpartition(", ")[2]) == ("warning", "59m ago")
     assert check.advice.startswith(
-        "Nobody runs it: let pfa-flux serve run, which does. Or: Have `pfa-flux task run --due`"
+        "Nobody runs it: let pfa-flux serve run, which does. Or: Run `pfa-flux task run --due`"
     )
 
 

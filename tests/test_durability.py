@@ -205,7 +205,7 @@ def test_on_a_full_disk_hits_are_answered_shed_and_counted_and_afterwards_kept_a
             assert sum(pages_of(server).values()) == kept
         else:
             until(lambda: total(workspace) == kept, "all that was kept in the store")
-    assert "answered and not kept" in server.log
+    assert "answered but lost" in server.log
 
 
 def on_disk(folder: Path, workspace: Workspace, data: Path) -> PixelServer:

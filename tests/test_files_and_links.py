@@ -234,7 +234,7 @@ def test_a_report_goes_through_no_link_of_another_user(tmp_path: Path, victim: P
     os.chown(link, SERVICE, SERVICE, follow_symlinks=False)
     done = pfa_flux("report", "--out", str(link), "--data-dir", str(tmp_path / "data"))
     assert done.code == 1
-    assert f"{link} is a link that another user has made, and is not followed\nRemove it, or name another" in done.err
+    assert f"{link} is a link of another user and is not followed\nRemove it, or choose another" in done.err
     assert untouched(victim)
     with pytest.raises(PfaFluxError, match="is not followed"):
         write_whole(link, "x")

@@ -51,7 +51,7 @@ def test_an_ordinary_store_is_looked_at_once_and_nothing_is_left_in_it(
 
 
 CUT = "the store does not keep nanoseconds"
-TWICE = "the store keeps a point twice that is sent twice"
+TWICE = "the store keeps a re-sent point twice"
 
 
 @pytest.mark.parametrize(

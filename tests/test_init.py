@@ -385,7 +385,7 @@ def test_where_the_task_of_page_loads_cannot_be_made_none_is(make_place: MakePla
     place.workspace.client.json("POST", "/api/v2/tasks", {"flux": flux, "org": place.workspace.server.org})
     refused = place.init()
     assert (refused.code, refused.out, place.untouched()) == (1, "", True)
-    assert f"pfa-flux: '{place.names[1]}': a task of the name is there" in refused.err
+    assert f"pfa-flux: '{place.names[1]}': a task of this name exists" in refused.err
     assert "pfa-flux init --adopt" in refused.err
     env = place.workspace.env()
     plan = plain("task", "plan", "--format", "json", "--config", str(place.file), env=env).json

@@ -1,4 +1,4 @@
-"""`pfa-flux init` asks who counts page loads, and leaves nobody with figures of 100 % that it has not warned of."""
+"""`pfa-flux init` asks who counts page loads, and leaves nobody with figures of 100% that it has not warned of."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.test_init import ROOT, Folder, Terminal, run
 SCRIPT = (
     '<script>window.pfaLoaded = Object.assign(new Image(), {referrerPolicy: "same-origin", src: "/load.gif"})</script>'
 )
-NOBODY = "warning: nobody counts page loads yet, so every figure will be 100 %; "
+NOBODY = "warning: nobody counts page loads yet, so every figure will be 100%. "
 
 
 def init(folder: Path, *flags: str) -> tuple[dict[str, object], str, str]:
@@ -58,7 +58,7 @@ def test_a_path_of_ones_own_is_kept_and_taken_out_where_nobody_counts(tmp_path: 
 def test_without_an_answer_the_file_stays_and_nobody_is_said_aloud(tmp_path: Path) -> None:
     written, _, noted = init(tmp_path)
     assert written == {"data_dir": str(tmp_path / "data")}
-    assert f"{NOBODY}to have the pixel count them: pfa-flux init --loads script\n" in noted
+    assert f"{NOBODY}To count them with the pixel: pfa-flux init --loads script\n" in noted
 
 
 @pytest.mark.parametrize(
@@ -102,12 +102,12 @@ def test_on_a_terminal_names_that_have_no_rows_are_asked_for_again(place: Folder
     place.token_file.write_text(place.token)
     flags = ("--url", place.workspace.server.url, "--token-file", str(place.token_file), "--data-dir", "data")
     terminal = Terminal(place.folder, *flags, "--site", "blog=example.i2p")
-    terminal.answer("none     nobody yet: every figure will be 100 %\nPage loads [script]: ", "own")
-    terminal.answer("Their measurement [pf_analytics_test]: ", "events")
-    terminal.answer("The field that each has [response_time]: ", "")
+    terminal.answer("none     nobody yet: every figure will be 100%\nPage loads [script]: ", "own")
+    terminal.answer("Measurement [pf_analytics_test]: ", "events")
+    terminal.answer("Field [response_time]: ", "")
     terminal.answer("page loads: no rows of events with the field response_time in the last day", "n")
-    terminal.answer("Their measurement [pf_analytics_test]: ", "")
-    terminal.answer("The field that each has [response_time]: ", "")
+    terminal.answer("Measurement [pf_analytics_test]: ", "")
+    terminal.answer("Field [response_time]: ", "")
     assert terminal.end() == 0, terminal.shown
     assert "page loads: 3 rows of pf_analytics_test with the field response_time in the last day" in terminal.shown
     assert tomllib.loads(place.file.read_text())["pixel"] == {"max_pages": 7, "domains": ["example.i2p"]}

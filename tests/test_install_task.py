@@ -216,7 +216,7 @@ def test_two_tasks_of_the_name_are_refused(make_workspace: MakeWorkspace) -> Non
     with analytics(workspace, now()) as made:
         made.task().install()
         made.task().backend.create()
-        with pytest.raises(TaskError, match="there are 2 tasks of the name"):
+        with pytest.raises(TaskError, match="2 tasks have this name"):
             made.task().install()
         remove(made)
 

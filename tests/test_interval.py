@@ -1,4 +1,4 @@
-"""The 95 % interval: Wilson with the effective number of page views."""
+"""The 95% interval: Wilson with the effective number of page views."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_an_answer_fits_and_no_figure_is_cut(width: int, by: list[str], make_wor
         answer = made.blocked_ratio(by=by, every="1h" if "time" in by else None, start="2d", compare=width > 100)
     lines = shown(answer, width)
     assert max(map(len, lines)) <= width
-    figures = {f"{row.ratio * 100:.1f} %" for row in answer if row.ratio is not None} | {
+    figures = {f"{row.ratio * 100:.1f}%" for row in answer if row.ratio is not None} | {
         f"{row.hits:,}" for row in answer
     }
     whole = "\n".join(lines)
@@ -63,10 +63,10 @@ def test_an_answer_fits_and_no_figure_is_cut(width: int, by: list[str], make_wor
     if "domain" in by and width == 60:
         assert "…" in whole
         assert ONION not in whole
-    columns = ("hits", "ratio", *(("JS loads", "95 % interval") if width == 200 else ()))
+    columns = ("hits", "ratio", *(("JS loads", "95% interval") if width == 200 else ()))
     assert all(column in whole for column in columns)
-    left_out = [name for name in ("JS loads", "blocked", "95 % interval") if name not in lines[1]]
-    assert (f"No room for: {', '.join(left_out)}." in whole) or not left_out or "before" in whole
+    left_out = [name for name in ("JS loads", "blocked", "95% interval") if name not in lines[1]]
+    assert (f"No room for: {', '.join(left_out)}." in whole) or not left_out or "previous" in whole
 
 
 @pytest.mark.parametrize("width", WIDTHS)

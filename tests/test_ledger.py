@@ -29,7 +29,7 @@ runners = pytest.mark.parametrize("runs", ordinarily(RUNNERS))
 
 
 def views(hours: int = 40) -> list[Point]:
-    """Two hits and a load in each hour: 50 %."""
+    """Two hits and a load in each hour: 50%."""
     return [
         point
         for n in range(hours)
@@ -95,12 +95,12 @@ def test_rows_of_a_second_task_do_not_count_beside_ours(runs: str, make_workspac
         assert (found.missing, found.short, found.excess, found.wrong) == ((), (), (), ())
         status = task.status(T0)
         assert not status.complete
-        assert "14 windows are not what raw data says (14 with rows of another origin)" in status.summary
+        assert "14 windows do not match raw data (14 with rows of other writers)" in status.summary
         assert "pfa-flux task verify --repair --start" in status.advice
-        assert "find out who writes them" in status.advice
+        assert "find it, and stop it" in status.advice
         assert len(task.repair_touched()) == 14
         assert task.gaps(T0, T0 + 2 * DAY).state == "complete"
-        assert "14 windows were mended" in task.status(T0).summary
+        assert "14 windows were repaired" in task.status(T0).summary
 
 
 @runners
@@ -120,7 +120,7 @@ def test_a_row_of_another_origin_that_stands_alone_counts(runs: str, make_worksp
         assert figures(answer) == [(86, 43)]
         # Raw data is kept, and knows nothing of them.
         assert "1 windows of hits since" in message(answer, "rollup_unproved")
-        assert "by 6 page views at most. Run pfa-flux task repair." in message(answer, "rollup_unproved")
+        assert "by at most 6 page views. Run pfa-flux task repair." in message(answer, "rollup_unproved")
 
 
 @runners
@@ -141,7 +141,7 @@ def test_a_surplus_and_a_shortage_that_cancel_are_found(runs: str, make_workspac
         assert found.missing == found.short == found.excess == found.foreign == ()
         made.task("loads", backend="runner").backfill(T0)
         answer = from_rollups(made, by=["page"])
-        assert "by 2 page views at most" in message(answer, "rollup_unproved")
+        assert "by at most 2 page views" in message(answer, "rollup_unproved")
         task.repair_touched()
         assert figures(from_rollups(made, by=["page"])) == [(1, 1), (1, 1)]
         assert from_rollups(made, by=["page"]).warnings == ()
@@ -174,7 +174,7 @@ def test_late_rows_of_either_side_are_found_and_mended_by_the_next_pass(
         noted = loads.upkeep()
         assert noted is not None
         assert (noted.mended, noted.mended_at, noted.kept) == (5, NOW, 0)
-        assert "5 windows were mended, the last 2" in loads.status(T0).summary
+        assert "5 windows were repaired, the last 2" in loads.status(T0).summary
 
 
 @pytest.mark.parametrize("runs", ordinarily(SERVERS))
@@ -221,8 +221,8 @@ def test_windows_that_expired_before_anybody_compared_them_are_unknown(
         assert (figures(answer), answer.source) == ([(48, 24)], "rollup")
         words = message(answer, "rollup_unknown")
         assert "96 windows of hits before" in words or "windows of hits before" in words
-        assert "They hold 48 page views, taken on trust." in words
-        assert "They hold 24 page views, taken on trust." in words
+        assert "They hold 48 page views, which are taken on trust." in words
+        assert "They hold 24 page views, which are taken on trust." in words
         assert "rollup_unproved" not in codes(answer)
         found = made.task(backend="runner").gaps(first)
         assert found.unknown > 0
@@ -249,8 +249,8 @@ def test_windows_of_before_raw_data_begins_stay_whatever_compares_them(
         assert (found.unknown, found.excess) == (8, ((T0 + DAY + 2 * HOUR - 2 * WINDOW, T0 + DAY + 2 * HOUR - WINDOW),))
         answer = from_rollups(made)
         assert figures(answer) == [(31, 24)]
-        assert "They hold 24 page views, taken on trust." in message(answer, "rollup_unknown")
-        assert "by 2 page views at most" in message(answer, "rollup_unproved")
+        assert "They hold 24 page views, which are taken on trust." in message(answer, "rollup_unknown")
+        assert "by at most 2 page views" in message(answer, "rollup_unproved")
         noted = task.upkeep()
         assert noted is not None
         assert noted.kept == 1
@@ -297,7 +297,7 @@ def test_a_window_whose_raw_rows_are_gone_is_lowered_only_when_asked_for(
         assert noted is not None
         assert (noted.mended, noted.kept) == (0, 5)
         assert "5 windows of hits since" in message(from_rollups(made), "rollup_unproved")
-        assert "by 10 page views at most" in message(from_rollups(made), "rollup_unproved")
+        assert "by at most 10 page views" in message(from_rollups(made), "rollup_unproved")
         before, after = task.repair(T0)
         assert (before.count, after.count) == (5, 5)
         assert task.gaps(T0, T0 + DAY).excess == tuple((T0 + n * HOUR, T0 + n * HOUR + WINDOW) for n in range(5, 10))

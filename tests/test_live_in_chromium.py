@@ -114,7 +114,7 @@ def test_whatever_can_be_used_has_a_role_and_a_name(browser: webdriver.Chrome, u
     }
     assert {("navigation", "Range"), ("navigation", "View"), ("form", "Choose what is shown")} <= names
     if name == "overview":
-        chart = "Share of page views without the analytics over time; the table below has the figures."
+        chart = "Share of page views without the analytics over time. The table below has the figures."
         assert {("table", "Pages with the most page views"), ("image", chart)} <= names
 
 
@@ -203,7 +203,7 @@ def test_a_selection_is_made_by_keyboard_alone(browser: webdriver.Chrome, url: s
     follow(browser, f"{url}?of=blog&from=2026-01-20&to=2026-01-22&compare=1&range=30d")
     assert browser.find_element(By.TAG_NAME, "h1").text == "blog · 20 January 2026, 00:00 to 23 January 2026, 00:00 UTC"
     assert browser.find_element(By.CSS_SELECTOR, ".facts b").text == "456"
-    assert "In the previous period it was" in browser.find_element(By.TAG_NAME, "header").text
+    assert "The share of the previous period was" in browser.find_element(By.TAG_NAME, "header").text
     tab_to(browser, "By page")
     follow(browser, f"{url}?of=blog&from=2026-01-20&to=2026-01-22&by=page&compare=1")
     assert browser.find_element(By.TAG_NAME, "h2").text == "By page"

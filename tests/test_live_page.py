@@ -129,7 +129,7 @@ def test_a_key_is_shown_with_its_rows_and_their_change_where_that_is_asked_for(
         rows = re.findall(r'<th scope="row" class="key">(?:<a [^>]+>)?(.*?)<', answer.body)
         assert sorted(rows) == sorted(names)
     assert "change in points" not in plain.body
-    assert "previous period it was" not in plain.body
+    assert "The share of the previous period was" not in plain.body
     assert plain.body.count('class="change"') == 0
     assert compared.body.count('<td class="change">') == len(names)
 
@@ -145,23 +145,26 @@ def test_the_interval_of_time_is_chosen(page: LivePage) -> None:
     ("query", "said"),
     [
         ("of=%C3%BC%E2%80%AE.de", r"Whose page views: 'ü\u202e.de' is not a domain: "),
-        ("range=7", "Range: Choose one of those shown, or write a duration of at most ten years, such as 14d."),
-        ("range=11000d", "Range: Choose one of those shown, or write a duration of at most ten years, such as 14d."),
-        ("from=2026-02-30", "From: It is no day. Write for example 2026-01-31."),
-        ("from=20260101", "From: It is no day. Write for example 2026-01-31."),
-        ("from=0001-01-01", "From: It is no day. Write for example 2026-01-31."),
-        ("from=2026-01-20&to=soon", "To: It is no day. Write for example 2026-01-31."),
-        ("to=2026-01-20", "From: Give the first day, too."),
-        ("from=2026-01-22", "From: It lies in the future."),
+        ("range=7", "Range: Choose one of the ranges shown, or enter a duration of at most ten years, such as 14d."),
+        (
+            "range=11000d",
+            "Range: Choose one of the ranges shown, or enter a duration of at most ten years, such as 14d.",
+        ),
+        ("from=2026-02-30", "From: It is not a day. Enter for example 2026-01-31."),
+        ("from=20260101", "From: It is not a day. Enter for example 2026-01-31."),
+        ("from=0001-01-01", "From: It is not a day. Enter for example 2026-01-31."),
+        ("from=2026-01-20&to=soon", "To: It is not a day. Enter for example 2026-01-31."),
+        ("to=2026-01-20", "From: Enter the first day, too."),
+        ("from=2026-01-22", "From: It is in the future."),
         ("from=2026-01-20&to=2026-01-19", "To: It is before the first day."),
         ("from=2001-01-20", "From: The range is longer than ten years."),
-        ("by=weather", "View: There is no 'weather'. Choose one of those shown."),
-        ("every=7m", "Interval: There is no '7m'. Choose one of those shown."),
-        ("by=time&range=90d&every=15m", "Interval: There would be more than 1,000. Choose longer ones"),
-        ("compare=yes", "Compare: There is no 'yes'. Choose one of those shown."),
-        ("by=page&by=time", "View: It is given twice."),
-        ("weather=1", "Address: It has something in it that this page does not know. Choose anew."),
-        ("of=%FF", "Address: It cannot be read. Choose anew."),
+        ("by=weather", "View: 'weather' is not available. Choose one of the values shown."),
+        ("every=7m", "Interval: '7m' is not available. Choose one of the values shown."),
+        ("by=time&range=90d&every=15m", "Interval: That makes more than 1,000 intervals. Choose longer ones"),
+        ("compare=yes", "Compare: 'yes' is not available. Choose one of the values shown."),
+        ("by=page&by=time", "View: It occurs twice."),
+        ("weather=1", "Address: It has an unknown parameter. Choose again."),
+        ("of=%FF", "Address: It cannot be read. Choose again."),
     ],
 )
 def test_what_is_wrong_is_said_in_plain_words_and_nothing_is_asked(
@@ -330,8 +333,8 @@ def test_a_database_out_of_reach_gives_a_page_that_says_so_and_no_secret(
     own = Settings(url="http://127.0.0.1:9/", token=Secret(SECRET), org="my-org", data_dir=tmp_path, sites=SITES)
     answer = ask(LivePage(own, clock=lambda: NOW), "of=blog")
     assert (answer.status, answer.headers) == (503, {"Retry-After": "10"})
-    assert "<h1>No figures just now</h1>" in answer.body
-    assert "The database cannot be reached just now." in answer.body
+    assert "<h1>No figures at the moment</h1>" in answer.body
+    assert "The database cannot be reached at the moment." in answer.body
     assert '<a href="?of=blog">Try again</a>' in answer.body
     assert '<option value="blog" selected>' in answer.body
     said = f"{answer.body}{caplog.text}"
@@ -346,7 +349,7 @@ def test_a_database_out_of_reach_gives_a_page_that_says_so_and_no_secret(
 def test_a_store_that_was_damaged_is_found_again_once_it_is_whole(tmp_path: Path) -> None:
     own = Settings(data_dir=tmp_path)
     page = LivePage(own, clock=lambda: NOW)
-    assert "No share can be said: no data." in ask(page).body
+    assert "There is no share: no data." in ask(page).body
     store = tmp_path / STORE_NAME
     store.write_bytes(b"no database" * 1000)
     assert ask(page).status == 503
@@ -365,7 +368,7 @@ def test_what_was_not_foreseen_is_told_without_its_words(
     monkeypatch.setattr(Analytics, "content", broken)
     answer = ask(page)
     assert answer.status == 500
-    assert "Something went wrong that was not foreseen." in answer.body
+    assert "An unexpected error occurred." in answer.body
     assert SECRET not in answer.body + caplog.text
     assert "no figures: ZeroDivisionError in test_live_page.py, line " in caplog.text
 
@@ -376,7 +379,7 @@ def test_too_many_at_the_same_time_are_told_to_wait(page: LivePage, monkeypatch:
         for _ in range(AT_ONCE):
             places.enter_context(page._places)
         answer = ask(page)
-    assert (answer.status, "Too many others are asking just now." in answer.body) == (503, True)
+    assert (answer.status, "Too many requests at the moment." in answer.body) == (503, True)
     assert ask(page).status == 200
 
 
@@ -395,4 +398,4 @@ def test_a_name_that_no_encoding_has_is_shown_and_linked_all_the_same() -> None:
 
 
 def test_the_headline_of_a_vague_selection_is_its_interval(page: LivePage) -> None:
-    assert shown(ask(page, "of=example.com&range=6h").body, "headline vague") == ["4–62 %"]
+    assert shown(ask(page, "of=example.com&range=6h").body, "headline vague") == ["4–62%"]

@@ -93,7 +93,8 @@ def test_every_form_of_a_name_is_one_row(target: Target, make_workspace: MakeWor
     assert counts(whole) == {(): together(*(expected(d, p) for d in _DOMAINS for p in _PAGES))}
     assert {row.key["page"]: row.hits for row in hits} == {row.key["page"]: row.hits for row in by_page}
     assert codes(by_domain)["names_folded"] == (
-        "5 stored names are other forms of a domain or page, such as A.example of a.example, and counted as that."
+        "5 stored names were other forms of a domain or page, such as A.example of a.example. Counted under the "
+        "canonical name."
     )
     assert codes(by_page)["names_folded"].startswith("16 stored names ")
 
@@ -151,7 +152,8 @@ def test_rules_of_the_pixel_hold_for_rows_of_others_and_of_before(
         assert counts(found) == {("/reset/*",): (3, 3), ("/about",): (3, 3), ("/",): (1, 1)}
         # What a mask hides is no example.
         assert codes(found)["names_folded"] == (
-            "5 stored names are other forms of a domain or page, such as //about of /about, and counted as that."
+            "5 stored names were other forms of a domain or page, such as //about of /about. Counted under the "
+            "canonical name."
         )
         assert counts(made.blocked_ratio(pages=["/ABOUT"], by=["page"], **SPAN)) == {("/about",): (3, 3)}
         assert counts(made.blocked_ratio(pages=["/reset/x"], by=["page"], **SPAN)) == {("/reset/*",): (3, 3)}

@@ -135,7 +135,7 @@ def test_an_influxdb_that_cuts_answers_gives_warned_figures_and_repairs_nothing(
         ):
             assert [caveat.code for caveat in views.warnings].count("partial_data") == 1
         assert "partial_data" not in [caveat.code for caveat in made.hits(start="2h").warnings]
-        assert "The store says that it answered in part" in made.report(start="2d")[0]
+        assert "The store reported a partial answer" in made.report(start="2d")[0]
         # The period before is read in part; this one is whole.
         compared = made.blocked_ratio(by=["page"], start="2h", compare=True)
         assert [caveat.code for caveat in compared.warnings].count("partial_data") == 1
@@ -143,7 +143,7 @@ def test_an_influxdb_that_cuts_answers_gives_warned_figures_and_repairs_nothing(
 
         task = made.task()
         for act in (task.verify, task.repair, task.backfill, task.gaps):
-            with pytest.raises(PartialAnswerError, match="nothing is changed") as caught:
+            with pytest.raises(PartialAnswerError, match="nothing was changed") as caught:
                 act(now - 2 * DAY)
             assert exit_code(caught.value) == 4
         for act_on_all in (task.repair_touched, task.run):
@@ -163,13 +163,13 @@ def test_the_command_ends_with_4_where_answers_are_cut(cutting: Workspace) -> No
     for command in (["verify"], ["verify", "--repair"], ["backfill"], ["gaps"], ["repair"]):
         ended = pfa_flux("task", *command, env=env)
         assert ended.code == 4, command
-        assert "answers in part, and says so" in ended.err
+        assert "reported a partial answer" in ended.err
         assert "max-row-limit" in ended.err
     assert rows_of(cutting) == before
     asked = pfa_flux("blocked-ratio", "--by", "page", "--start", "2d", "--format", "json", env=env)
     assert asked.code == 0
     assert asked.json["warnings"][0]["code"] == "partial_data"
-    assert "warning: The store says that it answered in part" in asked.err
+    assert "warning: The store reported a partial answer" in asked.err
 
 
 def test_an_installation_that_cannot_be_proved_in_full_is_taken_back(cutting: Workspace) -> None:
@@ -256,7 +256,7 @@ def test_no_raw_row_is_removed_by_partial_answers(tmp_path: Path) -> None:
     with closing(Embedded(own)) as store:
         store.write(own.raw_bucket, [hit(T0 + n) for n in range(5)])
     with closing(Doubtful(own)) as store:
-        with pytest.raises(PartialAnswerError, match=re.escape("nothing is changed")):
+        with pytest.raises(PartialAnswerError, match=re.escape("nothing was changed")):
             purge(store, own, T0 + 90 * DAY, 1)
         assert len(store.select("SELECT 1 FROM raw")) == 5
     with closing(Embedded(own)) as store:

@@ -182,7 +182,7 @@ def test_an_error_within_is_told_by_its_place_alone(caplog: pytest.LogCaptureFix
     loop.run_forever()
     loop.close()
     (record,) = caplog.records
-    assert "an error within: ValueError at test_privacy.py:" in record.getMessage()
+    assert "internal error: ValueError at test_privacy.py:" in record.getMessage()
     assert CANARY not in caplog.text
 
 

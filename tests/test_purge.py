@@ -529,7 +529,9 @@ def test_the_log_status_and_doctor_say_that_rows_are_kept_and_the_log_says_it_on
     pixel.now += 400 * DAY
     pixel.keep_house()
     pixel.keep_house()
-    words = "raw rows are kept for now, because the clock may be wrong: it says 2021-02-10T00:00:00Z, 400 days ahead of"
+    words = (
+        "raw rows are kept for now, because the clock may be wrong: it shows 2021-02-10T00:00:00Z, 400 days ahead of"
+    )
     assert caplog.text.count(words) == 1
     with pixel.library() as made:
         assert words in made.task().status(BASE).summary

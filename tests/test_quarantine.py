@@ -65,7 +65,7 @@ def test_a_retry_writes_what_the_server_takes_now_while_the_pixel_serves(
         assert sum(each["points"] for each in again.json) == 5
         assert all("field type conflict" in each["reason"] for each in again.json)
         moved = asked(server, "--retry", "--raw-bucket", another.raw)
-        assert (moved.code, moved.out, moved.err) == (0, "", "5 points were written\nnothing is in quarantine\n")
+        assert (moved.code, moved.out, moved.err) == (0, "", "5 points were written\nthe quarantine is empty\n")
         until(lambda: server.metrics()["quarantined"] == 0, "an empty quarantine")
         assert send(server.listen, [get(path="/load.gif")]).counted == 1
         until(lambda: server.metrics()["journal_rows"] == 0, "an empty spool")
@@ -136,7 +136,7 @@ def test_what_is_shown_printed_and_dropped(tmp_path: Path) -> None:
     assert (lines.code, lines.out) == (0, "a b=1i 1\na b=2i 2\na b=3i 3\nc d=1i 1\n")
     assert pfa_flux("quarantine", "--drop", *place).out == "4 points were removed\n"
     empty = pfa_flux("quarantine", *place)
-    assert (empty.code, empty.out, empty.err) == (0, "", "nothing is in quarantine\n")
+    assert (empty.code, empty.out, empty.err) == (0, "", "the quarantine is empty\n")
     quiet = pfa_flux("quarantine", "--quiet", "--format", "json", *place)
     assert (quiet.code, quiet.json, quiet.err) == (0, [], "")
 
@@ -151,9 +151,9 @@ def test_dropped_points_are_overwritten_in_the_file(tmp_path: Path) -> None:
 
 def test_a_wrong_call_is_told_what_to_do(tmp_path: Path) -> None:
     both = pfa_flux("quarantine", "--retry", "--drop", "--data-dir", str(tmp_path))
-    assert (both.code, both.err) == (2, "pfa-flux: --retry, --lines and --drop exclude each other\nGive one of them.\n")
+    assert (both.code, both.err) == (2, "pfa-flux: --retry, --lines and --drop cannot be combined\nUse one of them.\n")
     none = pfa_flux("quarantine", "--data-dir", str(tmp_path))
-    assert (none.code, "no pixel has shipped to an InfluxDB from there" in none.err) == (1, True)
+    assert (none.code, "no pixel has shipped to InfluxDB from there" in none.err) == (1, True)
     assert "PFA_FLUX_DATA_DIR" in none.err
     (tmp_path / "spool.sqlite3").write_text("no database at all" * 100)
     broken = pfa_flux("quarantine", "--data-dir", str(tmp_path))
@@ -161,4 +161,7 @@ def test_a_wrong_call_is_told_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "spool.sqlite3").unlink()
     put_by(settings.load({"data_dir": str(tmp_path)}, environ={}), ["a b=1i 1"])
     nowhere = pfa_flux("quarantine", "--retry", "--data-dir", str(tmp_path))
-    assert (nowhere.code, nowhere.err) == (2, "pfa-flux: no InfluxDB is set\nName it with --url or PFA_FLUX_URL.\n")
+    assert (nowhere.code, nowhere.err) == (
+        2,
+        "pfa-flux: no InfluxDB is set\nSet its address with --url or PFA_FLUX_URL.\n",
+    )

@@ -129,7 +129,7 @@ def test_where_most_is_refused_everything_says_so(name: str, make_workspace: Mak
         until(lambda: status_of(server.admin) == 503, "the health check knows")
         assert time.monotonic() - began < 10
         assert json.loads(server.get("/healthz"))["wrong"] == [
-            "most hits are refused and put into quarantine: a field has another type in the store, and neither "
+            "most hits are refused and go into quarantine: a field has another type in the store, and neither "
             "integers nor floats are taken"
         ]
         found = server.metrics()
@@ -176,7 +176,7 @@ def test_a_retry_adapts_as_the_pixel_does(make_workspace: MakeWorkspace, tmp_pat
     done = pfa_flux(
         "quarantine", "--retry", "--data-dir", str(tmp_path), env=workspace.env() | {"PFA_FLUX_DATA_DIR": ""}
     )
-    assert (done.code, done.err) == (0, "3 points were written\nnothing is in quarantine\n")
+    assert (done.code, done.err) == (0, "3 points were written\nthe quarantine is empty\n")
     assert hits_by_page(workspace) == {"": 1, "/a": 2}
 
 

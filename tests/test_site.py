@@ -77,10 +77,10 @@ def test_a_page_as_it_should_be_gives_a_hit_and_a_load_and_none_is_counted(world
         "a view": "ok",
     }
     assert checks["a view"].found == (
-        f"A view of http://{A} with JavaScript gives 1 hit and 1 load on {SITE} /a; without, 1 hit."
+        f"A view of http://{A} with JavaScript counts as 1 hit and 1 load on {SITE} /a; without, 1 hit."
     )
     assert checks["hit"].found == f"1 hit on {SITE} /a"
-    assert checks["arrived"].found == "the pixel of these settings has seen 2 requests of this visit, and counted none"
+    assert checks["arrived"].found == "the pixel of these settings received 2 requests of this visit, and counted none"
     assert checks[TWIN].found == f"not checked: there is no address for {TWIN}"
     assert [(method, at) for method, at, _ in world.site.asked] == [
         ("GET", A), ("HEAD", f"{SITE}/count.gif"), ("GET", f"{SITE}/count.gif"), ("HEAD", f"{SITE}/load.gif"),
@@ -92,13 +92,13 @@ def test_a_page_as_it_should_be_gives_a_hit_and_a_load_and_none_is_counted(world
 def test_neither_tag_nor_script_is_in_the_page(world: World) -> None:
     checks = world.look("<p>hello</p><!-- <img src='/count.gif'> --><template><img src='/count.gif'></template>")
     tag, loads = checks["pixel's tag"], checks["script for loads"]
-    assert (tag.status, tag.found) == ("failed", "no <img> in the page asks for /count.gif")
+    assert (tag.status, tag.found) == ("failed", "no <img> in the page requests /count.gif")
     assert tag.advice == f"Put this at the end of each page: {image(world.settings.pixel)}"
     assert loads.status == "failed"
-    assert loads.found.startswith("nothing in the page asks for /load.gif")
-    assert loads.advice == f"Put this behind the pixel's tag: {script(world.settings.pixel)}"
+    assert loads.found.startswith("nothing in the page requests /load.gif")
+    assert loads.advice == f"Put this after the pixel's tag: {script(world.settings.pixel)}"
     assert checks["a view"] == Check(
-        "a view", "warning", f"As far as was seen, a view of http://{A} gives nothing.", "Mend what is said above."
+        "a view", "warning", f"As far as determined, a view of http://{A} counts as nothing.", "Fix the problems above."
     )
     assert [method for method, _, _ in world.site.asked] == ["GET"]
 
@@ -109,9 +109,9 @@ def test_neither_tag_nor_script_is_in_the_page(world: World) -> None:
         ('<img src="/count.gif?x=1" referrerpolicy=same-origin>', "warning", "has a query", "Leave the query out"),
         ('<IMG loading="LAZY" src="/count.gif">', "warning", 'loading="lazy"', 'Write loading="eager"'),
         ('<noscript><img src="/count.gif"></noscript>', "warning", "within <noscript>", "Take it out"),
-        ('<img src="data:," data-src="/count.gif">', "failed", "data attribute", "Keep lazy loading away"),
-        ('<img src="/count.gif"><img src="http://stats.test/count.gif">', "warning", "2 addresses", "Leave one"),
-        ('<img src="../count.gif">', "ok", f"asks for http://{SITE}/count.gif", ""),
+        ('<img src="data:," data-src="/count.gif">', "failed", "data attribute", "Exclude it from lazy loading"),
+        ('<img src="/count.gif"><img src="http://stats.test/count.gif">', "warning", "2 addresses", "Keep only one"),
+        ('<img src="../count.gif">', "ok", f"requests http://{SITE}/count.gif", ""),
         (f'<base href="http://{SITE}/x/y/"><img src="../../count.gif">', "ok", f"http://{SITE}/count.gif", ""),
     ],
 )
@@ -122,23 +122,23 @@ def test_how_the_tag_is_written(world: World, tag: str, status: str, found: str,
 
 def test_a_tag_in_noscript_is_a_hit_without_javascript_alone(world: World) -> None:
     found = world.look(whole(world, '<noscript><img src="/count.gif"></noscript>'))["a view"].found
-    assert found == f"A view of http://{A} with JavaScript gives 1 load on {SITE} /a; without, 1 hit."
+    assert found == f"A view of http://{A} with JavaScript counts as 1 load on {SITE} /a; without, 1 hit."
 
 
 def test_two_tags_are_two_hits(world: World) -> None:
     found = world.look(whole(world, '<img src="/count.gif"><img src="/count.gi%66">'))["a view"].found
-    assert found == f"A view of http://{A} with JavaScript gives 2 hits and 1 load on {SITE} /a; without, 2 hits."
+    assert found == f"A view of http://{A} with JavaScript counts as 2 hits and 1 load on {SITE} /a; without, 2 hits."
 
 
 @pytest.mark.parametrize(
     ("tag", "header", "status", "found"),
     [
-        ('<img src="/count.gif">', "no-referrer", "warning", f"1 hit on {SITE} (unknown), and not on {SITE} /a"),
-        ('<img src="/count.gif">', "origin", "warning", f"1 hit on {SITE} /, and not on {SITE} /a"),
-        ('<img src="/count.gif" referrerpolicy="origin">', "", "warning", f"1 hit on {SITE} /, and not on"),
+        ('<img src="/count.gif">', "no-referrer", "warning", f"1 hit on {SITE} (unknown), not on {SITE} /a"),
+        ('<img src="/count.gif">', "origin", "warning", f"1 hit on {SITE} /, not on {SITE} /a"),
+        ('<img src="/count.gif" referrerpolicy="origin">', "", "warning", f"1 hit on {SITE} /, not on"),
         ('<img src="/count.gif" referrerpolicy="same-origin">', "no-referrer", "ok", f"1 hit on {SITE} /a"),
         ('<meta name=referrer content=origin><img src="/count.gif">', "unsafe-url", "warning", f"1 hit on {SITE} /,"),
-        ('<img src="http://stats.test/count.gif">', "", "warning", f"1 hit on {SITE} /, and not on"),
+        ('<img src="http://stats.test/count.gif">', "", "warning", f"1 hit on {SITE} /, not on"),
         ('<img src="http://stats.test/count.gif" referrerpolicy="no-referrer-when-downgrade">', "", "ok", "1 hit on"),
         ('<img src="/count.gif">', "nonsense, unsafe-url, nonsense", "ok", f"1 hit on {SITE} /a"),
     ],
@@ -147,7 +147,7 @@ def test_a_referrer_policy_that_hides_the_page(world: World, tag: str, header: s
     check = world.look(whole(world, tag), Referrer_Policy=header)["hit"]
     assert (check.status, found in check.found) == (status, True), check
     if status == "warning":
-        assert "do not say the page" in check.found
+        assert "do not send the page" in check.found
         assert 'referrerpolicy="same-origin"' in check.advice
 
 
@@ -155,13 +155,13 @@ def test_without_a_referer_a_host_that_is_no_site_counts_nothing(world: World) -
     world.site.adds = {"Host": "elsewhere.test"}
     world.site.drops = ("host",)
     check = world.look(whole(world, '<img src="/count.gif" referrerpolicy="no-referrer">'))["hit"]
-    assert (check.status, "no_referer (by the referrer policy" in check.found) == ("failed", True)
+    assert (check.status, "no_referer (because of the referrer policy" in check.found) == ("failed", True)
 
 
 def test_a_base_that_leads_the_tag_away(world: World) -> None:
     checks = world.look(whole(world, f'<base href="http://nowhere.test/">{image(world.settings.pixel)}'))
     assert checks["hit"].status == "failed"
-    assert checks["hit"].found.startswith("<base href> leads the tag to another host: there is no address for nowhere")
+    assert checks["hit"].found.startswith("<base href> points the tag to another host: there is no address for nowhere")
     assert f"http://{SITE}/count.gif" in checks["hit"].advice
 
 
@@ -189,7 +189,7 @@ def test_a_pixel_with_other_settings_than_these(world: World, monkeypatch: pytes
     world.settings = replace(own, pixel=replace(own.pixel, domains=(*own.pixel.domains, "other.test")))
     check = world.look(url="http://other.test/a")["hit"]
     assert (check.status, check.advice) == (
-        "failed", "Restart pfa-flux serve: it runs with other settings than these."
+        "failed", "Restart pfa-flux serve: it runs with other settings."
     )  # fmt: skip
 
 
@@ -209,9 +209,9 @@ def test_a_front_that_takes_the_mark_away_is_found_and_counts_nothing(world: Wor
         assert check.status == "ok"
         return
     assert check.status == "warning"
-    assert "did not see the mark of this check" in check.found
+    assert "the mark of this check did not reach it" in check.found
     assert "Pass on Sec-Purpose and Purpose" in check.advice
-    assert world.look()["a view"].found == f"What a view of http://{A} gives could not be seen."
+    assert world.look()["a view"].found == f"What a view of http://{A} counts as could not be determined."
     assert {method for method, at, _ in world.site.asked if at != A} == {"HEAD"}
 
 
@@ -252,8 +252,8 @@ def test_scripts_that_were_printed_for_other_settings(world: World) -> None:
     other = replace(own, load_path="/other.gif", views="documents")
     checks = world.look(image(own) + script(other) + views(other))
     assert checks["script for loads"].status == "failed"
-    assert checks["script for loads"].found == f"asks for http://{SITE}/other.gif, and load_path is /load.gif"
-    assert checks["script for views"].found == 'is not the one for views = "navigations" under [pixel]'
+    assert checks["script for loads"].found == f"requests http://{SITE}/other.gif, but load_path is /load.gif"
+    assert checks["script for views"].found == 'does not match views = "navigations" under [pixel]'
     checks = world.look(image(own) + script(own) + views(replace(own, path="/pixel.gif")))
     assert checks["script for views"].found == 'looks for img[src="/pixel.gif"], which is not in the page'
     world.settings = replace(world.settings, pixel=replace(own, load_path=""))
@@ -266,8 +266,8 @@ def test_loads_that_others_count(world: World) -> None:
     checks = world.look(whole(world))
     assert checks["script for loads"].status == "skipped"
     assert checks["a view"].found == (
-        f"A view of http://{A} gives 1 hit on {SITE} /a, with JavaScript and without; loads are left to your own "
-        "analytics."
+        f"A view of http://{A} counts as 1 hit on {SITE} /a, with or without JavaScript; "
+        "your own analytics counts loads."
     )
 
 
@@ -289,7 +289,7 @@ def test_redirects_are_followed_and_said(world: World) -> None:
 def test_what_is_no_page(world: World) -> None:
     world.site.pages[f"{SITE}/text"] = Page("text", headers={"Content-Type": "text/plain"})
     assert world.look(url=f"http://{SITE}/none")["page"].found == f"http://{SITE}/none answers 404"
-    assert "is text/plain, and no HTML" in world.look(url=f"http://{SITE}/text")["page"].found
+    assert "is text/plain, not HTML" in world.look(url=f"http://{SITE}/text")["page"].found
     (port,) = free_ports(1)
     assert "nothing listens at" in world.look(url=f"http://127.0.0.1:{port}/")["page"].found
     for text in ("ftp://a/", "http://", "https://a:b/", "https://a\n/"):
@@ -310,7 +310,10 @@ def test_www_that_redirects_or_counts_or_is_refused(world: World, monkeypatch: p
     assert world.look(whole(world))[TWIN] == Check(TWIN, "ok", f"redirects to http://{A}")
     world.site.pages[f"{TWIN}/a"] = Page(whole(world))
     check = world.look()[TWIN]
-    assert (check.status, "does not count by the settings (domain_not_allowed)" in check.found) == ("failed", True)
+    assert (check.status, "does not count according to the settings (domain_not_allowed)" in check.found) == (
+        "failed",
+        True,
+    )
     assert check.advice == (
         f"Add {TWIN} to domains under [pixel], and restart pfa-flux serve, or redirect {TWIN} to {SITE}."
     )
@@ -325,10 +328,10 @@ def test_www_that_counts_as_a_domain_of_its_own(tmp_path: Path, monkeypatch: pyt
         site.pages[f"{TWIN}/a"] = Page(whole(world))
         check = world.look(whole(world))[TWIN]
         assert (check.status, check.found) == (
-            "warning", f"serves the page itself, as another domain: a view gives 1 hit on {TWIN} /a"
+            "warning", f"serves the page itself, under another domain: a view counts as 1 hit on {TWIN} /a"
         )  # fmt: skip
         world.settings = replace(world.settings, sites={"blog": (SITE, TWIN)})
-        assert world.look()[TWIN] == Check(TWIN, "ok", f"a view gives 1 hit on {TWIN} /a")
+        assert world.look()[TWIN] == Check(TWIN, "ok", f"a view counts as 1 hit on {TWIN} /a")
 
 
 def test_names_of_other_networks_are_looked_at_through_a_proxy_alone(world: World) -> None:
@@ -342,7 +345,7 @@ def test_names_of_other_networks_are_looked_at_through_a_proxy_alone(world: Worl
     world.site.pages[f"{I2P}/a"] = Page(whole(world))
     proxy = f"http://127.0.0.1:{world.site.port}"
     found = {check.name: check for check in look(f"http://{A}", world.settings, proxy=proxy)}
-    assert found[I2P] == Check(I2P, "ok", f"a view gives 1 hit and 1 load on {I2P} /a")
+    assert found[I2P] == Check(I2P, "ok", f"a view counts as 1 hit and 1 load on {I2P} /a")
     assert (found[ONION].status, "answers 404" in found[ONION].found) == ("skipped", True)
     assert world.pixel.metrics()['hits_total{kind="hit"}'] == 0
 
@@ -361,11 +364,11 @@ def test_https(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         authority.cert_pem.write_to_path(tmp_path / "ca.pem")
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         checks = world.look(url=f"https://{A}")
-        assert checks["a view"].found.startswith(f"A view of https://{A} with JavaScript gives 1 hit and 1 load on")
+        assert checks["a view"].found.startswith(f"A view of https://{A} with JavaScript counts as 1 hit and 1 load on")
         assert (checks[TWIN].status, "TLS to" in checks[TWIN].found) == ("skipped", True)
         tls.pages[A] = Page(whole(world, f'<img src="http://{SITE}/count.gif">'))
         check = world.look(url=f"https://{A}")["pixel's tag"]
-        assert (check.status, "which browsers do not get by http" in check.found) == ("failed", True)
+        assert (check.status, "which browsers do not load over http" in check.found) == ("failed", True)
 
 
 def test_another_pixel_than_that_of_the_settings(world: World, tmp_path: Path) -> None:
@@ -373,6 +376,6 @@ def test_another_pixel_than_that_of_the_settings(world: World, tmp_path: Path) -
         own = replace(world.settings.pixel, admin=other.admin)
         world.settings = replace(world.settings, pixel=own)
         check = world.look(whole(world))["arrived"]
-        assert (check.status, check.found) == ("warning", "the pixel of these settings has not seen this visit")
+        assert (check.status, check.found) == ("warning", "the pixel of these settings did not receive this visit")
         world.settings = replace(world.settings, pixel=replace(own, admin=""))
         assert world.look()["arrived"].status == "skipped"

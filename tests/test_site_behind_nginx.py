@@ -37,7 +37,7 @@ def test_behind_real_nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         checks = world.look(url=f"http://{A}")
         assert {check.status for check in checks.values()} == {"ok"}
         assert checks["a view"].found == (
-            f"A view of http://{A} with JavaScript gives 1 hit and 1 load on {SITE} /a; without, 1 hit."
+            f"A view of http://{A} with JavaScript counts as 1 hit and 1 load on {SITE} /a; without, 1 hit."
         )
         assert checks[TWIN].found == f"redirects to http://{A}"
         assert pixel.counted() == pixel.loaded() == {}
@@ -57,7 +57,7 @@ def test_the_command(tmp_path: Path) -> None:
         site.pages[f"{host}/a"] = Page(image(own) + views(own))
         done = pfa_flux("doctor", f"http://{host}/a", "--config", str(pixel.config), env={"COLUMNS": "300"})
         assert done.code == 0, done.out
-        assert f"A view of http://{host}/a gives 1 hit on 127.0.0.1 /a, with JavaScript and without" in done.out
+        assert f"A view of http://{host}/a counts as 1 hit on 127.0.0.1 /a, with or without JavaScript" in done.out
         site.pages[f"{host}/a"] = Page("<p>")
         failed = pfa_flux("doctor", f"http://{host}/a", "--config", str(pixel.config))
         assert failed.code == 1

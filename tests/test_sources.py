@@ -138,7 +138,7 @@ def test_downsampled_alone_takes_whole_closed_windows_and_says_so(
         check(result, points, {"by": ["domain"]}, T0 + WINDOW, T0 + DAY - WINDOW)
         (caveat,) = [c for c in result.warnings if c.code == "range_cut"]
         assert "2026-01-12T00:15:00Z to 2026-01-12T23:45:00Z" in caveat.message
-        with pytest.raises(InvalidValueError, match="no window of 15m of this range is whole and closed"):
+        with pytest.raises(InvalidValueError, match="no window of 15m lies wholly in this range and is closed"):
             made.blocked_ratio(start=T0 + DAY - 20 * MINUTE, source="rollup")
 
 
@@ -160,7 +160,7 @@ def test_a_gap_is_filled_from_raw_data_or_told(
             check(result, points, {"by": ["domain"], **ask}, T0 + MINUTE + 1, T0 + 3 * DAY)
         words = [caveat.message for caveat in result.warnings if caveat.code == "gaps"]
         assert words[0].startswith(
-            "12 windows of hits since 2026-01-13T00:00:00Z have raw rows and no downsampled one;"
+            "12 windows of hits since 2026-01-13T00:00:00Z have raw rows but no downsampled row;"
         )
         assert "they were taken from raw data. Run pfa-flux task backfill --start" in words[0]
         assert "backfill --start" in words[1]
@@ -233,10 +233,10 @@ def test_expired_loads_that_nobody_downsampled_are_not_taken_for_blocked(
         result = made.blocked_ratio(start=first, stop=at)
         check(result, points, {"by": ["domain"]}, kept, at)
         (caveat,) = [c for c in result.warnings if c.code == "range_cut"]
-        assert "downsampled data of both hits and page loads begins there" in caveat.message
+        assert "downsampled data for both hits and page loads begins there" in caveat.message
         nothing = made.blocked_ratio(["a.example"], start=first, stop=first + DAY)
         assert [(row.hits, row.js, row.status) for row in nothing] == [(0, 0, "no_data")]
-        assert "Nothing of the range is known" in nothing.warnings[0].message
+        assert "No part of the range is known" in nothing.warnings[0].message
 
 
 def test_windows_that_are_too_wide_for_the_question_are_refused(make_workspace: MakeWorkspace) -> None:
@@ -247,7 +247,7 @@ def test_windows_that_are_too_wide_for_the_question_are_refused(make_workspace: 
             made.blocked_ratio(source="both")
         # Local time of 1880 in Berlin was 53 minutes and 28 seconds ahead.
         span: dict[str, Any] = {"start": "1880-01-01T00:00:00Z", "stop": "1880-01-02T00:00:00Z", "tz": "Europe/Berlin"}
-        with pytest.raises(InvalidValueError, match="its windows are of 15m"):
+        with pytest.raises(InvalidValueError, match="its windows of 15m"):
             made.blocked_ratio(by=["time"], every="1d", **span, source="rollup")
         with pytest.raises(InvalidValueError, match="in 1880 the clocks of Europe/Berlin"):
             made.blocked_ratio(by=["time"], every="1h", **span)

@@ -168,9 +168,9 @@ def test_the_command_says_how_long_the_store_takes(engine: str, make_workspace: 
 @pytest.mark.parametrize(
     ("meddle", "words", "hint"),
     [
-        (cut, "the store does not keep nanoseconds", "Hits of one second differ in nanoseconds alone"),
-        (add_a_tag, "the store keeps a point twice that is sent twice", "Both would count twice"),
-        (shift, "the store keeps a point twice that is sent twice", "Both would count twice"),
+        (cut, "the store does not keep nanoseconds", "Hits of one second differ only in nanoseconds"),
+        (add_a_tag, "the store keeps a re-sent point twice", "Both would count twice"),
+        (shift, "the store keeps a re-sent point twice", "Both would count twice"),
     ],
 )
 def test_a_store_that_figures_would_be_wrong_from_is_refused_before_anything_is_installed(
@@ -204,10 +204,10 @@ def test_a_store_that_deletes_nothing_is_warned_of_and_measured_once_a_day(
         store = made.task().install().store
         assert store is not None
         assert (store.nanoseconds, store.idempotent, store.deletes) == (True, True, False)
-        assert [words for words, _ in store.remarks] == ["the store deletes no points"]
+        assert [words for words, _ in store.remarks] == ["the store does not delete points"]
         row = doctors(made)
         assert (row.status, "does not delete" in row.found) == ("warning", True)
-        assert "task verify --repair cannot remove rows" in row.advice
+        assert "task verify --repair cannot remove surplus rows" in row.advice
         # The two that were measured with stay; doctor adds none today.
         assert len([row for row in check_rows(made) if "run" in row.tags]) == 2
         remove(made)
@@ -256,7 +256,7 @@ def test_a_store_that_never_shows_what_it_confirms_is_refused(
     workspace = make_workspace("influxdb-1.8")
     with meddled(workspace) as proxy, analytics(workspace, now()) as made:
         proxy.lines = lambda lines: ["# nothing"]
-        with pytest.raises(TaskError, match=r"the store confirmed two points and shows none of them after 0 s"):
+        with pytest.raises(TaskError, match=r"the store confirmed two points but shows neither after 0 s"):
             made.task().install()
         assert made.task().backend.find() == []
 

@@ -175,7 +175,7 @@ def test_verify_prints_what_differs_of_each_side_and_repairs_it(cli: Cli) -> Non
     assert cli.task("verify").code == 0
     lines = cli.task("repair").out.splitlines()
     assert [re.sub(r"\d+", "N", line) for line in lines] == [
-        f"{side}: N windows were mended" for side in ("hits", "loads")
+        f"{side}: N windows were repaired" for side in ("hits", "loads")
     ]
 
 
@@ -251,23 +251,27 @@ def test_an_installation_of_hits_alone_is_told_what_is_missing_and_goes_on(cli: 
     assert (plan.code, plan.json["state"], plan.json["loads"]["state"]) == (5, "up to date", "create")
     assert plan.json["loads"]["advice"] == "Run pfa-flux install-task."
     shown = cli.task("plan").out
-    assert "create: the task is not installed, so that no ratio outlives the raw page loads" in shown
+    assert "create: the task is not installed, so no ratio outlives the raw page loads" in shown
     status = cli.task("status", "--format", "json")
     assert (status.code, status.json["complete"], status.json["loads"]["complete"]) == (5, True, False)
     assert "the task is not installed" in status.json["loads"]["summary"]
     assert status.json["loads"]["advice"].startswith("Run pfa-flux install-task.")
     looked = re.sub(r"\s+", " ", cli("doctor").out)
-    assert "loads task warning not installed, so that no ratio outlives the raw page loads Run pfa-flux" in looked
+    assert "loads task warning not installed, so no ratio outlives the raw page loads Run pfa-flux" in looked
     for command, side in (("runs", "hits"), ("logs", "hits")):
         listed = cli.task(command)
-        assert (listed.code, side in listed.out, f"{loads} is left out: it is not installed" in listed.err) == (
+        assert (listed.code, side in listed.out, f"{loads} is skipped: it is not installed" in listed.err) == (
             0,
             True,
             True,
         )
     due = ["--due"] if plan.json["backend"] == "runner" else []
     ran = cli.task("run", *due)
-    assert (ran.code, "hits: downsampled" in ran.err, "install-task adds it" in ran.err) == (0, True, True), ran.err
+    assert (ran.code, "hits: downsampled" in ran.err, "to install it: pfa-flux install-task" in ran.err) == (
+        0,
+        True,
+        True,
+    ), ran.err
     ran = cli.task("run", *due, "--quiet")
     assert (ran.code, ran.out, ran.err) == (0, "", "")
     added = cli("install-task")
@@ -313,7 +317,7 @@ def test_hits_only_is_remembered_and_honoured(cli: Cli) -> None:
 def test_hits_only_without_a_settings_file_says_how_it_is_remembered(tmp_path: Path) -> None:
     done = pfa_flux("install-task", "--hits-only", "--data-dir", str(tmp_path / "data"), cwd=tmp_path)
     assert (done.code, done.out.count("\n")) == (0, 1)
-    assert "to have this remembered, write loads = false under [task] in pfa-flux.toml" in done.err
+    assert "to keep this, write loads = false under [task] in pfa-flux.toml" in done.err
     assert not (tmp_path / "pfa-flux.toml").exists()
 
 
@@ -323,7 +327,7 @@ def test_hits_only_is_installed_where_the_settings_cannot_be_changed(tmp_path: P
     file.write_text(text)
     done = pfa_flux("install-task", "--hits-only", "--config", str(file), cwd=tmp_path)
     assert (done.code, done.out.endswith(": created\n")) == (0, True)
-    assert "warning: this is not remembered: " in done.err
+    assert "warning: this was not saved: " in done.err
     assert file.read_text() == text
 
 
@@ -346,7 +350,7 @@ def test_a_side_that_cannot_be_installed_does_not_keep_the_other_from_it(
     done = cli("install-task")
     assert done.code == 1
     assert re.fullmatch(rf"{cli.names[1]} \(\S+\): created\n", done.out)
-    assert f"pfa-flux: '{cli.names[0]}': a task of the name is there that pfa-flux has not made" in done.err
+    assert f"pfa-flux: '{cli.names[0]}': a task of this name exists that pfa-flux did not create" in done.err
     assert cli.task("remove").code == 0
 
 
@@ -387,11 +391,11 @@ def test_due_leaves_a_disabled_side_at_rest_and_accepts_the_clock_once(
     assert cli("install-task").code == 0
     ran = cli.task("run", "--due", "--accept-clock")
     # A second acceptance would be refused, and say so.
-    assert (ran.code, "accepts no other time" in ran.err) == (0, False)
+    assert (ran.code, "first run once without it" in ran.err) == (0, False)
     assert ("hits: downsampled" in ran.err, "loads: downsampled" in ran.err) == (True, True)
     assert cli.task("disable", "--js").code == 0
     ran = cli.task("run", "--due")
-    assert (ran.code, f"{cli.names[1]} is left out: it is disabled" in ran.err) == (0, True)
+    assert (ran.code, f"{cli.names[1]} is skipped: it is disabled" in ran.err) == (0, True)
     assert cli.task("disable").code == 0
     refused = cli.task("run", "--due")
     assert (refused.code, f"the task '{cli.names[0]}' is disabled" in refused.err) == (1, True)
@@ -413,7 +417,7 @@ def test_a_task_that_somebody_altered_is_shown_as_a_diff(
         assert cli.task("remove").code == 1
         assert cli.task("remove", "--id", again.id).code == 0
     planned = cli.task("plan")
-    assert (planned.code, "altered since pfa-flux made it" in planned.out) == (5, True)
+    assert (planned.code, "changed after pfa-flux created it" in planned.out) == (5, True)
     lines = planned.out.splitlines()
     assert "-lookback = 9" in lines
     assert "+lookback = 2" in lines

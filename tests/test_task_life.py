@@ -134,7 +134,7 @@ def test_verify_names_what_differs_and_repair_makes_it_right(runs: str, make_wor
             (due, "/", 1, 5, "the sum is wrong"),
             (due - WINDOW, "/", 1, 2, "a row has further tags (host=h)"),
             (due - 2 * WINDOW, "/absent", 0, 7, "no raw rows"),
-            (due - 3 * WINDOW, "/", 1, 2, "a row is labelled with a time that ends no window"),
+            (due - 3 * WINDOW, "/", 1, 2, "a row's label is not the end of a window"),
             (due - 4 * WINDOW, "/", 1, None, "the window is not downsampled"),
         }
         assert (found.count, found.clean, found.spans) == (5, False, ((due - 5 * WINDOW, due),))
@@ -162,7 +162,7 @@ def test_a_row_of_the_right_amount_and_the_wrong_type_is_found_and_repaired(
             workspace.client.write(workspace.rollup, map(as_line, floats))
         found = task.verify(start)
         assert [(d.end, d.raw, d.rollup, d.reason) for d in found.differences] == [
-            (due - n * WINDOW, 1, 1, "the value is no integer") for n in (2, 1, 0)
+            (due - n * WINDOW, 1, 1, "the value is not an integer") for n in (2, 1, 0)
         ]
         # By their sums nothing is missing or short.
         assert (task.gaps(start).to_fill, task.gaps(start).foreign) == ([], ((start, due),))
@@ -314,7 +314,7 @@ def test_status_says_in_one_line_what_is_missing_and_why(runs: str, make_workspa
         task = made.task()
         found = task.status(due - DAY)
         assert (found.complete, found.plan.state) == (False, "create")
-        assert found.summary.startswith("nothing to downsample yet: there are no raw rows; the task is not installed")
+        assert found.summary.startswith("nothing to downsample yet: no raw rows; the task is not installed")
         fill(workspace, at, [hit(due - n * WINDOW - SECOND) for n in range(6)])
         task.install()
         found = task.status(due - DAY)
@@ -350,7 +350,7 @@ def test_plan_tells_what_somebody_did_to_the_task(runs: str, make_workspace: Mak
         installed = task.installed()
         task.backend.update(installed, installed.text.replace("lookback = 2", "lookback = 1"), active=True)
         planned = task.plan()
-        assert (planned.state, planned.words) == ("change", "the installed task was altered since pfa-flux made it")
+        assert (planned.state, planned.words) == ("change", "the installed task was changed after pfa-flux created it")
         assert "-lookback = 1" in planned.diff
         assert "+lookback = 2" in planned.diff
         assert (task.install().action, task.installed().id) == ("updated", done.id)
@@ -384,7 +384,7 @@ def test_other_settings_change_the_task_and_the_diff_says_what(runs: str, make_w
         )
         task = made.task()
         planned = task.plan()
-        assert (planned.state, planned.words) == ("change", "the installed task is not what the settings ask for")
+        assert (planned.state, planned.words) == ("change", "the installed task differs from the settings")
         assert {"-lookback = 2", "+lookback = 3", '+tags = ["domain", "host"]', "+every = 5m"} <= set(planned.diff)
         assert (task.install().id, task.install().action) == (before.id, "up to date")
         end = (due - SECOND) // (300 * SECOND) * 300 * SECOND + 300 * SECOND
@@ -413,7 +413,7 @@ def test_a_task_of_the_original_form_is_adopted_with_its_rows(runs: str, make_wo
         }
         planned = task.plan()
         assert planned.state == "foreign"
-        assert "installed by hand, in the form that the idea was published in" in planned.words
+        assert "installed by hand, in the originally published form" in planned.words
         assert "secret" not in "".join(planned.diff)
         with pytest.raises(TaskError, match="installed by hand"):
             task.install()

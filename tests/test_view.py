@@ -67,7 +67,7 @@ def exchange(port: int, sent: bytes) -> bytes:
 def test_it_serves_until_a_signal_and_ends_with_success(tmp_path: Path, number: signal.Signals) -> None:
     with view(tmp_path) as (process, port):
         status, headers, body = get(port)
-        assert (status, "No share can be said: no data." in body) == (200, True)
+        assert (status, "There is no share: no data." in body) == (200, True)
         assert headers["Content-Length"] == str(len(body.encode()))
         # A client that never asks holds nothing up.
         with socket.create_connection(("127.0.0.1", port)):
@@ -75,7 +75,7 @@ def test_it_serves_until_a_signal_and_ends_with_success(tmp_path: Path, number: 
             assert process.wait(PATIENCE / 4) == 0
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
-    assert (tmp_path / "log").read_text() == "Ctrl-C ends it.\n"
+    assert (tmp_path / "log").read_text() == "Press Ctrl-C to stop.\n"
     assert not (tmp_path / "data").exists()
 
 

@@ -1,22 +1,22 @@
 // Blocked ratio, by join: hits of the pixel minus page loads of the JavaScript analytics.
 //
-// Needs Flux 0.172 or newer (InfluxDB 2.4, 1.11). Paste it as it stands into InfluxDB's editor or a Grafana panel,
+// Needs Flux 0.172 or newer (InfluxDB 2.4, 1.11). Paste it unchanged into InfluxDB's editor or a Grafana panel,
 // which supply the range as `v`, and change the parameters.
-// Gives a row for each key: hits, js, and blocked = hits - js; `page` and `_time` are filler where they are no key.
+// Returns a row for each key: hits, js, and blocked = hits - js; `page` and `_time` are fillers if they are not keys.
 
 import "array"
 import "join"
 
 // Parameters
 bucket = "telegraf/autogen"
-// where page loads are, if elsewhere
+// bucket of page loads, if different
 loadsBucket = "telegraf/autogen"
-// which rows are hits, and which are page loads; a row without `action` is a page load
+// filters for hits and for page loads; a row without `action` is a page load
 hits = (r) => r._measurement == "pf_analytics_test_pixel" and r._field == "count"
 loads = (r) => r._measurement == "pf_analytics_test" and r._field == "response_time" and (not exists r.action or r.action != "\"ready\"")
-// which of them count, for example (r) => r.domain == "example.com"; an or-chain is fast, contains() is not
+// filter, for example (r) => r.domain == "example.com"; an or-chain is fast, contains() is not
 selected = (r) => true
-// tags to keep apart, in sorted order
+// tags to group by, sorted
 keys = ["domain"]
 // true: a row for each window of `every`, with its start as _time
 byTime = false
@@ -35,7 +35,7 @@ number = (tables=<-) =>
     else
         tables |> count()
 
-// One table with the same columns whatever the keys are: null never equals null in a join.
+// One table with the same columns for all keys, because null never equals null in a join.
 keyed = (tables=<-) =>
     tables
         |> map(
@@ -48,7 +48,7 @@ keyed = (tables=<-) =>
         )
         |> group()
 
-// join.full() fails on an empty side, so both begin with a row of nothing, at a time that no real row has.
+// join.full() fails on an empty side, so both sides start with a zero row, at a time that no real row has.
 nothing = array.from(rows: [{_time: time(v: -1), domain: "", page: "", n: 0}])
 
 hitSide =

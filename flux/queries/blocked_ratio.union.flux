@@ -1,20 +1,20 @@
 // Blocked ratio, by union: hits of the pixel minus page loads of the JavaScript analytics.
 //
-// Runs on any Flux since 0.65 (InfluxDB 1.8), with either or both sides empty. Paste it as it stands into
+// Runs on any Flux since 0.65 (InfluxDB 1.8), with either or both sides empty. Paste it unchanged into
 // InfluxDB's editor or a Grafana panel, which supply the range as `v`, and change the parameters.
-// InfluxDB 1.8 counts a point at the very stop of the range, too; elsewhere the stop is no part of it.
-// Gives a row for each key: hits, js, and blocked = hits - js.
+// InfluxDB 1.8 includes a point exactly at the stop of the range; other versions exclude it.
+// Returns a row for each key: hits, js, and blocked = hits - js.
 
 // Parameters
 bucket = "telegraf/autogen"
-// where page loads are, if elsewhere
+// bucket of page loads, if different
 loadsBucket = "telegraf/autogen"
-// which rows are hits, and which are page loads; a row without `action` is a page load
+// filters for hits and for page loads; a row without `action` is a page load
 hits = (r) => r._measurement == "pf_analytics_test_pixel" and r._field == "count"
 loads = (r) => r._measurement == "pf_analytics_test" and r._field == "response_time" and (not exists r.action or r.action != "\"ready\"")
-// which of them count, for example (r) => r.domain == "example.com"; an or-chain is fast, contains() is not
+// filter, for example (r) => r.domain == "example.com"; an or-chain is fast, contains() is not
 selected = (r) => true
-// tags to keep apart, in sorted order
+// tags to group by, sorted
 keys = ["domain"]
 // true: a row for each window of `every`, with its start as _time
 byTime = false

@@ -1,4 +1,4 @@
-// The newest row of the range, or the oldest, as one row or none.
+// The newest or oldest row of the range, as one row or none.
 
 // Parameters
 bucket = "telegraf/autogen"
@@ -16,5 +16,5 @@ from(bucket: bucket)
     |> group()
     |> sort(columns: ["_time"], desc: newest)
     |> limit(n: 1)
-    // To the nanosecond: clients read times to the microsecond.
+    // As an integer, because clients read times only to the microsecond.
     |> map(fn: (r) => ({r with _ns: int(v: r._time)}))

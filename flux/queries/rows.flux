@@ -9,5 +9,5 @@ from(bucket: bucket)
     |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
     |> filter(fn: rows)
     |> drop(columns: ["_start", "_stop"])
-    // To the nanosecond: clients read times to the microsecond.
+    // As an integer, because clients read times only to the microsecond.
     |> map(fn: (r) => ({r with _ns: int(v: r._time)}))

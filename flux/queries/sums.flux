@@ -1,18 +1,18 @@
 // Sums or counts of rows by tags, over the whole range or by window; _time is the start of a window.
-// Where rows are downsampled, and so labelled by the end of their window, timeRangeStart and timeRangeStop are both 1 ns
-// after an edge of windows, and `begun` moves the rows back.
+// Downsampled rows are labelled with the end of their window. For them, timeRangeStart and timeRangeStop are 1 ns after
+// an edge of windows, and `begun` moves the rows back.
 
 // Parameters
 bucket = "telegraf/autogen"
 rows = (r) => r._measurement == "pf_analytics_test_pixel" and r._field == "count"
-// tags to keep apart, in sorted order
+// tags to group by, sorted
 tags = ["domain", "page", "scheme"]
 // sum or count
 aggregate = sum
 // true: a row for each window of `every`
 byTime = true
 every = 15m
-// of downsampled rows: tables |> timeShift(duration: -1ns)
+// for downsampled rows: tables |> timeShift(duration: -1ns)
 begun = (tables=<-) => tables
 // End of parameters
 

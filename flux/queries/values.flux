@@ -1,4 +1,4 @@
-// Values of a tag, each in a row, from the index. InfluxDB 1.8 gives none; its InfluxQL has SHOW TAG VALUES.
+// Values of a tag, one per row, from the index. InfluxDB 1.8 returns none; its InfluxQL has SHOW TAG VALUES.
 
 // Parameters
 bucket = "telegraf/autogen"

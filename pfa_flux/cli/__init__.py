@@ -36,11 +36,11 @@ DONE, FAILED, USAGE, NO_DATA, UNREACHABLE, TO_DO = 0, 1, 2, 3, 4, 5
 
 app = typer.Typer(
     name="pfa-flux",
-    help="Which share of page views comes without the JavaScript analytics.",
+    help="Measure the share of page views that the JavaScript analytics did not report.",
     epilog=f"{examples()}\n\n"
     "Exit codes: 0 done, 1 failed, 2 usage, 3 no data, 4 engine out of reach or access denied, 5 work to do.",
     invoke_without_command=True,
-    # Plain help: rendering it costs more than everything else at a start.
+    # Plain help, because rich help takes longer than the rest of a start.
     rich_markup_mode=None,
     # A traceback with local variables could show a token.
     pretty_exceptions_enable=False,
@@ -81,9 +81,10 @@ def _main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Which share of page views comes without the JavaScript analytics.
+    """Measure the share of page views that the JavaScript analytics did not report.
 
-    Without a command, print the answer for the last seven days in one sentence.
+    Without a command, print the
+    answer for the last seven days in one sentence.
     """
     if context.invoked_subcommand is None and not ratio.last_week():
         typer.echo(context.get_help(), err=True)
@@ -98,7 +99,7 @@ def exit_code(error: PfaFluxError) -> int:
 
 
 def main() -> NoReturn:
-    """Run the command line. Errors raised on purpose are told in words, with what to do, and no traceback."""
+    """Run the command line. Errors of pfa-flux print a message and what to do, without a traceback."""
     end_on_interrupt()
     _let_streams_take_any_text()
     try:
@@ -110,9 +111,9 @@ def main() -> NoReturn:
         _say(error.message, error.hint)
         sys.exit(exit_code(error))
     except OSError as error:
-        # What is written last may be all that does not fit.
+        # The final write may be the one that fails.
         _leave_streams()
-        _say(_told(error), "Check the file or device that it is about, its rights, and the room on it.")
+        _say(_told(error), "Check the file or device, its permissions, and the free space on it.")
         sys.exit(FAILED)
     sys.exit(DONE)
 
@@ -134,7 +135,7 @@ _FULL = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EBADF, errno.EFBIG}
 
 
 def _let_streams_take_any_text() -> None:
-    """Write characters that an encoding does not have as JSON would escape them."""
+    """Write characters that the encoding lacks as JSON escapes."""
     codecs.register_error("pfa-flux", _as_escapes)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -149,6 +150,6 @@ def _as_escapes(error: UnicodeError) -> tuple[str, int]:
 
 
 def _leave_streams() -> None:
-    """Let Python not try at its end to write what could not be written."""
+    """Prevent Python from retrying failed writes at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())

@@ -34,9 +34,9 @@ _STATES = {
 @app.command()
 @with_resolution
 def check(*, format_: Form = Format.TABLE, resolution: Resolution, quiet: bool) -> None:
-    """Show which file is read, each setting and where it comes from, and everything that is wrong.
+    """Show the file that is read, each setting with its origin, and all errors.
 
-    Asks no server. Exit code 2 if anything is wrong, 1 if the file may be another user's.
+    Contact no server. Exit code 2 if anything is wrong, 1 if the file may belong to another user.
     """
     from pfa_flux.cli import exit_code
     from pfa_flux.settings_report import report
@@ -68,7 +68,7 @@ def _print(found: Report, *, quiet: bool) -> None:
 
 
 def _value(key: Key) -> str:
-    """A value as it would stand in the file."""
+    """A value as the file would have it."""
     return "(wrong)" if key.value is None else json.dumps(key.value, ensure_ascii=False)
 
 
@@ -77,5 +77,5 @@ def _from(key: Key) -> str:
 
 
 def _placed(wrong: Wrong) -> str:
-    """The message, with the place before it where it does not say that itself."""
+    """The message, preceded by its place unless it names that itself."""
     return f"{wrong.source}: {wrong.message}" if wrong.source and wrong.source not in wrong.message else wrong.message

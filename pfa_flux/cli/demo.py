@@ -1,4 +1,4 @@
-"""`pfa-flux demo`: the whole at work, on made-up visits whose blocking is known."""
+"""`pfa-flux demo`: all of pfa-flux at work, on simulated visits with known blocking."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _BATCH = 2_000
 
 @with_settings
 def demo(*, settings: Settings, quiet: bool) -> None:
-    """Simulate visits over clearnet, Tor and I2P, downsample them, and show the blocked ratio beside the truth.
+    """Simulate visits over clearnet, Tor and I2P, downsample them, and compare the blocked ratio with the truth.
 
-    Without --url in a temporary directory; with it in buckets of its own, which are removed at the end.
+    Without --url it uses a temporary directory, with --url its own buckets. Both are removed at the end.
     """
     from rich.progress import Progress
 
@@ -49,7 +49,7 @@ def demo(*, settings: Settings, quiet: bool) -> None:
     if not quiet:
         note(
             f"{done}\n"
-            "truth is the share that blocks in the simulation; a 95 % interval misses it one time in twenty.\n\n"
+            "truth is the share that blocks in the simulation. A 95% interval misses it one time in twenty.\n\n"
             "Next, with your own InfluxDB:\n"
             "  pfa-flux install-task --url http://localhost:8086 --token-file token\n"
             "  pfa-flux blocked-ratio --url http://localhost:8086 --token-file token --domain example.com"
@@ -58,7 +58,7 @@ def demo(*, settings: Settings, quiet: bool) -> None:
 
 @contextmanager
 def _place(settings: Settings) -> Iterator[Analytics]:
-    """A place of the demo's own, which is gone afterwards: a temporary directory, or two buckets and a task."""
+    """A temporary place for the demo: a directory, or two buckets and a task."""
     from pfa_flux import connect
 
     mark = secrets.token_hex(4)
@@ -90,7 +90,7 @@ def _remove(analytics: Analytics) -> None:
 
 
 def _fill(analytics: Analytics, progress: Progress) -> str:
-    """Write the page views and downsample them. Returns what the downsampling proved."""
+    """Write and downsample the page views. Returns the proof of the downsampling."""
     from pfa_flux.demo import page_views, points
     from pfa_flux.times import NS
 

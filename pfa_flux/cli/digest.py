@@ -29,9 +29,9 @@ def digest(
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Sum up a week as plain text, for cron and mail: the share, changes that are not chance, and what needs care.
+    """Sum up a week as plain text, for cron and mail: the share, changes beyond chance, and what needs attention.
 
-    The period before is as long as the range. Exit code 1 if a check of `doctor` fails.
+    The previous period is as long as the range. Exit code 1 if a check of `doctor` fails.
     """
     from pfa_flux import connect
     from pfa_flux.cli import FAILED, NO_DATA, exit_code, render
@@ -57,9 +57,9 @@ def lines(whole: BlockedRatio, parts: Sequence[BlockedRatio], checks: Sequence[C
     """The digest's lines.
 
     Args:
-        whole: the answer of one row, with the period before.
-        parts: answers by one key each, with the same.
-        checks: what `doctor` found.
+        whole: the answer of one row, with the previous period.
+        parts: answers by one key each, with the previous period.
+        checks: results of `doctor`.
     """
     yield whole.sentence
     yield ""
@@ -69,9 +69,9 @@ def lines(whole: BlockedRatio, parts: Sequence[BlockedRatio], checks: Sequence[C
     for (name, value), row in sorted(changed, key=lambda each: -each[1].hits):
         yield f"{words.name(name, value)}: {_change(row)}."
     if rows:
-        them = "None of them" if not changed else f"{len(changed)} of them"
+        them = f"{len(changed) or 'None'} of {len(rows)} networks and domains"
         verb = "has" if len(changed) < 2 else "have"
-        yield f"{them} {verb} changed by more than chance, of {len(rows)} networks and domains."
+        yield f"{them} {verb} changed by more than chance."
     yield ""
     yield from (f"warning: {caveat.message}" for caveat in whole.warnings)
     wrong = [check for check in checks if check.status != "ok"]
@@ -83,14 +83,14 @@ def lines(whole: BlockedRatio, parts: Sequence[BlockedRatio], checks: Sequence[C
 
 def _of_the_whole(row: RatioRow) -> str:
     if row.change is None:
-        return "The period before has no share to compare with."
+        return "The previous period has no share to compare with."
     if not _is_clear(row):
-        return f"The change since the period before may be chance: {_change(row)}."
-    return f"The change since the period before is more than chance: {_change(row)}."
+        return f"The change since the previous period may be chance: {_change(row)}."
+    return f"The change since the previous period is more than chance: {_change(row)}."
 
 
 def _is_clear(row: RatioRow) -> bool:
-    """The share has changed, and its interval says that this is no chance."""
+    """The share has changed, and the interval excludes chance."""
     return row.change is not None and not words.may_be_chance(*row.change[1:])
 
 

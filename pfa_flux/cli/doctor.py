@@ -22,22 +22,24 @@ _MARKS = {
 def doctor(
     page: Annotated[
         str | None,
-        typer.Argument(metavar="URL", help="Page to look at as a browser does, uncounted.", show_default=False),
+        typer.Argument(metavar="URL", help="Page to check as a browser would, without counting.", show_default=False),
     ] = None,
     *,
     front: Annotated[
         list[str] | None,
-        typer.Option("--front", metavar="URL", help="Also ask this site's web server for the pixel, uncounted."),
+        typer.Option(
+            "--front", metavar="URL", help=("Also request the pixel from this site's web server, without counting.")
+        ),
     ] = None,
     proxy: Annotated[
-        str, typer.Option(metavar="URL", help="HTTP proxy for the site's names of .onion and .i2p.", show_default=False)
+        str, typer.Option(metavar="URL", help="HTTP proxy for the site's .onion and .i2p names.", show_default=False)
     ] = "",
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Check everything between the settings and a right figure, and say what to do about each that fails.
+    """Check everything from the settings to the figures, and say how to fix each failure.
 
-    With the address of a page, find the tags in it and say what a view of it gives. Nothing is counted by that.
+    With the address of a page, find its tags and show what a view of it counts as. The check itself counts nothing.
     """
     from pfa_flux.cli import FAILED, exit_code, render
     from pfa_flux.doctor import examine

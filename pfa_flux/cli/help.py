@@ -1,4 +1,4 @@
-"""What `--help` shows beside the docstrings: a few words for each command, examples, and what options take."""
+"""Content of `--help` besides docstrings: a short text for each command, examples, and values of options."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any
 SUMMARIES: Mapping[str, str] = {
     "init": "Set up: settings, tasks, nginx, pages.",
     "config": "The settings.",
-    "doctor": "Check that all of it works.",
-    "demo": "See it work on simulated visits.",
-    "blocked-ratio": "The share, with its interval.",
-    "report": "The share as one HTML file.",
+    "doctor": "Check the whole installation.",
+    "demo": "Try it on simulated visits.",
+    "blocked-ratio": "The ratio, with its interval.",
+    "report": "The ratio as one HTML file.",
     "digest": "A week as text, for cron and mail.",
-    "view": "The share as a live page.",
-    "serve": "Answer the pixel, and count.",
-    "nginx": "Print nginx's configuration.",
+    "view": "The ratio as a live page.",
+    "serve": "Serve the pixel, and count.",
+    "nginx": "Print the nginx configuration.",
     "quarantine": "Hits that InfluxDB refused.",
     "copy": "Move to another store.",
     "install-task": "Install the 15-minute tasks.",
     "task": "The tasks: status, gaps, repair.",
 }
-"""By command, so short that an overview of 60 columns cuts none."""
+"""By command, short enough for an overview of 60 columns."""
 
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "": (
@@ -61,12 +61,12 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
 
 
 def examples(command: str = "") -> str:
-    """Examples of a command, as lines that are not wrapped; of the whole without one."""
+    """Examples of a command as unwrapped lines; without a command, examples of the program."""
     return "\n".join(("\b", *([] if not command else ["Examples:"]), *EXAMPLES[command]))
 
 
 def kind_name(kind: Any) -> str:
-    """What an option takes: the members of an enumeration, or a kind; nothing of a flag."""
+    """Values of an option: members of an enumeration, or a kind; empty for a flag."""
     given = [each for each in typing.get_args(kind) if each is not types.NoneType]
     if given:
         return kind_name(given[0])
@@ -78,11 +78,11 @@ def kind_name(kind: Any) -> str:
 
 
 def with_kinds(command: Callable[..., None]) -> Callable[..., None]:
-    """Let the help of a command's options say what they take, and not of which Python type it is."""
+    """Make the help of options name their values instead of Python types."""
     options = inspect.signature(command, eval_str=True).parameters.values()
     for option in options:
         kind, info = typing.get_args(option.annotation)[:2]
         info.metavar = info.metavar or kind_name(kind) or None
-    # As text they would be read anew.
+    # Text would be parsed again.
     command.__annotations__ = {option.name: option.annotation for option in options}
     return command

@@ -1,4 +1,4 @@
-"""Who counts page loads: the question of `pfa-flux init` without whose answer every figure is 100 %."""
+"""Who counts page loads. If nothing does, every figure is 100%, so `pfa-flux init` asks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Who counts page loads, the views that ran JavaScript?
   own      your analytics writes them to InfluxDB
   script   a script in the page asks the pixel's twin for them
   tracker  your tracker's tag does the same in its onload
-  none     nobody yet: every figure will be 100 %"""
+  none     nobody yet: every figure will be 100%"""
 
 
 class Loads(enum.StrEnum):
@@ -30,12 +30,12 @@ class Loads(enum.StrEnum):
 
 
 def take_loads(dialogue: Dialogue, chosen: Loads | None, measurement: str | None, field: str | None) -> Loads:
-    """Settle who counts page loads, from flags or a question, and say how many there were in the last day.
+    """Determine who counts page loads, from flags or a question, and print their number in the last day.
 
-    Without both it stays as the file has it.
+    Without either, keep the value in the file.
 
     Raises:
-        SettingsError: flags contradict each other, or a name is none.
+        SettingsError: flags contradict each other, or a name is invalid.
     """
     from pfa_flux.errors import SettingsError
 
@@ -76,14 +76,14 @@ def _asked(dialogue: Dialogue) -> Loads:
 
 
 def _ask_names(dialogue: Dialogue) -> None:
-    """Ask for the names of the analytics' points until there are some, or they are right all the same."""
+    """Ask for the names of the analytics' points until points exist, or the user confirms the names."""
     from pfa_flux.errors import SettingsError
 
     begun = dialogue.draft
     while True:
         names = begun.settings().schema
-        measurement = typer.prompt("Their measurement", default=names.loads_measurement, err=True).strip()
-        field = typer.prompt("The field that each has", default=names.loads_field, err=True).strip()
+        measurement = typer.prompt("Measurement", default=names.loads_measurement, err=True).strip()
+        field = typer.prompt("Field", default=names.loads_field, err=True).strip()
         draft = begun.with_loads(by_pixel=False, loads_measurement=measurement, loads_field=field)
         try:
             draft.settings()
@@ -93,7 +93,7 @@ def _ask_names(dialogue: Dialogue) -> None:
         dialogue.draft = draft
         found = dialogue.loads_of_last_day()
         note(_found(dialogue, found))
-        if found != 0 or typer.confirm("Use these names all the same?", default=False, err=True):
+        if found != 0 or typer.confirm("Use these names anyway?", default=False, err=True):
             return
         dialogue.draft = begun
 
@@ -102,13 +102,13 @@ def _found(dialogue: Dialogue, found: int | None) -> str:
     settings = dialogue.draft.settings()
     names = settings.schema
     if found is None:
-        return "page loads: this token may not read them, so none were looked for"
+        return "page loads: not checked, because this token may not read them"
     rows = "1 row" if found == 1 else f"{found or 'no'} rows"
     return f"page loads: {rows} of {names.loads_measurement} with the field {names.loads_field} in the last day"
 
 
 def _tell(dialogue: Dialogue, chosen: Loads | None) -> None:
-    """Say who counts page loads, and aloud if nobody does."""
+    """Print who counts page loads, and warn if nobody does."""
     pixel = dialogue.draft.settings().pixel
     if pixel.load_path:
         dialogue.say(f"page loads: counted by the pixel, at {pixel.load_path}")
@@ -118,6 +118,6 @@ def _tell(dialogue: Dialogue, chosen: Loads | None) -> None:
         dialogue.say(_found(dialogue, found))
     if found == 0:
         dialogue.say(
-            "warning: nobody counts page loads yet, so every figure will be 100 %; "
-            "to have the pixel count them: pfa-flux init --loads script"
+            "warning: nobody counts page loads yet, so every figure will be 100%. To count them with the pixel: "
+            "pfa-flux init --loads script"
         )

@@ -18,28 +18,28 @@ def nginx(
     listen: Annotated[
         str | None,
         typer.Option(
-            help="Where the pixel listens; with --view, where the page does.",
+            help="Address of the pixel, or of the page with --view.",
             show_default="[pixel] listen of the settings; 127.0.0.1:8482",
         ),
     ] = None,
     direct: Annotated[
         str | None,
-        typer.Option(help="Host that the pixel has to itself, for direct links.", show_default="the sites' own hosts"),
+        typer.Option(help="Separate host for the pixel, for direct links.", show_default="the sites' own hosts"),
     ] = None,
     part: Annotated[
-        Part | None, typer.Option(help="Only what belongs in that block of nginx.", show_default="both")
+        Part | None, typer.Option(help="Print only this block of the configuration.", show_default="both")
     ] = None,
     view: Annotated[
         str | None,
         typer.Option(
-            help="Instead print the location for pfa-flux view: the path it is under, with a password.",
+            help="Print the location for pfa-flux view instead: its path, with a password.",
             show_default=False,
         ),
     ] = None,
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Print nginx's configuration for the pixel, and the tags of the pages, for the settings at hand."""
+    """Print the nginx configuration for the pixel, and the tags for your pages, from your settings."""
     from pfa_flux.hits.nginx import configuration
     from pfa_flux.live.nginx import DEFAULT_LISTEN, location
     from pfa_flux.pixel_settings import address

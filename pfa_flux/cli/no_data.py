@@ -1,4 +1,4 @@
-"""What a command says that found no data: what was asked, where, what is there instead, and what to type next."""
+"""Help if a command finds no data: the question, the store, what it holds instead, and the next command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pfa_flux.settings import Settings
 
 _MOST = 10
-"""So many domains are listed."""
+"""Maximum number of domains to list."""
 
 
 def no_data(
@@ -28,11 +28,11 @@ def no_data(
     """Lines about an answer without data.
 
     Args:
-        analytics: where it is from.
+        analytics: source of the answer.
         answer: the answer.
-        command: the command that was given, without options.
-        filters: filters that were given with it, by the names of the library's arguments.
-        typed_span: the range that was.
+        command: the command, without options.
+        filters: its filters, by the names of the library's arguments.
+        typed_span: its range.
     """
     settings = analytics.settings
     file = f"settings: {answer.config}" if answer.config else "no settings file"
@@ -40,13 +40,13 @@ def no_data(
     try:
         there = analytics.holdings(**filters)
     except PfaFluxError as error:
-        # The answer stands, and so does the exit code.
-        return [f"{what}, in {answer.store.address} ({file})", f"what there is cannot be read: {error.message}"]
+        # The answer and its exit code stay the same.
+        return [f"{what}, in {answer.store.address} ({file})", f"the store's content cannot be read: {error.message}"]
     return [
         f"{what}, in {_place(there, settings)} ({file})",
-        f"there: {_content(there, answer.tz)}",
+        f"found: {_content(there, answer.tz)}",
         *(
-            f"{words.plain(asked)} is not there; did you mean {flag(name, near)}?"
+            f"{words.plain(asked)} has no data; did you mean {flag(name, near)}?"
             for name, asked, near in _likeliest(there)
         ),
         f"try: {_next(answer, there, command, {**filters, **typed_span})}",
@@ -54,7 +54,7 @@ def no_data(
 
 
 def _likeliest(there: Holdings) -> list[tuple[str, str, str]]:
-    """The first that may be meant of each that is not there."""
+    """The best suggestion for each missing name."""
     return list({(name, asked): (name, asked, near) for name, asked, near in reversed(there.meant)}.values())[::-1]
 
 
@@ -69,7 +69,7 @@ def _place(there: Holdings, settings: Settings) -> str:
 
 def _content(there: Holdings, tz: str) -> str:
     if not there.hits and not there.loads:
-        return "nothing at all" if there.exists else "no store"
+        return "no data" if there.exists else "no store"
     domains = words.listed([words.name("domain", domain) for domain in there.domains], most=_MOST)
     sides = (("hit", there.hits), ("JS load", there.loads))
     spans = [f"first {name} {_moment(found[0], tz)}, last {_moment(found[1], tz)}" for name, found in sides if found]
@@ -81,9 +81,9 @@ def _moment(time: int, tz: str) -> str:
 
 
 def _next(answer: BlockedRatio, there: Holdings, command: str, typed: Mapping[str, Any]) -> str:
-    """The exact command that leads on."""
+    """The exact next command."""
     if not there.exists:
-        return "--config, --url or --data-dir, to name the right store; pfa-flux serve begins one"
+        return "--config, --url or --data-dir, to name the right store; pfa-flux serve creates one"
     if not there.hits and not there.loads:
         return "pfa-flux doctor"
     meant: dict[str, list[str]] = {}
@@ -99,7 +99,7 @@ def _next(answer: BlockedRatio, there: Holdings, command: str, typed: Mapping[st
 
 
 def _command(command: str, typed: Mapping[str, Any]) -> str:
-    """A command line with arguments of the library as flags."""
+    """A command line from arguments of the library."""
     flags = [
         flag(name, value)
         for name, given in typed.items()

@@ -21,18 +21,20 @@ _PANEL = "Where the data is"
 
 Domain = Annotated[
     list[str] | None,
-    typer.Option(help="Domain in any script, URL, or *.example.com for all below; repeats.", show_default=False),
+    typer.Option(
+        help=("Domain in any script, URL, or *.example.com for all subdomains; repeatable."), show_default=False
+    ),
 ]
-Site = Annotated[list[str] | None, typer.Option(help="Site of the settings; repeats.", show_default=False)]
+Site = Annotated[list[str] | None, typer.Option(help="Site from the settings; repeatable.", show_default=False)]
 Start = Annotated[str, typer.Option(help="Date, month, time, today, yesterday, or how long ago: 24h, 7d, 3mo.")]
-Stop = Annotated[str | None, typer.Option(help="The same; the range ends just before it.", show_default="now")]
+Stop = Annotated[str | None, typer.Option(help="End of the range, excluded; as --start.", show_default="now")]
 Tz = Annotated[
-    str | None, typer.Option(help="Time zone of intervals, and of times without one.", show_default="the setting")
+    str | None, typer.Option(help="Time zone of intervals, and of times without a zone.", show_default="the setting")
 ]
 
 
 def one_of(name: str, values: Sequence[str]) -> Any:
-    """An enumeration of values for an option, where they are not known before the program runs."""
+    """An enumeration of an option's values that are known only at run time."""
     return enum.StrEnum(name, {value.upper(): value for value in values})
 
 
@@ -45,25 +47,25 @@ def _flag(name: str, help_text: str) -> inspect.Parameter:
 
 _FLAGS = (
     _flag("config", "TOML file to read instead of the one found."),
-    _flag("url", "InfluxDB's address; without one the embedded store is used."),
-    _flag("token_file", "File that holds the token, user:password on 1.x."),
+    _flag("url", "Address of InfluxDB; without it, the embedded store is used."),
+    _flag("token_file", "File with the token, or user:password on 1.x."),
     _flag("org", "Organisation of InfluxDB 2."),
     _flag("raw_bucket", "Bucket of raw points; database/retention policy on 1.x."),
-    _flag("loads_bucket", "Bucket of raw page loads, where they are not in the raw bucket."),
+    _flag("loads_bucket", "Bucket of raw page loads, if not in the raw bucket."),
     _flag("rollup_bucket", "Bucket of downsampled points."),
     _flag("data_dir", "Directory of the embedded store."),
-    _flag("kapacitor_url", "Kapacitor's address, for tasks on 1.x."),
+    _flag("kapacitor_url", "Address of Kapacitor, for tasks on 1.x."),
 )
 _QUIET = inspect.Parameter(
     "quiet",
     inspect.Parameter.KEYWORD_ONLY,
     default=False,
-    annotation=Annotated[bool, typer.Option("--quiet", "-q", help="No notes, warnings or progress.")],
+    annotation=Annotated[bool, typer.Option("--quiet", "-q", help="Print no notes, warnings or progress.")],
 )
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the settings' flags; it gets `settings` and `quiet` instead of them."""
+    """Add the flags of the settings. The command receives `settings` and `quiet`."""
 
     def loaded(flags: Mapping[str, str | None], config: str | None, *, quiet: bool) -> Settings:
         from pfa_flux.settings import load
@@ -78,7 +80,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def with_resolution(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the settings' flags; it gets `resolution`, whatever is wrong in it, and `quiet` instead."""
+    """Add the flags of the settings. The command receives `resolution`, even with errors, and `quiet`."""
 
     def examined(flags: Mapping[str, str | None], config: str | None, *, quiet: bool) -> Resolution:
         from pfa_flux.settings import examine
@@ -90,7 +92,7 @@ def with_resolution(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _with_flags(command: Callable[..., None], name: str, make: Callable[..., object]) -> Callable[..., None]:
-    """Give a command the settings' flags; it gets what is made of them under a name, and `quiet`."""
+    """Add the flags of the settings. The command receives their result under a name, and `quiet`."""
 
     @wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> None:
@@ -108,12 +110,12 @@ def _with_flags(command: Callable[..., None], name: str, make: Callable[..., obj
 
 
 _SEVERAL = {"domains": "domain", "sites": "site", "networks": "network", "pages": "page"}
-"""Arguments of the library that are flags of another name."""
+"""Arguments of the library with a different flag name."""
 _ARGUMENT = re.compile(rf"`({'|'.join(_SEVERAL)}|by|start|stop|every|tz|dialect|source)(?:=([^`]*))?`")
 
 
 def in_flags(words: str) -> str:
-    """What the library says of its arguments, as the command line says it: --by network instead of `by='network'`."""
+    """Replace the library's arguments in a message with flags: --by network instead of `by='network'`."""
     return _ARGUMENT.sub(_flag_of, words)
 
 
@@ -121,15 +123,15 @@ def _flag_of(found: re.Match[str]) -> str:
     name, value = found[1], found[2]
     if value is None:
         return f"--{_SEVERAL.get(name, name)}"
-    # The library shows values as Python does.
+    # The library shows values in Python's syntax.
     return flag(name, value[1:-1] if value[:1] in {"'", '"'} and value[-1:] == value[:1] else value)
 
 
 def flag(name: str, value: str) -> str:
-    """An argument of the library as a flag that can be pasted into a shell, whatever is in its value."""
+    """An argument of the library as a flag, quoted for a shell."""
     return f"--{_SEVERAL.get(name, name)} {shlex.quote(printable(value))}"
 
 
 def note(text: str) -> None:
-    """Say something that is not data: on standard error."""
+    """Print something other than data, to standard error."""
     typer.echo(text, err=True)

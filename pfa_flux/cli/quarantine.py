@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 def quarantine(
     *,
     retry: Annotated[
-        bool, typer.Option("--retry", help="Write them again; what InfluxDB takes now leaves the quarantine.")
+        bool, typer.Option("--retry", help="Send them again; those that InfluxDB now accepts leave the quarantine.")
     ] = False,
-    lines: Annotated[bool, typer.Option("--lines", help="Print them, as line protocol.")] = False,
-    drop: Annotated[bool, typer.Option("--drop", help="Remove them, for good.")] = False,
+    lines: Annotated[bool, typer.Option("--lines", help="Print them as line protocol.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Remove them permanently.")] = False,
     format_: Form = Format.TABLE,
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Show the hits that InfluxDB has refused, and why. Exit code 5 if there are any."""
+    """Show hits that InfluxDB refused, and why. Exit code 5 if there are any."""
     from pfa_flux.errors import InvalidValueError
     from pfa_flux.hits import quarantine as library
     from pfa_flux.hits.spool import quarantine_of
 
     if retry + lines + drop > 1:
-        raise InvalidValueError("--retry, --lines and --drop exclude each other", "Give one of them.")
+        raise InvalidValueError("--retry, --lines and --drop cannot be combined", "Use one of them.")
     with quarantine_of(settings) as found:
         if retry:
             written, left = library.retry(settings, found)
@@ -55,7 +55,7 @@ def quarantine(
     if left:
         raise typer.Exit(TO_DO)
     if not quiet:
-        note("nothing is in quarantine")
+        note("the quarantine is empty")
 
 
 def _show(left: Sequence[Refused], format_: Format) -> None:
@@ -71,7 +71,7 @@ def _show(left: Sequence[Refused], format_: Format) -> None:
 
 
 def _by_reason(left: Sequence[Refused]) -> dict[str, list[Refused]]:
-    """A batch is halved until the wrong points are found: many rows have one reason."""
+    """Rows by reason. Batches are halved until the faulty points are found, so many rows share a reason."""
     found: dict[str, list[Refused]] = {}
     for each in left:
         found.setdefault(each.reason, []).append(each)
@@ -79,7 +79,7 @@ def _by_reason(left: Sequence[Refused]) -> dict[str, list[Refused]]:
 
 
 def _second(moment: int) -> str:
-    """A moment, to the second."""
+    """An instant, to the second."""
     from pfa_flux.times import NS, format_instant
 
     return format_instant(moment // NS * NS)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Format(enum.StrEnum):
-    """How the answer is written."""
+    """Output formats."""
 
     TABLE = "table"
     JSON = "json"
@@ -57,7 +57,7 @@ _NONE = "none"
 
 
 class Source(enum.StrEnum):
-    """From which bucket the figures come."""
+    """Bucket of the figures."""
 
     AUTO = "auto"
     RAW = "raw"
@@ -66,7 +66,7 @@ class Source(enum.StrEnum):
 
 Networks = Annotated[
     list[Network] | None,
-    typer.Option(help="Only this network; repeats.", show_default=False, case_sensitive=False),
+    typer.Option(help="Only this network; repeatable.", show_default=False, case_sensitive=False),
 ]
 From = Annotated[Source, typer.Option(help="Read raw data, downsampled data, or choose automatically.")]
 
@@ -77,11 +77,13 @@ def blocked_ratio(
     domain: Domain = None,
     site: Site = None,
     network: Networks = None,
-    page: Annotated[list[str] | None, typer.Option(help="Page, in either form; repeats.", show_default=False)] = None,
+    page: Annotated[
+        list[str] | None, typer.Option(help=("Page, as stored or as shown; repeatable."), show_default=False)
+    ] = None,
     by: Annotated[
         list[str] | None,
         typer.Option(
-            help="Key of the rows: domain, network, page or time, or none for one row; repeats.",
+            help="Key of the rows: domain, network, page, time, or none for one row; repeatable.",
             show_default="domain",
             autocompletion=lambda: [*KEYS, _NONE],
         ),
@@ -90,14 +92,14 @@ def blocked_ratio(
     stop: Stop = None,
     every: Annotated[Every | None, typer.Option(help="Interval with --by time.", show_default="1h")] = None,
     tz: Tz = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Beside the period before, with the change.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Compare with the previous period.")] = False,
     dialect: Annotated[Dialect, typer.Option(help="Query language to use.")] = _AUTO,
     source: From = Source.AUTO,
-    format_: Annotated[Format, typer.Option("--format", help="How to write the answer.")] = Format.TABLE,
+    format_: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.TABLE,
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Share of page views that came without the JavaScript analytics, with its 95 % interval.
+    """Show the share of page views that the JavaScript analytics did not report, with its 95% interval.
 
     The table starts with the answer in one sentence and ends with a total.
     """
@@ -132,7 +134,7 @@ def _keys(by: list[str] | None) -> tuple[str, ...]:
 def _ask(
     settings: Settings, filters: Mapping[str, Any], span: Mapping[str, Any], more: Mapping[str, Any], *, quiet: bool
 ) -> tuple[BlockedRatio, list[str]]:
-    """The answer, and what to say where there is no data."""
+    """The answer, and the text to print if there is no data."""
     from pfa_flux import connect
     from pfa_flux.cli import render
     from pfa_flux.cli.no_data import no_data
@@ -145,12 +147,12 @@ def _ask(
 
 
 def _show(result: BlockedRatio) -> None:
-    """The sentence, and the rows with their total."""
+    """Print the sentence, and the rows with their total."""
     from pfa_flux.cli import render
 
     shown = render.console()
     shown.print(render.escaped(result.sentence))
-    # A terminal's table begins with an empty line of its own.
+    # On a terminal the table starts with an empty line.
     if not shown.is_terminal:
         shown.print()
     shown.print(render.blocked_ratio(shown, result))
@@ -159,7 +161,7 @@ def _show(result: BlockedRatio) -> None:
 
 
 def _finish(result: BlockedRatio, instead: Sequence[str], *, quiet: bool) -> None:
-    """Tell the warnings of an answer, or what there is instead of data, and end with the code of no data."""
+    """Print the warnings of an answer. Without data, print what the store holds, and exit with that code."""
     from pfa_flux.cli import NO_DATA
 
     if not quiet:
@@ -184,12 +186,12 @@ def last_week() -> bool:
     shown = render.console()
     shown.print(render.escaped(result.sentence))
     _finish(result, instead, quiet=False)
-    note("The rows: pfa-flux blocked-ratio --start 7d. All commands: pfa-flux --help.")
+    note("For the rows: pfa-flux blocked-ratio --start 7d. For all commands: pfa-flux --help.")
     return True
 
 
 def _is_set_up(settings: Settings) -> bool:
-    """There is a setting, or the embedded store has been begun."""
+    """There is a setting, or the embedded store exists."""
     from pfa_flux import connect
 
     if settings.file or settings != Settings():

@@ -1,4 +1,4 @@
-"""The console, and what commands show on it."""
+"""The console and its output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["blocked_ratio", "console", "empty", "escaped", "plain", "table", "wo
 
 
 def console(stream: IO[str] | None = None) -> Console:
-    """Console of a stream, standard output by default; plain where it is no terminal or NO_COLOR is set."""
+    """Console of a stream, by default standard output; plain if it is not a terminal or NO_COLOR is set."""
     from rich.console import Console
 
     out = stream or sys.stdout
@@ -32,7 +32,7 @@ def console(stream: IO[str] | None = None) -> Console:
 
 @contextmanager
 def working(what: str, quiet: bool) -> Iterator[None]:
-    """Show on a terminal that something takes a while, until it is done."""
+    """Show a status line on a terminal while something takes time."""
     if quiet or not sys.stderr.isatty():
         yield
         return
@@ -41,7 +41,7 @@ def working(what: str, quiet: bool) -> Iterator[None]:
 
 
 def blocked_ratio(shown: Console, result: BlockedRatio, truth: dict[str, float] | None = None) -> Table:
-    """Table of a blocked ratio; `truth`, by the first key's value, is shown beside it where it is known."""
+    """Table of a blocked ratio. `truth`: known ratios by the first key's value, for a further column."""
     from pfa_flux.queries.table import Column, Sheet
     from pfa_flux.queries.words import percent
 

@@ -27,7 +27,7 @@ def report(
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Write one self-contained HTML file: the ratio, by network, over time, by page, and how far to trust it."""
+    """Write one self-contained HTML file: the ratio by network, over time and by page, with data quality."""
     from pfa_flux import connect
     from pfa_flux.cli import NO_DATA, render
     from pfa_flux.cli.no_data import no_data
@@ -43,7 +43,7 @@ def report(
             nothing = analytics.blocked_ratio(**how, by=())
             instead = no_data(analytics, nothing, f"pfa-flux report --out {out}", filters, span)
     if str(out) == "-":
-        # It says itself that it is UTF-8.
+        # The file declares its encoding, UTF-8.
         typer.echo(html.encode("utf-8"), nl=False)
     else:
         try:

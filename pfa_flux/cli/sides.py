@@ -1,4 +1,4 @@
-"""The tasks that a command acts on: of hits and of page loads, unless a flag or the settings leave one side out."""
+"""The tasks of a command: for hits and for page loads, unless a flag or the settings leave one side out."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 else:
     # What the engines have.
     Runs = one_of("Runs", registry.choices(registry.backends()))
-Js = Annotated[bool, typer.Option("--js", help="Page loads of the JavaScript analytics alone, without hits.")]
-HitsOnly = Annotated[bool, typer.Option("--hits-only", help="Hits alone, without page loads.")]
-CreateBuckets = Annotated[bool, typer.Option("--create-buckets", help="Create buckets that do not exist.")]
-Backend = Annotated[Runs, typer.Option(help="Who runs the tasks.")]
+Js = Annotated[bool, typer.Option("--js", help="Only page loads of the JavaScript analytics.")]
+HitsOnly = Annotated[bool, typer.Option("--hits-only", help="Only hits.")]
+CreateBuckets = Annotated[bool, typer.Option("--create-buckets", help="Create missing buckets.")]
+Backend = Annotated[Runs, typer.Option(help="Program that runs the tasks.")]
 
 
 def _option(name: str, annotation: Any, default: object) -> inspect.Parameter:
@@ -41,7 +41,7 @@ _FLAGS = (
 
 
 def with_tasks(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the flags that choose tasks; it gets `tasks`, connected, instead of them and of `settings`."""
+    """Add the flags that choose tasks. The command receives connected `tasks` instead of these flags and `settings`."""
 
     @wraps(command)
     def wrapper(*, js: bool, hits_only: bool, backend: str, settings: Settings, quiet: bool, **kwargs: Any) -> None:
@@ -68,10 +68,10 @@ class Tasks:
     """Tasks to act on.
 
     Attributes:
-        each: one for each side, that of hits first.
-        settings: what they are made from.
-        flag: the side that a flag names; None without one.
-        quiet: no notes.
+        each: one task for each side, hits first.
+        settings: the settings.
+        flag: the side chosen by a flag; None without one.
+        quiet: print no notes.
     """
 
     each: tuple[Task, ...]
@@ -80,16 +80,16 @@ class Tasks:
     quiet: bool
 
     def of(self, task: Task, words: str) -> str:
-        """Words about one task, with its side before them where there are two."""
+        """Text about one task, preceded by its side if there are two."""
         return f"{task.spec.what}: {words}" if len(self.each) > 1 else words
 
     @property
     def side_column(self) -> tuple[str, ...]:
-        """The column of a table that says the side, where there are two."""
+        """The column with the side, if there are two."""
         return ("side",) if len(self.each) > 1 else ()
 
     def headed(self, task: Task) -> None:
-        """The heading of a block about one task, where there are two."""
+        """The heading of a block about one task, if there are two."""
         from pfa_flux.cli import render
 
         if len(self.each) > 1:
@@ -99,15 +99,15 @@ class Tasks:
             shown.print(f"{task.spec.what}", style="bold underline")
 
     def joined(self, found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """What was found of each task as one value: that of page loads is in that of hits, under `loads`."""
+        """The results of the tasks as one value: that of page loads is in that of hits, under `loads`."""
         first, *more = found
         return {**first, **{task.spec.what.value: one for task, one in zip(self.each[1:], more, strict=True)}}
 
     def act(self, do: Callable[[Task], object], tasks: Sequence[Task] | None = None) -> None:
-        """Act on one task after the other. Where it fails for one, the other's turn comes all the same.
+        """Act on one task after the other. If one fails, the other still runs.
 
         Raises:
-            PfaFluxError: it failed; the first failure, the other one is said.
+            PfaFluxError: the first failure; a second one is printed.
         """
         failures: dict[str, PfaFluxError] = {}
         for task in self.each if tasks is None else tasks:
@@ -116,7 +116,7 @@ class Tasks:
             except UnreachableError:
                 raise
             except PfaFluxError as error:
-                # What is the same for both is said once.
+                # Print a message common to both once.
                 failures.setdefault(error.message, error)
                 if len(self.each) > 1:
                     blame(task, error)
@@ -126,10 +126,10 @@ class Tasks:
             raise first
 
     def installed(self, *, active: bool = False) -> list[Task]:
-        """The tasks that are installed, and, if asked for, not disabled; says which are not.
+        """The installed tasks, optionally without disabled ones. Prints which are left out.
 
         Raises:
-            TaskError: there are several of a name.
+            TaskError: several tasks have the same name.
         """
         there = [(task, task.backend.find()) for task in self.each]
         ready = [task for task, found in there if any(one.active or not active for one in found)]
@@ -137,13 +137,13 @@ class Tasks:
             if task in ready:
                 task.installed()
             elif ready and not self.quiet:
-                lacks = "disabled" if found else "not installed; pfa-flux install-task adds it"
-                note(f"{task.spec.name} is left out: it is {lacks}")
-        # Acting on the first says what is wrong.
+                lacks = "disabled" if found else "not installed; to install it: pfa-flux install-task"
+                note(f"{task.spec.name} is skipped: it is {lacks}")
+        # Acting on the first reports what is wrong.
         return ready or [self.each[0]]
 
 
 def blame(task: Task, error: PfaFluxError) -> None:
-    """Name the task that an error is about, where its words do not."""
+    """Name the task in an error that does not."""
     if task.spec.name not in error.message:
         error.message = f"{task.spec.name}: {error.message}"

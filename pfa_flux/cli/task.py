@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TO_DO = 5
 app = typer.Typer(
-    help="The downsampling tasks, of hits and of page loads.",
+    help="The downsampling tasks for hits and for page loads.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -29,13 +29,13 @@ app = typer.Typer(
 
 
 class Format(enum.StrEnum):
-    """How the answer is written."""
+    """Output formats."""
 
     TABLE = "table"
     JSON = "json"
 
 
-Form = Annotated[Format, typer.Option("--format", help="How to write the answer.")]
+Form = Annotated[Format, typer.Option("--format", help="Output format.")]
 
 
 def span_of(start: str, stop: str | None, tz: str) -> tuple[int, int | None]:
@@ -48,7 +48,7 @@ def span_of(start: str, stop: str | None, tz: str) -> tuple[int, int | None]:
     low = parse_instant(start, now, zone, "start")
     high = None if stop is None else parse_instant(stop, now, zone, "stop")
     if low >= (now if high is None else high):
-        raise InvalidValueError("start is not before stop", "Give a --start that lies before --stop.")
+        raise InvalidValueError("start is not before stop", "Use a --start before --stop.")
     return low, high
 
 
@@ -57,10 +57,10 @@ def span_of(start: str, stop: str | None, tz: str) -> tuple[int, int | None]:
 def install_task(
     *,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be installed, and change nothing.")
+        bool, typer.Option("--dry-run", help="Show what would change, without changing anything.")
     ] = False,
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="Take over a task of the name that pfa-flux has not made.")
+        bool, typer.Option("--adopt", help="Take over a task of the same name that pfa-flux did not create.")
     ] = False,
     create_buckets: CreateBuckets = False,
     tasks: Tasks,
@@ -68,8 +68,8 @@ def install_task(
 ) -> None:
     """Install the 15-minute downsampling tasks, and prove each with a run. A second call changes nothing.
 
-    One task is of hits, the other of page loads, so that ratios outlive the raw data. --hits-only leaves page loads
-    out, here and in later commands: it is remembered as `loads = false` under `[task]` in the settings file.
+    One task downsamples hits, the other page loads, so that ratios outlive the raw data. --hits-only leaves page loads
+    out, now and in later commands: the settings file keeps it as `loads = false` under `[task]`.
     """
     if dry_run:
         typer.echo("\n\n".join(task.backend.masked(task.backend.text()).rstrip("\n") for task in tasks.each))
@@ -94,7 +94,7 @@ def install_task(
 
 
 def _remember(tasks: Tasks) -> None:
-    """Write down that page loads are left out, or no longer are; say what of it holds."""
+    """Save in the settings whether page loads are left out, and print the result."""
     from pfa_flux.errors import PfaFluxError
     from pfa_flux.setting_up import remember_sides
 
@@ -102,28 +102,28 @@ def _remember(tasks: Tasks) -> None:
     file, line = settings.file, "loads = false under [task]"
     if settings.task.loads == loads or tasks.flag is None:
         if not settings.task.loads and not tasks.quiet:
-            note(f"page loads are left out: {file} has {line}; with them: pfa-flux install-task --js")
+            note(f"page loads are left out: {file} has {line}. To include them: pfa-flux install-task --js")
         return
     if tasks.flag is Side.HITS and file is None:
-        note(f"to have this remembered, write {line} in pfa-flux.toml")
+        note(f"to keep this, write {line} in pfa-flux.toml")
         return
     assert file is not None
     try:
         remember_sides(file, loads=loads)
     except (PfaFluxError, OSError) as error:
         words = f"{error.message}. {error.hint}" if isinstance(error, PfaFluxError) else f"{error}"
-        note(f"warning: this is not remembered: {words}")
+        note(f"warning: this was not saved: {words}")
     else:
         typer.echo(f"{file}: {'without' if loads else 'with'} {line}")
     if not loads and not tasks.quiet:
-        note("a task of page loads that is installed stays: pfa-flux task remove --js removes it")
+        note("the installed task for page loads stays; to remove it: pfa-flux task remove --js")
 
 
 @app.command()
 @with_settings
 @with_tasks
 def plan(*, format_: Form = Format.TABLE, tasks: Tasks, quiet: bool) -> None:
-    """Show what install-task would change. Exit code 5 if anything."""
+    """Show what install-task would change. Exit code 5 if it would change anything."""
     del quiet
     found = [task.plan() for task in tasks.each]
     if format_ is Format.JSON:
@@ -139,7 +139,7 @@ def plan(*, format_: Form = Format.TABLE, tasks: Tasks, quiet: bool) -> None:
 @with_settings
 @with_tasks
 def status(*, start: Start = "30d", format_: Form = Format.TABLE, tasks: Tasks, quiet: bool) -> None:
-    """Say whether the downsampled data is complete and, if not, since when and why. Exit code 5 if not."""
+    """Show whether the downsampled data is complete and, if not, since when and why. Exit code 5 if it is not."""
     del quiet
     since = span_of(start, None, tasks.settings.tz)[0]
     found = [task.status(since) for task in tasks.each]
@@ -157,18 +157,18 @@ def status(*, start: Start = "30d", format_: Form = Format.TABLE, tasks: Tasks, 
 @with_tasks
 def runs(
     *,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="How many, the newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="Number of runs, newest first.")] = 20,
     format_: Form = Format.TABLE,
     tasks: Tasks,
     quiet: bool,
 ) -> None:
-    """List the runs that are remembered: of InfluxDB those of 72 hours."""
+    """List the recorded runs. InfluxDB keeps them for 72 hours."""
     found = [(task.spec.what.value, run) for task in tasks.installed() for run in task.runs(limit)]
     if len(tasks.each) > 1:
         found.sort(key=lambda each: (each[1].scheduled_for, each[1].started), reverse=True)
     found = found[:limit]
     if format_ is Format.JSON:
-        # Of one side that a flag names as it has always been.
+        # If a flag chooses one side, the output keeps its old form.
         view.print_json([{**asdict(run), **({} if tasks.flag else {"side": side})} for side, run in found])
         return
     view.print_table(
@@ -180,7 +180,7 @@ def runs(
         ],
     )  # fmt: skip
     if not found and not quiet:
-        note("no run is remembered; the windows themselves tell what is there: pfa-flux task status")
+        note("no runs are recorded. To check the windows: pfa-flux task status")
 
 
 @app.command()
@@ -188,11 +188,11 @@ def runs(
 @with_tasks
 def logs(
     *,
-    run: Annotated[str, typer.Option(help="Only of this run, by its id.", show_default=False)] = "",
+    run: Annotated[str, typer.Option(help="Only this run, by its id.", show_default=False)] = "",
     tasks: Tasks,
     quiet: bool,
 ) -> None:
-    """Show the log of the runs that are remembered."""
+    """Show the log of the recorded runs."""
     from pfa_flux.cli.render import plain
 
     del quiet
@@ -209,26 +209,26 @@ def logs(
 @with_tasks
 def run_now(
     *,
-    due: Annotated[bool, typer.Option("--due", help="As the runner: every window that is due.")] = False,
+    due: Annotated[bool, typer.Option("--due", help="Do everything that is due.")] = False,
     accept_clock: Annotated[
         bool,
         typer.Option(
             "--accept-clock",
-            help="With --due: remove raw rows of the embedded store by today's clock, even if it looks wrong.",
+            help="With --due: trust the clock for removing raw rows from the embedded store, even if it looks wrong.",
         ),
     ] = False,
     tasks: Tasks,
     quiet: bool,
 ) -> None:
-    """Run now: of a server's task the last closed windows, of the runner every window that is due.
+    """Run now: a server's task recomputes the last closed windows, the runner all windows that are due.
 
-    With --due, what a server's task has made is compared with raw data, and mended.
+    With --due, also compare the windows of a server's task with raw data, and repair them.
     """
     from pfa_flux.cli import render
 
     if accept_clock and not due:
         raise InvalidValueError("--accept-clock is given without --due", "Add --due.")
-    # One clock for all: it is accepted, or not, once.
+    # Both tasks share one clock, so it is accepted at most once.
     accepting = iter([accept_clock])
 
     def run(task: Task) -> None:
@@ -247,7 +247,7 @@ def run_now(
 @with_settings
 @with_tasks
 def disable(*, tasks: Tasks, quiet: bool) -> None:
-    """Let the tasks rest. They keep their ids and history."""
+    """Disable the tasks. They keep their ids and history."""
     del quiet
     for task in tasks.installed():
         task.disable()
@@ -258,12 +258,12 @@ def disable(*, tasks: Tasks, quiet: bool) -> None:
 @with_settings
 @with_tasks
 def enable(*, tasks: Tasks, quiet: bool) -> None:
-    """Let the tasks run again."""
+    """Enable the tasks."""
     for task in tasks.installed():
         task.enable()
         typer.echo(f"{task.spec.name}: enabled")
     if not quiet:
-        note("what was missed, pfa-flux task gaps shows and pfa-flux task backfill fills")
+        note("to see missed windows: pfa-flux task gaps; to fill them: pfa-flux task backfill")
 
 
 @app.command()
@@ -271,11 +271,11 @@ def enable(*, tasks: Tasks, quiet: bool) -> None:
 @with_tasks
 def remove(
     *,
-    id_: Annotated[str, typer.Option("--id", help="Which one alone, of either side.")] = "",
+    id_: Annotated[str, typer.Option("--id", help="Only the task with this id.")] = "",
     tasks: Tasks,
     quiet: bool,
 ) -> None:
-    """Remove the tasks. What they have downsampled stays."""
+    """Remove the tasks. Downsampled data stays."""
     del quiet
     if id_:
         named = [task for task in tasks.each if any(found.id == id_ for found in task.backend.find())]
@@ -288,6 +288,6 @@ def remove(
 
 
 def end(to_do: bool) -> None:
-    """Say by the exit code that there is something to do."""
+    """Exit with the code for work to do."""
     if to_do:
         raise typer.Exit(TO_DO)

@@ -1,4 +1,4 @@
-"""What the task commands show: tables, pairs, diffs, JSON and progress."""
+"""Output of the task commands: tables, pairs, diffs, JSON and progress."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def words(span: Span) -> str:
-    """A span in words."""
+    """A span as text."""
     return " to ".join(edges(span))
 
 
@@ -42,64 +42,67 @@ def edges(span: Span) -> tuple[str, str]:
 
 
 Of = Callable[[str], str]
-"""Puts before words which side they are about."""
+"""Prefixes text with its side."""
 
 
 def note_ledger(found: Ledger, of: Of) -> None:
-    """Say what a ledger found, beside its table."""
+    """Print the result of a ledger, in addition to its table."""
     if not found.to_mend:
         span = words((found.start, found.stop))
-        note(of(f"all {found.raw_windows} windows that have raw rows are what they say, {span}"))
+        note(of(f"all {found.raw_windows} windows with raw rows match them, {span}"))
     if found.unknown:
         note_unknown(found.unknown, found.known_from, of)
 
 
 def note_store(found: StoreCheck | None) -> None:
-    """Say what is to be known of a store that was measured; nothing of one that does all it should at once."""
+    """Print what the store test found; nothing if the store does everything right, at once."""
     if found is None:
         return
     if found.delay:
-        note(f"the store shows points {found.delay:.1f} s after it confirms them; proofs, verify and repair wait")
+        note(
+            f"the store shows points {found.delay:.1f} s after it confirms them; proofs, verify and repair wait for "
+            "that"
+        )
     for words, advice in found.remarks:
         note(f"warning: {words}. {advice}")
 
 
 def note_unknown(windows: int, known_from: int, of: Of) -> None:
-    """Say of which windows nothing can be known."""
+    """Print which windows cannot be checked."""
     from pfa_flux.times import format_instant
 
     note(
         of(
-            f"unknown: {windows} windows before {format_instant(known_from)}, where raw data begins; nothing was done "
-            "about them"
+            f"unknown: {windows} windows before {format_instant(known_from)}, where raw data begins; they were left "
+            "alone"
         )
     )
 
 
-_KINDS = {"excess": "too much", "foreign": "rows of another origin", "wrong": "wrong by domain or page"}
+_KINDS = {"excess": "too high", "foreign": "rows of other writers", "wrong": "wrong by domain or page"}
 
 
 def gap_cells(found: Ledger, width: int) -> list[tuple[str, ...]]:
-    """Rows of a table of the windows that are not what raw data says."""
+    """Table rows for windows that do not match raw data."""
     rows = [(span, kind) for kind, spans in found.by_kind.items() for span in spans]
     return [(*edges(span), f"{(span[1] - span[0]) // width}", _KINDS.get(kind, kind)) for span, kind in sorted(rows)]
 
 
 def kept(windows: int) -> str:
-    """What is to be said of windows that were left as they are."""
+    """Text about windows that were left unchanged."""
     return (
-        f"{windows} windows were left as they are: raw data has fewer rows than when they were proved. If those were "
-        "removed on purpose, pfa-flux task repair --lower makes the windows what is left"
+        f"{windows} windows were left unchanged: raw data has fewer rows than when they were proved. If you removed "
+        "rows on purpose, recompute the windows from what is left: pfa-flux task repair --lower"
     )
 
 
 def proved(task: Task, proof: Proof) -> str:
-    """What the proving run of an installation gave."""
+    """Result of the proving run of an installation."""
     span = words((proof.start, proof.stop))
     if not proof.hits:
-        return f"proved: a run of {task.spec.name} for {span} ended well; there is nothing in it to compare"
+        return f"proved: a run of {task.spec.name} for {span} succeeded; that time has no rows to compare"
     what = "page loads" if task.spec.what is Side.LOADS else "hits"
-    return f"proved: {proof.hits} {what} from {span} are {proof.rows} rows, equal to the raw data"
+    return f"proved: {proof.hits} {what} from {span} made {proof.rows} rows, equal to the raw data"
 
 
 def print_plan(found: Plan) -> None:
@@ -153,8 +156,8 @@ def print_status(found: Status) -> None:
             "task": f"{found.task}{f' ({found.id})' if found.id else ''}, run by {found.backend}",
             "newest window": "none" if newest is None else format_instant(newest),
             "newest due": format_instant(found.due),
-            "last compared": _second(found.upkeep.at) if found.upkeep else "never from here",
-            "last run": found.last_run or "none known",
+            "last compared": _second(found.upkeep.at) if found.upkeep else "never from this machine",
+            "last run": found.last_run or "no run recorded",
             "last error": found.last_error or "none",
         }
     )
@@ -196,13 +199,13 @@ def verification_json(found: Verification) -> dict[str, Any]:
 
 
 def print_verification(found: Verification, of: Of, *, repaired: bool = False, whole: bool = False) -> None:
-    """A verification as a table, of the first places unless it is to be whole, and a line."""
+    """A verification as a table, by default of the first places, and one line."""
     from pfa_flux.cli.render import plain
     from pfa_flux.queries.dates import short
 
     span = words((found.start, found.stop))
     if found.clean and not found.windows:
-        typer.echo(of("nothing was compared: there is no raw data of a window that is due"))
+        typer.echo(of("nothing was compared: no window that is due has raw data"))
         return
     if found.clean:
         typer.echo(of(f"equal: {found.rows:,} rows of {found.windows:,} windows, {span}"))
@@ -226,20 +229,20 @@ def print_verification(found: Verification, of: Of, *, repaired: bool = False, w
     more = f"; the first {len(listed):,} are shown{all_of_them}" if found.count > len(listed) else ""
     typer.echo(of(f"{found.count:,} places differ in {found.windows:,} windows, {span}{more}"))
     note(
-        "where raw data has fewer rows than when its windows were proved, --lower makes them what is left"
+        "if raw data has fewer rows than when its windows were proved, --lower recomputes them from what is left"
         if repaired
-        else "pfa-flux task verify --repair makes them what the raw data says"
+        else "to correct them from raw data: pfa-flux task verify --repair"
     )
 
 
 MOST_LINES = 20
-"""Lines of a table that commands print unless they are to print all."""
+"""Number of table lines that commands print by default."""
 
 _SCRIPT = re.compile(r'(.*\bscript: )("(?:[^"\\]|\\.)*")(.*)', re.DOTALL)
 
 
 def unfolded(line: str) -> list[str]:
-    """A line of a log and, where it quotes a script, the lines of that."""
+    """A line of a log and, if it quotes a script, the lines of the script."""
     found = _SCRIPT.fullmatch(line)
     if found is None:
         return [line]
@@ -258,7 +261,7 @@ def print_json(value: object) -> None:
 
 
 def print_pairs(values: dict[str, str]) -> None:
-    """Names and values, a line each."""
+    """Names and values, one line each."""
     from rich.table import Table
 
     from pfa_flux.cli import render
@@ -273,7 +276,7 @@ def print_pairs(values: dict[str, str]) -> None:
 
 
 def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table; texts from data do nothing to the terminal."""
+    """A table; text from data cannot control the terminal."""
     from pfa_flux.cli import render
     from pfa_flux.queries.table import Column, Sheet
 
@@ -289,7 +292,7 @@ _KINDS_OF_COLUMNS: dict[str, Kind] = {
     **dict.fromkeys(("window's end", "side", "from", "to", "windows up to", "status", "scheme"), "word"),
     **dict.fromkeys(("refused", "kept until", "rows"), "word"),
 }
-"""What is in columns; in others there are notes."""
+"""Kinds of columns; other columns have notes."""
 
 
 def print_diff(lines: Sequence[str]) -> None:
@@ -303,7 +306,7 @@ def print_diff(lines: Sequence[str]) -> None:
 
 @contextmanager
 def progress(name: str, quiet: bool) -> Iterator[Report]:
-    """A progress bar with an estimate on a terminal, a line now and then in a log."""
+    """A progress bar with an estimate on a terminal, occasional lines in a log."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 

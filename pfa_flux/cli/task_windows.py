@@ -1,4 +1,4 @@
-"""`pfa-flux task gaps`, `backfill`, `verify` and `repair`: windows, and whether they are what raw data says."""
+"""`pfa-flux task gaps`, `backfill`, `verify` and `repair`: check windows against raw data, and correct them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "backfill", "gaps", "repair", "verify"]
 
-All = Annotated[bool, typer.Option("--all", help=f"List all, and not the first {view.MOST_LINES} alone.")]
+All = Annotated[bool, typer.Option("--all", help=f"List all, not only the first {view.MOST_LINES}.")]
 Lower = Annotated[
     bool,
-    typer.Option("--lower", help="Lower even windows whose raw rows are fewer than when they were proved."),
+    typer.Option("--lower", help="Also recompute windows with fewer raw rows than when they were proved."),
 ]
 
 
@@ -38,7 +38,7 @@ def gaps(
     tasks: Tasks,
     quiet: bool,
 ) -> None:
-    """List windows that are not what raw data says: missing, short, too much, or with rows of another origin.
+    """List windows that do not match raw data: missing, short, too high, or with rows of other writers.
 
     Exit code 5 if there are any.
     """
@@ -68,7 +68,7 @@ def gaps(
 @with_settings
 @with_tasks
 def backfill(*, start: Start = "30d", stop: Stop = None, tasks: Tasks, quiet: bool) -> None:
-    """Fill windows that are missing or short. Broken off, the next call goes on where it was."""
+    """Fill windows that are missing or short. After an interruption, the next call continues."""
     span = span_of(start, stop, tasks.settings.tz)
 
     def fill(task: Task) -> None:
@@ -89,14 +89,14 @@ def verify(
     *,
     start: Start = "30d",
     stop: Stop = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Make right what differs, and verify again.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Correct differences, and verify again.")] = False,
     lower: Lower = False,
     all_: All = False,
     format_: Form = Format.TABLE,
     tasks: Tasks,
     quiet: bool,
 ) -> None:
-    """Compare raw with downsampled data, window by window and page by page. Exit code 5 if anything differs."""
+    """Compare downsampled data with raw data, by window and page. Exit code 5 if anything differs."""
     if lower and not repair:
         raise InvalidValueError("--lower is given without --repair", "Add --repair.")
     span, found = span_of(start, stop, tasks.settings.tz), []
@@ -130,14 +130,14 @@ def verify(
 @with_settings
 @with_tasks
 def repair(*, lower: Lower = False, tasks: Tasks, quiet: bool) -> None:
-    """Compare all windows that raw data is kept of with it, and mend those that are not right, late rows included."""
+    """Compare all windows with raw data while it is kept, and repair those that differ, for example after late rows."""
 
     def mend(task: Task) -> None:
         with view.progress(tasks.of(task, "repair"), quiet) as report:
             spans = task.repair_touched(lower=lower, report=report)
         found = task.upkeep()
         windows = length(spans) // task.spec.width
-        typer.echo(tasks.of(task, f"{windows:,} windows were mended"))
+        typer.echo(tasks.of(task, f"{windows:,} windows were repaired"))
         if found and found.kept:
             note(tasks.of(task, view.kept(found.kept)))
 

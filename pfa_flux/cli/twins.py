@@ -1,4 +1,4 @@
-"""The www twin of a domain, or the bare name of a www one: a name that is left out is refused."""
+"""The www name of a domain, or the bare name of a www domain. Names that are left out do not count."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def propose_twins(dialogue: Dialogue) -> None:
-    """Propose the twins that are missing for the domains and sites of the draft, or say which are."""
+    """Propose missing twins for the domains and sites of the draft, or print them."""
     from pfa_flux.setting_up import covered, www_twin
 
     settings = dialogue.draft.settings()
@@ -23,14 +23,14 @@ def propose_twins(dialogue: Dialogue) -> None:
         return
     words = ", ".join(pairs)
     if not dialogue.asking:
-        dialogue.say(f"not counted: {words}; if visitors use that name too, add it with --site or --domain")
+        dialogue.say(f"not counted: {words}. If visitors use that name too, add it with --site or --domain")
         return
-    if not typer.confirm(f"Count {words}, too?", default=True, err=True):
+    if not typer.confirm(f"Count {words} too?", default=True, err=True):
         return
     draft = dialogue.draft
     for site, names in settings.sites.items():
         more = tuple(twin for twin, name in pairs.items() if name in names)
         if more:
             draft = replace(draft, sites={**draft.sites, site: (*names, *more)})
-    # Without a list all domains count.
+    # Without a list, all domains count.
     dialogue.draft = draft.with_domains(list(pairs)) if counted else draft

@@ -14,7 +14,7 @@ from pfa_flux.cli.options import note, with_settings
 from pfa_flux.settings import Settings
 
 _IN_TERMINALS = ("www-browser", "links", "elinks", "lynx", "w3m")
-"""Browsers that would take over the terminal."""
+"""Browsers that run in the terminal."""
 
 
 @with_settings
@@ -23,16 +23,16 @@ def view(
     listen: Annotated[
         str | None, typer.Option(help="HOST:PORT to listen on.", show_default="a free port of 127.0.0.1")
     ] = None,
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page in the browser.")] = False,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
     host: Annotated[
         list[str] | None,
-        typer.Option(help="Name that the page is asked for by, beside localhost; repeats.", show_default=False),
+        typer.Option(help="Host name of the page, in addition to localhost; repeatable.", show_default=False),
     ] = None,
     tz: Annotated[str, typer.Option(help="Time zone of days and intervals.")] = "UTC",
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Serve the report as a live page: site, range, key and comparison are chosen in the browser. Ends on Ctrl-C."""
+    """Serve the report as a live page. Choose site, range, key and comparison in the browser. Ends on Ctrl-C."""
     import logging
 
     from pfa_flux.live.page import LivePage
@@ -43,16 +43,19 @@ def view(
     logging.basicConfig(format="pfa-flux: %(message)s", level=level, stream=sys.stderr)
     shared = not is_loopback(where)
     if shared and not quiet:
-        note("warning: others can read the page without a password; docs/deployment.md puts nginx before it")
+        note(
+            "warning: others can read the page without a password. docs/deployment.md shows how to put nginx in "
+            "front of it"
+        )
     server = Server(LivePage(settings, tz=tz, hosts=host or (), shared=shared), where, port)
 
     def ready() -> None:
         typer.echo(server.url)
         sys.stdout.flush()
         if not quiet:
-            note("Ctrl-C ends it.")
+            note("Press Ctrl-C to stop.")
         if not no_browser and _has_display():
-            # Some browsers are waited for until they end.
+            # Some browsers block until they exit.
             threading.Thread(target=_open, args=(server.url,), daemon=True).start()
 
     serve(server, ready)

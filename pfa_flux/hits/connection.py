@@ -1,4 +1,4 @@
-"""One HTTP connection: fed bytes, it gives requests to an application and sends the answers in their order."""
+"""One HTTP connection: it turns bytes into requests for an application, and sends the answers in order."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pfa_flux.hits.http import MAX_HEAD, MAX_LINE, Parser, RefusedError, Request
 _END = b"\r\n\r\n"
 _CR = 13
 _INBOX = 64 * 1024
-"""Bytes read at a time."""
+"""Bytes per read."""
 _MOST_HELD = 256
-"""Answers that wait in a connection before it is read no further."""
+"""Number of waiting answers at which reading from a connection pauses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a client may take, in seconds, and how many there may be.
+    """Limits on clients: times in seconds, and their number.
 
     Attributes:
         head: from the first byte of a request to its last.
-        idle: between two requests; longer than the minute that nginx keeps a connection.
-        linger: after an answer that ends the connection, so that the client can read it.
-        connections: at a time.
-        crowded_out: where there are so many, a new one takes the place of the one that has been silent for longest.
+        idle: between two requests; longer than the minute for which nginx keeps a connection.
+        linger: after the last answer of a connection, so that the client can read it.
+        connections: number of open connections.
+        crowded_out: at the limit, a new connection replaces the one that has been silent longest.
     """
 
     head: int = 10
@@ -36,10 +36,10 @@ class Limits:
 
 
 class App(Protocol):
-    """What answers requests."""
+    """An application that answers requests."""
 
     def handle(self, request: Request, connection: Connection) -> None:
-        """Answer with `connection.answer`, or hold the place with `connection.hold`."""
+        """Answer with `connection.answer`, or reserve the answer's place with `connection.hold`."""
 
     def refused(self, status: int, why: str) -> None:
         """A request was refused, and its connection is ended."""
@@ -58,12 +58,12 @@ class Roster:
     draining: bool = False
 
     def sweep(self) -> None:
-        """Called every second: end what has taken too long."""
+        """Called every second: end connections that take too long."""
         for connection in list(self.open):
             connection.grow_older()
 
     def make_room(self) -> bool:
-        """End the connection that has been silent for longest, where room is made so. Returns whether there is any."""
+        """If allowed, end the connection that has been silent longest. Returns whether there is room."""
         idle = [each for each in self.open if each.is_idle] if self.limits.crowded_out else []
         if not idle:
             return False
@@ -71,14 +71,14 @@ class Roster:
         return True
 
     def drain(self) -> None:
-        """Let no request follow those that are being answered."""
+        """Accept no further requests."""
         self.draining = True
         for connection in list(self.open):
             connection.end_if_idle()
 
 
 class Connection(asyncio.BufferedProtocol):
-    """Framing, limits, pipelining and the order of answers. Knows nothing of pixels."""
+    """Framing, limits, pipelining and the order of answers. Independent of the pixel."""
 
     __slots__ = (
         "_age",
@@ -101,7 +101,7 @@ class Connection(asyncio.BufferedProtocol):
         self._buffer = b""
         self._skip = 0
         self._late: Request | None = None
-        """A request whose body is still to come: it is answered when that is there."""
+        """A request without its complete body; it is answered once the body has arrived."""
         self._age = 0
         self._held: list[bytes | None] = []
         self._ending = False
@@ -110,7 +110,7 @@ class Connection(asyncio.BufferedProtocol):
         self._finished = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a client in, or turn it away where there are too many."""
+        """Accept a client, or refuse it if there are too many."""
         self._transport = cast("asyncio.Transport", transport)
         if len(self._roster.open) >= self._roster.limits.connections and not self._roster.make_room():
             self._roster.turned_away += 1
@@ -121,26 +121,26 @@ class Connection(asyncio.BufferedProtocol):
         self._roster.open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone; what it asked for is counted all the same."""
+        """The client has gone; its requests still count."""
         del exc
         self._ending = True
         self._buffer, self._late = b"", None
         self._roster.open.discard(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the transport reads into: one place for all connections, because what is read is taken out at once.
+        """The buffer for the transport: one for all connections, because each read is processed at once.
 
-        A buffer for each read, as `asyncio.Protocol` has it, is a quarter of a megabyte that is mapped and unmapped.
+        `asyncio.Protocol` would map and unmap a quarter of a megabyte for each read.
         """
         del sizehint
         return self._roster.inbox
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read."""
+        """Process what was read."""
         self.data_received(bytes(self._roster.inbox[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, and answer every request that is whole."""
+        """Process bytes, and answer every complete request."""
         if self._ending:
             return
         parser = self._roster.parser
@@ -162,7 +162,7 @@ class Connection(asyncio.BufferedProtocol):
                         return
                     continue
                 if data[0] == _CR and data[1:2] == b"\n":
-                    # An empty line before a request is let pass, as RFC 9112, 2.2 asks for.
+                    # An empty line before a request is ignored (RFC 9112, 2.2).
                     data = data[2:]
                     continue
                 end = data.find(_END)
@@ -186,7 +186,7 @@ class Connection(asyncio.BufferedProtocol):
         self._buffer = data
 
     def _take(self, request: Request) -> bool:
-        """Have a request answered that is whole. Returns whether it was the last one."""
+        """Answer a complete request. Returns whether it was the last one."""
         self._late = None
         last = not request.keep_alive or self._roster.draining
         request.keep_alive = not last
@@ -196,7 +196,7 @@ class Connection(asyncio.BufferedProtocol):
         return last
 
     def answer(self, data: bytes) -> None:
-        """Send an answer, after those that wait."""
+        """Send an answer after the waiting ones."""
         if self._held:
             self._held.append(data)
             self._pause_if_full()
@@ -204,14 +204,14 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(data)
 
     def hold(self) -> bool:
-        """Keep the place of an answer that `release` will give. Returns whether it is the first that waits."""
+        """Reserve the place of an answer for `release`. Returns whether it is the first waiting one."""
         self._held.append(None)
         if len(self._held) >= _MOST_HELD:
             self._pause_if_full()
         return len(self._held) == 1
 
     def release(self, data: bytes, last: bytes) -> None:
-        """Send what waits: `data` in every place held, `last` in that which ends the connection."""
+        """Send waiting answers: `data` in every reserved place, `last` in the one that ends the connection."""
         held, self._held = self._held, []
         if self._transport.is_closing():
             return
@@ -228,7 +228,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._shut()
         if self._paused:
             self._paused = False
-            # Those answers may be more than the client takes: then it is not read until it has taken them.
+            # If the client does not read these answers fast enough, pause reading until it has.
             if not self._choked:
                 self._transport.resume_reading()
 
@@ -239,12 +239,12 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_idle(self) -> bool:
-        """No answer of it waits."""
+        """No answer is waiting."""
         return not self._held
 
     @property
     def age(self) -> int:
-        """Seconds since it began what it is doing."""
+        """Seconds since the current state began."""
         return self._age
 
     def end(self) -> None:
@@ -253,7 +253,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.abort()
 
     def grow_older(self) -> None:
-        """A second has passed."""
+        """Count one second."""
         limits = self._roster.limits
         self._age += 1
         if self._held:
@@ -263,7 +263,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.abort()
         elif self._age > (limits.head if self._buffer or self._skip else limits.idle):
             self._roster.timed_out += bool(self._buffer or self._skip)
-            # Not close(), which would wait for a client that does not read its answers.
+            # close() would wait for a client that does not read its answers.
             self._transport.abort()
 
     def end_if_idle(self) -> None:
@@ -272,9 +272,9 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.close()
 
     def eof_received(self) -> bool:
-        """The client sends no more: what it has asked for is answered, then the connection closes.
+        """The client sends no more: answer its requests, then close the connection.
 
-        Returns whether the transport stays open for that.
+        Returns whether the transport stays open for the answers.
         """
         self._finished = True
         if self._held and not self._ending:
@@ -282,18 +282,18 @@ class Connection(asyncio.BufferedProtocol):
         return bool(self._held)
 
     def pause_writing(self) -> None:
-        """The client does not read its answers: it is not read either, and grows old."""
+        """The client does not read its answers: pause reading, and let the connection age."""
         self._choked = True
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """The client reads again."""
         self._choked = False
         if not self._paused and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def _end(self) -> None:
-        """Nothing more is read; the connection closes when its last answer is out."""
+        """Stop reading; close the connection after its last answer."""
         self._ending = True
         self._buffer = b""
         self._age = 0
@@ -301,7 +301,7 @@ class Connection(asyncio.BufferedProtocol):
             self._shut()
 
     def _shut(self) -> None:
-        # Closed at once, with bytes unread, the kernel would reset the connection and the answer be lost.
+        # If it closed at once with unread bytes, the kernel would reset the connection and lose the answer.
         if not self._finished and not self._transport.is_closing() and self._transport.can_write_eof():
             self._transport.write_eof()
         else:
@@ -309,8 +309,8 @@ class Connection(asyncio.BufferedProtocol):
 
 
 def _check_unfinished(data: bytes, end: int) -> None:
-    """Refuse what can no longer become a head."""
-    # A line or a head of just the length that is allowed may still lack its end.
+    """Refuse bytes that cannot become a valid head."""
+    # A line or head of exactly the maximum length may still lack its end.
     if b"\r\n" not in data[: MAX_LINE + 2]:
         if len(data) >= MAX_LINE + 2:
             raise RefusedError(414, "line")

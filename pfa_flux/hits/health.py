@@ -1,6 +1,6 @@
-"""Whether the pixel does what it is there for: hits are kept, and they get to where they belong.
+"""Whether the pixel works: hits are kept, and they reach their destination.
 
-What is said rests on what was seen to move, and never on the absence of an error.
+The result depends on observed progress, never on the absence of errors.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from pfa_flux.hits.worker import Worker
 from pfa_flux.times import NS
 
 STANDS = 7.0
-"""Seconds after which hits that do not move are said to stand still: with the second between two looks, within ten."""
+"""Seconds without progress after which hits count as stuck: within ten, with the second between two checks."""
 _UNWATCHED = 5.0
 _LATELY = 90.0
 _MOST_RESTARTS = 2
-"""Starts of the helper within a minute from which it is no accident."""
+"""Restarts of the helper within a minute that indicate a fault."""
 _COUNTED = ("points", "batches", "retries", "refused", "damaged", "late")
 
 
 class Progress:
-    """Sees whether what waits moves."""
+    """Tracks whether waiting hits make progress."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -46,7 +46,7 @@ class Progress:
 
     @property
     def standing(self) -> float:
-        """Seconds that something has waited without moving."""
+        """Seconds that something has waited without progress."""
         return 0.0 if self._mark is None else self._clock() - self._since
 
     @property
@@ -57,7 +57,7 @@ class Progress:
 
 @dataclass(slots=True)
 class State:
-    """What the admin address tells of.
+    """State for the admin address.
 
     Attributes:
         pixel: the counter.
@@ -65,10 +65,10 @@ class State:
         roster: the connections.
         worker: the helper process.
         started: Unix time of the start, seconds.
-        shipped: what the shipper told last; empty without one.
-        clock: the present, nanoseconds.
+        shipped: the shipper's last report; empty without a shipper.
+        clock: returns the current time, nanoseconds.
         upkeep: what comparing windows with raw data has found, by side; empty where the helper does not do it.
-        progress: whether hits that wait move.
+        progress: whether waiting hits make progress.
         failures: times that a background task failed and was started again, by its name.
     """
 
@@ -103,12 +103,12 @@ class State:
         return sorted({name for moment, name in self._failed if moment > limit})
 
     def helper_starts(self) -> None:
-        """A helper counts from zero again."""
+        """A new helper counts from zero."""
         self._before.update({key: self.shipped.get(key, 0) for key in _COUNTED})
         self.shipped.clear()
 
     def total(self, key: str) -> int:
-        """What all helpers since the start have counted."""
+        """Total of all helpers since the start."""
         return self._before[key] + int(self.shipped.get(key, 0))
 
 
@@ -138,15 +138,15 @@ def health(state: State) -> tuple[int, dict[str, object]]:
 
 
 def _wrong(state: State) -> list[str]:
-    """What does not do its work, in words."""
+    """What does not work, as text."""
     shipped, found = state.shipped, []
     if state.progress.unwatched > _UNWATCHED:
-        found.append(f"nobody has looked after the journal for {state.progress.unwatched:.0f} s")
+        found.append(f"the journal has not been maintained for {state.progress.unwatched:.0f} s")
     if state.progress.standing >= STANDS:
-        why = shipped.get("error") or "the helper process says nothing of it"
-        found.append(f"hits wait, and none has been shipped for {state.progress.standing:.0f} s: {why}")
+        why = shipped.get("error") or "the helper process gives no reason"
+        found.append(f"hits are waiting, and none has been shipped for {state.progress.standing:.0f} s: {why}")
     if shipped.get("refusing"):
-        found.append(f"most hits are refused and put into quarantine: {shipped['refusing']}")
+        found.append(f"most hits are refused and go into quarantine: {shipped['refusing']}")
     if state.worker.restarts_lately >= _MOST_RESTARTS:
         found.append(f"the helper process ended {state.worker.restarts_lately} times within a minute")
     found += [f"the task {name} failed" for name in state.failed_lately]

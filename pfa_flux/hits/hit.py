@@ -1,6 +1,6 @@
-"""From a request to the page view that it stands for: a pure function of its Referer, Host and a few flags.
+"""From a request to its page view: a pure function of Referer, Host and a few flags.
 
-Nothing else of a request is looked at, and nothing of it but scheme, domain and page comes out.
+Nothing else of a request is read, and the result has only scheme, domain and page.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pfa_flux.rules import DEFAULT_PORTS, Rules
 Kind = Literal["hit", "load", "prefetch"]
 
 UNKNOWN, OTHER = "(unknown)", "(other)"
-"""Pages of hits that say none, and of those beyond the bounds."""
+"""Pages for hits without a page, and for pages beyond the limits."""
 
 LONGEST_PAGE = 1024
-"""Characters of a page; a longer one counts as `(other)`."""
+"""Maximum characters of a page; a longer one counts as `(other)`."""
 
 _REFERER = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)([^?#]*)", re.DOTALL)
 
 
 class Reason(enum.StrEnum):
-    """Why a well-formed request was answered and not counted."""
+    """Why a well-formed request was answered but not counted."""
 
     DESTINATION = "destination"
     PREFETCH = "prefetch"
@@ -43,7 +43,7 @@ class Reason(enum.StrEnum):
 
     @property
     def skipped(self) -> str:
-        """In a word why whoever stands before the pixel did not want it counted; empty where the reason is our own."""
+        """The keyword with which the server in front asked not to count; empty if the reason is the pixel's own."""
         return self.value.removeprefix(_SKIPPED) if self.value.startswith(_SKIPPED) else ""
 
 
@@ -52,7 +52,7 @@ _SKIPS = {reason.skipped.encode(): reason for reason in Reason if reason.skipped
 
 
 class View(NamedTuple):
-    """A page view: what is stored of a request, and all of it."""
+    """A page view: everything that is stored about a request."""
 
     kind: Kind
     scheme: str
@@ -61,7 +61,7 @@ class View(NamedTuple):
 
 
 class Asked(Protocol):
-    """What is looked at of a request. Header values as they were sent, None where there was none."""
+    """The parts of a request that are read. Header values as sent; None if absent."""
 
     @property
     def referer(self) -> bytes | None:
@@ -81,7 +81,7 @@ class Asked(Protocol):
 
     @property
     def prefetch(self) -> bool:
-        """Sec-Purpose, Purpose, X-Purpose or X-Moz say that nobody looks at the page, not yet at least."""
+        """Sec-Purpose, Purpose, X-Purpose or X-Moz say that nobody is viewing the page, at least not yet."""
 
     @property
     def gpc(self) -> bool:
@@ -93,7 +93,7 @@ class Asked(Protocol):
 
     @property
     def embedded(self) -> bool:
-        """Sec-Fetch-Dest does not say that the pixel is opened by itself, as in the address bar."""
+        """Sec-Fetch-Dest does not say that the pixel is opened alone, for example from the address bar."""
 
     @property
     def skip(self) -> bytes | None:
@@ -101,26 +101,26 @@ class Asked(Protocol):
 
     @property
     def check(self) -> bool:
-        """It has the mark of `pfa-flux doctor`."""
+        """The request has the mark of `pfa-flux doctor`."""
 
 
 def page_view(kind: Kind, asked: Asked, rules: Rules) -> View | Reason:
-    """The page view of a request, or why it does not count."""
+    """The page view of a request, or the reason why it does not count."""
     return Reason.CHECK if asked.check else without_mark(kind, asked, rules)
 
 
 def without_mark(kind: Kind, asked: Asked, rules: Rules) -> View | Reason:
-    """What a request of `pfa-flux doctor` would be without its mark; of any other, its page view."""
+    """The result for a request of `pfa-flux doctor` without its mark; for other requests, their page view."""
     if asked.skip:
         return _SKIPS.get(asked.skip.lower(), Reason.SKIPPED_OTHER)
     return of_anybody(kind, asked, rules)
 
 
 def of_anybody(kind: Kind, asked: Asked, rules: Rules) -> View | Reason:
-    """The same, whatever the front says of who asks."""
+    """The same, ignoring what the server in front says about the client."""
     if not asked.embedded:
         return Reason.DESTINATION
-    # The mark itself says prefetch, so that a pixel which does not know it counts nothing either.
+    # The mark contains prefetch, so that older pixels do not count it either.
     if asked.prefetch and not asked.check:
         return Reason.PREFETCH
     return once_seen(kind, asked, rules)
@@ -151,13 +151,13 @@ def once_seen(kind: Kind, asked: Asked, rules: Rules) -> View | Reason:
 
 
 def _by_host(kind: Kind, referer: bytes | None, asked: Asked, rules: Rules) -> View | Reason:
-    """Of a request whose Referer names no host: I2P's proxy cuts it to the path, some browsers send none."""
+    """For a request with a Referer without a host: I2P's proxy cuts it to the path, some browsers send none."""
     settings = rules.settings
     if not referer and settings.no_referer == "reject":
         return Reason.NO_REFERER
     host, proto = asked.host, b"http"
     if settings.trust_proxy:
-        # Of a chain of proxies the first entry is what the browser asked for.
+        # In a chain of proxies, the first entry is the browser's.
         host = (asked.forwarded_host or b"").partition(b",")[0].strip() or host
         proto = (asked.forwarded_proto or b"").partition(b",")[0].strip().lower() or proto
     scheme = "https" if proto == b"https" else "http"
@@ -181,7 +181,7 @@ def domain_of(authority: bytes, scheme: str) -> str | None:
 
 
 def page_of(path: bytes, rules: Rules) -> str:
-    """Page of a path: canonical, and as the rules have it."""
+    """Page of a path: canonical, with the rules applied."""
     if rules.settings.page == "off":
         return ""
     page = rules.page(path.decode("utf-8", "surrogateescape"))

@@ -1,6 +1,6 @@
-"""HTTP/1 request heads: bytes in, what the pixel needs of them out; and the answers' bytes.
+"""HTTP/1 request heads: parses bytes into what the pixel needs, and builds the bytes of answers.
 
-Strict where leniency lets two servers read one request differently (request smuggling):
+Parsing is strict wherever two servers could read one request differently (request smuggling):
 https://www.rfc-editor.org/rfc/rfc9112
 """
 
@@ -12,13 +12,13 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 MAX_HEAD = 16 * 1024
-"""Bytes of request line and headers together."""
+"""Maximum bytes of request line and headers."""
 MAX_LINE = 8 * 1024
 MAX_FIELDS = 100
 MAX_BODY = 64 * 1024
-"""Bytes of a body that are read and thrown away; a longer one ends the connection."""
+"""Maximum bytes of a body to read and discard; a longer body ends the connection."""
 
-# Everything that may stand in a head: visible characters, blank, tab, and bytes beyond ASCII.
+# All characters allowed in a head: visible characters, blank, tab, and bytes beyond ASCII.
 _TEXT = bytes([9, *range(32, 127), *range(128, 256)])
 _LINE_ENDS = b"\r\n" * (MAX_FIELDS + 1)
 _BLANK = b"\r\n\r\n"
@@ -51,12 +51,12 @@ _READ = {
 _FIELDS: dict[bytes, int] = {
     form: what for name, what in _READ.items() for form in (name.encode(), name.title().encode(), name.upper().encode())
 }
-"""What a header is to us, in its usual spellings; others are looked at letter by letter."""
+"""The meaning of a header in its usual spellings; other spellings are compared letter by letter."""
 
 _EMBEDDED = (b"image", b"empty", b"")
 _UNSEEN = (b"prefetch", b"prerender", b"preview")
 CHECK = "prefetch;pfa-flux-check"
-"""Sec-Purpose of a request that looks at the pixel. A pixel that does not know the mark takes it for a prefetch."""
+"""Sec-Purpose of a request that checks the pixel. Older pixels treat the mark as a prefetch."""
 _CHECK = CHECK.encode()
 
 _USUAL = rb"""(?x)
@@ -64,11 +64,10 @@ _USUAL = rb"""(?x)
     (?: {host} (?:{ignored})*+ (?:{referer})?+ | {referer} (?:{ignored})*+ {host} )
     (?:{ignored})*+
 """
-# In capitals as browsers have it, or in small letters as HAProxy does.
+# Capitalised as by browsers, or in lower case as by HAProxy.
 _HOST_LINE = rb"""[Hh]ost:\x20 ([A-Za-z0-9._-]++ (?::[0-9]*+)?+) \r\n"""
 _REFERER_LINE = rb"""[Rr]eferer:\x20 ([!-~]++) \r\n"""
-# A header that starts with another letter than those which are read, or one of those that browsers send and that say
-# nothing to us.
+# A header that starts with a letter of no known header, or a browser's header that does not matter here.
 _IGNORED_LINE = rb"""(?:
     [ABEFGIJ-OQUVWYZabefgij-oquvwyz][!\#$%&'*+\-.^_`|~0-9A-Za-z]*+
     | [Ss]ec-(?: [Cc][Hh]-[A-Za-z-]++
@@ -79,7 +78,7 @@ _IGNORED_LINE = rb"""(?:
 
 
 class RefusedError(Exception):
-    """The request cannot be answered as asked, and ends the connection: its status, and why in a word."""
+    """The request is refused and ends the connection; has the status and a short reason."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(f"{status} {why}")
@@ -87,18 +86,18 @@ class RefusedError(Exception):
 
 
 class Request:
-    """What is read of a request; a header that is not named here is never looked at.
+    """The parts of a request that are read; other headers are never read.
 
     Attributes:
         method: as sent.
         path: the target without its query.
         keep_alive: the connection stays open.
         length: bytes of its body.
-        referer: Referer, None where there is none, like the others.
+        referer: Referer; None if absent, like the others.
         host: Host.
         forwarded_host: X-Forwarded-Host.
         forwarded_proto: X-Forwarded-Proto.
-        prefetch: Sec-Purpose, Purpose, X-Purpose or X-Moz say that nobody looks at the page yet.
+        prefetch: Sec-Purpose, Purpose, X-Purpose or X-Moz say that nobody is viewing the page yet.
         gpc: Sec-GPC: 1.
         dnt: DNT: 1.
         embedded: Sec-Fetch-Dest, where there is one, says image, or empty as a script's `fetch` has it.
@@ -107,7 +106,7 @@ class Request:
         plain: the last eight are as without their headers.
     """
 
-    # Defaults of the class: a request that has not the header costs nothing for it.
+    # Defaults of the class, so an absent header costs nothing.
     method = b"GET"
     path = b""
     keep_alive = True
@@ -126,9 +125,9 @@ class Request:
 
 
 class Parser:
-    """Reads heads. `paths` are those that are asked for all the time.
+    """Parses heads. `paths` are the paths requested most.
 
-    What browsers usually send is read by one pattern; what it does not fit, line by line. Both read alike.
+    One pattern parses what browsers usually send; the rest is parsed line by line, with the same result.
     """
 
     def __init__(self, paths: tuple[str, ...] = ()) -> None:
@@ -138,16 +137,16 @@ class Parser:
         self._usual = re.compile(rb"(?x)GET\x20(" + lines + rb")\x20HTTP/1\.1\r\n" + usual + rb"(?:\r\n)?")
 
     def whole(self, data: bytes) -> Request | None:
-        """The request that `data` is, with its blank line and nothing after it, if it is of the usual form.
+        """The request in `data`, if that is exactly one request in the usual form, including its blank line.
 
-        Most reads from a connection are just that, and need not be searched for their end and cut.
+        Most reads from a connection are, and need no search for the end.
         """
         if not data.endswith(_BLANK) or len(data) > MAX_HEAD or not _is_text(data):
             return None
         return self._read_usual(data)
 
     def head(self, head: bytes) -> Request:
-        """The request of a head: its lines, each with its end, without the blank line.
+        """The request of a head: its lines with their ends, without the blank line.
 
         Raises:
             RefusedError: it is malformed, ambiguous, too long or of another protocol.
@@ -163,23 +162,23 @@ class Parser:
         request = Request()
         request.path, request.host, request.referer, referer, host = usual.groups()
         if host is not None:
-            # Browsers send Host first; other clients need not.
+            # Browsers send Host first; other clients may not.
             request.host, request.referer = host, referer
         return request
 
 
 def _is_text(data: bytes) -> bool:
-    """It holds lines of visible characters, each with a whole line end, and not too many of them."""
-    # What is left when all that may stand in a line is taken away has to be line ends.
+    """The head has only lines of allowed characters with complete line ends, and not too many lines."""
+    # After removal of all allowed characters, only line ends may be left.
     ends = data.translate(None, _TEXT)
     return _LINE_ENDS.startswith(ends) and len(ends) % 2 == 0
 
 
 def by_lines(head: bytes) -> Request:
-    """The request of a head whose characters have been looked at.
+    """The request of a head with checked characters.
 
     Raises:
-        RefusedError: as of `Parser.head`.
+        RefusedError: see `Parser.head`.
     """
     lines = head.split(b"\r\n")
     lines.pop()
@@ -227,7 +226,7 @@ def by_lines(head: bytes) -> Request:
     if authority is not None:
         request.host = authority
     if coding is not None:
-        # Nobody sends the pixel a body of unknown length but to confuse somebody.
+        # A body of unknown length is never legitimate here.
         raise RefusedError(400 if length is not None or http10 else 411, "coding")
     if length is not None:
         request.length = int(length)
@@ -237,13 +236,13 @@ def by_lines(head: bytes) -> Request:
         tokens = {token.strip(b" \t").lower() for token in (connection or b"").split(b",")}
         request.keep_alive = b"close" not in tokens and (not http10 or b"keep-alive" in tokens)
     if expects and request.length:
-        # It may or may not send the body once it has its answer: what follows could be either.
+        # After the answer, the client may or may not send the body, so the next bytes would be ambiguous.
         request.keep_alive = False
     return request
 
 
 def _request_line(line: bytes, request: Request) -> bool:
-    """Read a request line into `request`, with the host of an absolute target. Returns whether it is HTTP/1.0."""
+    """Parse a request line into `request`, with the host of an absolute target. Returns whether it is HTTP/1.0."""
     found = _REQUEST_LINE.fullmatch(line)
     if found is None:
         raise RefusedError(400, "line")
@@ -263,7 +262,7 @@ def _request_line(line: bytes, request: Request) -> bool:
 
 
 def _unusual(name: bytes, colon: bytes) -> int:
-    """What a header in an unusual spelling is to us."""
+    """The meaning of a header in an unusual spelling."""
     if not colon or not _TOKEN.fullmatch(name):
         # No colon, a blank before it, or a line folded onto the next.
         raise RefusedError(400, "field")
@@ -289,17 +288,17 @@ def _flag(request: Request, what: int, value: bytes) -> None:
 
 
 def _joined(before: bytes | None, value: bytes) -> bytes:
-    """A list that may come in several lines (RFC 9110, 5.3)."""
+    """A list that may span several lines (RFC 9110, 5.3)."""
     return value if before is None else before + b"," + value
 
 
 def answer(
     status: int, body: bytes = b"", headers: Mapping[str, str] | None = None, *, close: bool = False, head: bool = False
 ) -> bytes:
-    """Bytes of an answer. `head`: without its body, as to HEAD."""
+    """Bytes of an answer. `head`: without the body, for HEAD."""
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Date: {formatdate(usegmt=True)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     lines.append(f"Content-Length: {len(body)}")
-    # Said in both cases, because a client of HTTP/1.0 needs to be told that it stays open.
+    # Sent in both cases, because HTTP/1.0 clients need to know that the connection stays open.
     lines.append(f"Connection: {'close' if close else 'keep-alive'}")
     return "\r\n".join((*lines, "", "")).encode("latin-1") + (b"" if head else body)

@@ -1,9 +1,8 @@
-"""Journals: SQLite files that hits are committed to before they are answered.
+"""Journals: SQLite files to which hits are committed before they are answered.
 
-Of two kinds: the spool, where hits wait for InfluxDB, and the embedded store itself. What both have in common is here:
-a file of their own that one process writes, a write-ahead log whose checkpoints run beside the event loop, and what
-becomes of a file that is damaged.
-https://www.sqlite.org/wal.html
+There are two kinds: the spool, where hits wait for InfluxDB, and the embedded store itself. This module has what they
+share: one writing process, a write-ahead log with checkpoints outside the event loop, and the handling of damaged
+files. https://www.sqlite.org/wal.html
 """
 
 from __future__ import annotations
@@ -27,43 +26,43 @@ from pfa_flux.settings import Settings
 log = logging.getLogger("pfa_flux")
 
 CHECKPOINT_BYTES = 16 * 1024 * 1024
-"""Size of the write-ahead log at which it is written back."""
+"""Size of the write-ahead log that triggers writing it back."""
 RESERVE = 4 * 1024 * 1024
-"""Free bytes of the disk below which nothing is taken in: removing what was shipped needs a little."""
+"""Free disk space below which no hits are accepted, because removing shipped hits needs a little."""
 _CHECKED_WHOLE = 256 * 1024 * 1024
-"""Size up to which a file is checked at the start."""
+"""Maximum size of a file to check at the start."""
 
 
 class JournalFile(ABC):
     """One journal. All methods but `checkpoint` are called by the event loop's thread."""
 
     known_by_sess = False
-    """What the journal knows a page by holds for one `sess` alone."""
+    """The journal's ids of pages are valid for one `sess` only."""
     ships = False
-    """Hits wait in it for a helper process that ships them."""
+    """Hits wait in the journal for the helper process to ship them."""
 
     def __init__(self, path: Path, synchronous: str) -> None:
         self.path = path
         self._synchronous = synchronous
         self._epoch = Epoch()
         self._file = object()
-        """Stands for the file that ids of pages belong to, as it is."""
+        """Identifies the current file that ids of pages belong to."""
         self._sess = ""
         self._inode = self._log_inode = 0
         self.opened = 0
-        """Times that a file was opened: what was said of the one before is not about this one."""
+        """Number of files opened: reports about an earlier file do not apply to this one."""
         self.full = ""
-        """Why nothing is taken in just now, empty where it is."""
+        """Why no hits are accepted at the moment; empty if they are."""
         self.failing = ""
-        """What the last commit failed with, empty where it did not."""
+        """Error of the last commit; empty without one."""
         self.waiting = 0
-        """Hits that wait to be shipped."""
+        """Number of hits waiting to be shipped."""
         self.oldest: int | None = None
         """Time of the oldest of them, nanoseconds, at the last tick."""
         self.room_for_pages = True
-        """New pages can be told apart; at the last tick."""
+        """There was room for new pages at the last tick."""
         self.set_aside = 0
-        """Damaged files that were set aside since the start."""
+        """Number of damaged files renamed since the start."""
         self._connection = self._open_sound()
 
     @abstractmethod
@@ -75,20 +74,20 @@ class JournalFile(ABC):
 
     @abstractmethod
     def _open(self) -> sqlite3.Connection:
-        """Connection to the file, made and brought up to date if need be."""
+        """Connection to the file, created or upgraded if necessary."""
 
     @abstractmethod
     def _write(self, connection: sqlite3.Connection, pages: Sequence[Page], sess: str, first: int) -> None:
         """Write hits within a transaction."""
 
     def _committed(self) -> None:  # noqa: B027 - not every journal has to know
-        """What was written is on disk."""
+        """Called when the written hits are on disk."""
 
     def _checked(self, connection: sqlite3.Connection) -> None:  # noqa: B027 - the same
-        """Read what the journal has to know of a file that was just opened."""
+        """Read the required state of a newly opened file."""
 
     def commit(self, pages: Sequence[Page], now: int) -> None:
-        """Keep a hit of each page, for good.
+        """Store one hit for each page, durably.
 
         Raises:
             Busy: another process is writing. OSError: the disk is full or fails.
@@ -126,34 +125,34 @@ class JournalFile(ABC):
             self._write(connection, pages, self._sess, first)
             connection.execute("COMMIT")
         except BaseException:
-            # A transaction that a full disk has ended already cannot be rolled back again.
+            # A full disk may already have ended the transaction; then rollback fails.
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
-            # What was rolled back may have taken new pages with it.
+            # The rollback may have removed new pages.
             self._forget()
             raise
         self._committed()
 
     def _forget(self) -> None:
-        """Ids of pages are not what they were."""
+        """Ids of pages are no longer valid."""
         self._file = object()
 
     def tidy(self, pages: Iterable[Page]) -> None:  # noqa: B027 - where nothing is left behind, nothing is done
-        """Called every minute: remove what was kept of pages that are not told apart any more."""
+        """Called every minute: remove pages that are no longer known."""
 
     def tick(self) -> None:
-        """Called every second: whether there is room, and whether the file is still the one that was opened."""
+        """Called every second: check that there is room, and that the file is still the opened one."""
         try:
             if self.path.stat().st_ino != self._inode:
                 raise FileNotFoundError
         except OSError:
-            self._replace(OSError("it was removed or replaced by another"))
+            self._replace(OSError("it was removed or replaced"))
         self._look_at_log()
         room = os.statvfs(self.path.parent)
         free = room.f_bavail * room.f_frsize
         self.full = f"the disk of {self.path.parent} has {free:,} bytes left" if free < RESERVE else ""
         if self.failing and not self.full:
-            # Nobody may be asking for the pixel just now: a page that is written as it was says whether it is well.
+            # There may be no requests at the moment, so write an unchanged page to check the file.
             connection = self._connection
             with contextlib.suppress(sqlite3.Error):
                 (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -161,7 +160,7 @@ class JournalFile(ABC):
                 self.failing = ""
 
     def _look_at_log(self) -> None:
-        """See whether the write-ahead log is still the one that hits are in; if not, they are saved into the file."""
+        """Check that the write-ahead log is still the one with the hits; if not, save them to the file."""
         try:
             inode = self._log.stat().st_ino
         except FileNotFoundError:
@@ -169,8 +168,8 @@ class JournalFile(ABC):
         if self._log_inode in (0, inode):
             self._log_inode = inode
             return
-        log.error("the log %s was removed or replaced by another; what it held is written to %s", self._log, self.path)
-        # The log is still open here, and nobody else can have it.
+        log.error("the log %s was removed or replaced; its content was saved to %s", self._log, self.path)
+        # The log is still open here, and no other process can have it.
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
         self._forget()
@@ -182,7 +181,7 @@ class JournalFile(ABC):
 
     @property
     def trouble(self) -> str:
-        """Why hits are shed just now, empty where they are kept."""
+        """Why hits are shed at the moment; empty if they are kept."""
         return self.full or self.failing
 
     @property
@@ -195,7 +194,7 @@ class JournalFile(ABC):
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of the file that are in use."""
+        """Used bytes of the file."""
         pages, free, size = (
             self._connection.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("page_count", "freelist_count", "page_size")
@@ -203,7 +202,7 @@ class JournalFile(ABC):
         return int((pages - free) * size)
 
     def checkpoint(self) -> None:
-        """Write the log back into the file, as far as readers let it. In any thread, and without holding up commits."""
+        """Write the log back into the file, as far as readers allow. Works in any thread, without delaying commits."""
         try:
             with contextlib.closing(connect(self.path, timeout=0)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -215,7 +214,7 @@ class JournalFile(ABC):
         self._connection.close()
 
     def _open_sound(self) -> sqlite3.Connection:
-        """The file, opened; a damaged one is set aside, and a new one made."""
+        """Open the file; rename a damaged file and create a new one."""
         try:
             return self._opened()
         except sqlite3.DatabaseError as error:
@@ -230,17 +229,17 @@ class JournalFile(ABC):
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute("PRAGMA busy_timeout = 0")
             connection.execute("PRAGMA secure_delete = ON")
-            # By a thread of its own (`checkpoint`), never in the middle of a commit.
+            # Done in a separate thread (`checkpoint`), never during a commit.
             connection.execute("PRAGMA wal_autocheckpoint = 0")
-            # A log that is begun anew is cut, so that its size says how much of it is to be written back.
+            # A restarted log is truncated, so that its size shows how much to write back.
             connection.execute("PRAGMA journal_size_limit = 0")
             if self.path.stat().st_size <= _CHECKED_WHOLE:
                 (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
                 if found != "ok":
                     raise _Damaged(found)
             self._checked(connection)
-            # What a dead process left in the log is written back. And SQLite, which must not close a file that it has
-            # locks on, keeps a handle of each checkpoint for the next: it is there from the start, and stays one.
+            # Write back what a dead process left in the log. SQLite must not close a file with locks, so it keeps each
+            # checkpoint's handle for the next: this opens the one handle at the start.
             self.checkpoint()
         except BaseException:
             connection.close()
@@ -251,22 +250,22 @@ class JournalFile(ABC):
 
     @property
     def progress(self) -> Hashable:
-        """How far what waits has come, at the last tick; None where nothing waits."""
+        """Progress of the waiting hits at the last tick; None if none are waiting."""
         return None
 
     def give_up(self, why: str) -> None:
-        """Go on with a new file: another process has found this one damaged."""
+        """Continue with a new file, because another process found this one damaged."""
         self._replace(_Damaged(why))
 
     def _replace(self, error: BaseException) -> None:
-        """Go on with a new file."""
+        """Continue with a new file."""
         self._connection.close()
         self._put_away(error)
         self._forget()
         self._connection = self._opened()
 
     def _put_away(self, error: BaseException) -> None:
-        """Rename a damaged file and its log; nothing is ever deleted."""
+        """Rename a damaged file and its log. Nothing is ever deleted."""
         mark = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         kept = ""
         for end in ("", "-wal", "-shm"):
@@ -277,10 +276,10 @@ class JournalFile(ABC):
                 kept = kept or aside.name
         self.set_aside += 1
         log.error(
-            "%s is damaged (%s) and was set aside as %s; what can be saved of it, sqlite3's .recover shows",
+            "%s is damaged (%s) and was renamed to %s; use sqlite3's .recover to save its content",
             self.path,
             error,
-            kept or "nothing: it was gone",
+            kept or "nothing: it no longer existed",
         )
 
 

@@ -1,4 +1,4 @@
-"""What the shipper remembers in the spool's file beyond its own life: how a store takes hits, and whether it does."""
+"""The shipper's persistent notes in the spool's file: how a store accepts hits, and whether it does."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ TABLES = (_MOVED, _OUTCOME, _SEEN)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of the last points that were sent.
+    """Outcome of the last points sent.
 
     Attributes:
-        time: of the last of them, nanoseconds.
-        taken: points that the store has taken.
-        refused: points that it refused.
-        why: why, in words of our own; empty where none was.
+        time: time of the last one, nanoseconds.
+        taken: number of accepted points.
+        refused: number of refused points.
+        why: the reason as our own text; empty if none was refused.
     """
 
     time: int = 0
@@ -41,7 +41,7 @@ class Outcome:
 
     @property
     def refusing(self) -> bool:
-        """Most of them were refused."""
+        """Most points were refused."""
         return self.refused > self.taken
 
 
@@ -50,33 +50,33 @@ class Notes:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        # A file that an older version left, where no pixel has run since: `pfa-flux quarantine` needs them.
+        # `pfa-flux quarantine` needs the tables in a file of an older version that no pixel has opened since.
         for table in TABLES:
             connection.execute(table)
 
     def moved(self) -> set[tuple[str, str]]:
-        """Measurements and values of `sess` without room, those whose hits wait no more being forgotten."""
+        """Measurements and values of `sess` without room, after forgetting those without waiting hits."""
         self._connection.execute("DELETE FROM moved WHERE sess NOT IN (SELECT sess FROM turn)")
         return set(self._connection.execute("SELECT measurement, sess FROM moved"))
 
     def move(self, measurement: str, sess: str) -> None:
-        """Remember one, before the first of its hits is written: a hit must not be written both ways."""
+        """Record one before its first hit is written: a hit must not be written both ways."""
         self._connection.execute("INSERT OR IGNORE INTO moved VALUES (?, ?)", (measurement, sess))
 
     def outcome(self) -> Outcome:
-        """What is remembered of the last points."""
+        """The recorded outcome of the last points."""
         found = self._connection.execute("SELECT time, taken, refused, why FROM outcome").fetchone()
         return Outcome(*found) if found else Outcome()
 
     def has_seen(self, store: str) -> bool:
-        """A store was seen to keep what it is sent."""
+        """A store has passed the test that it keeps what it is sent."""
         return self._connection.execute("SELECT 1 FROM seen WHERE store = ?", (store,)).fetchone() is not None
 
     def see(self, store: str) -> None:
-        """Remember that it was."""
+        """Record that a store has passed."""
         self._connection.execute("INSERT OR IGNORE INTO seen VALUES (?)", (store,))
 
     def remember(self, found: Outcome) -> None:
-        """Remember what became of the last points."""
+        """Record the outcome of the last points."""
         values = (found.time, found.taken, found.refused, found.why)
         self._connection.execute("INSERT OR REPLACE INTO outcome VALUES (1, ?, ?, ?, ?)", values)

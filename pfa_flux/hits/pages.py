@@ -1,14 +1,13 @@
-"""The pages that are told apart: bounded in number and bytes, admitted at a rate, and forgotten with time.
+"""Known pages: limited in number and bytes, admitted at a rate, and forgotten over time.
 
-A client can make up pages, and where no list names the domains, domains too. So what is told apart is bounded, and
-three rules keep the site's own among it, whoever floods the pixel:
+A client can make up pages and, unless a list names the domains, domains too. So their number is limited, and three
+rules keep the site's own pages known during a flood:
 
-- A new page of a domain needs a token: `max_pages` of them are there at the start, and come anew within a day, ten a
-  minute at least. Without a token the page counts as `(other)`. New domains are admitted by the same rule.
-- A page that was seen on an earlier day needs none. For `max_pages` of those of each domain there is room of their
-  own, and they are known again after a start (`hits/regulars.py`).
-- Where there is no room, those make some that were not seen for a minute: first those that were seen in one alone,
-  and of these those that were not for the longest.
+- A new page of a domain needs a token: there are `max_pages` tokens at the start, and as many more per day, at least
+ten a minute. Without a token the page counts as `(other)`. New domains follow the same rule. - A page of an earlier day
+needs no token. Each domain has separate room for `max_pages` of them, and they stay known after a restart
+(`hits/regulars.py`). - If there is no room, pages without a hit for a minute are forgotten: first those with hits in a
+single minute, the longest idle first.
 """
 
 from __future__ import annotations
@@ -22,28 +21,28 @@ from pfa_flux.hits.hit import OTHER, UNKNOWN, Kind, Reason, View
 from pfa_flux.rules import Rules
 
 MOST_BYTES = 32 * 1024 * 1024
-"""What all pages together may take in memory, by `size_of`."""
+"""Maximum memory of all pages, by `size_of`."""
 LEAST_PER_MINUTE = 10
-"""New pages of a domain, and new domains, that are admitted even while there is a flood."""
+"""New pages of a domain, and new domains, admitted per minute even during a flood."""
 SHARED = 4
-"""New pages of all domains that are not named, as a multiple of those of a single one."""
+"""New pages of all unnamed domains, as a multiple of those of one domain."""
 _REMEMBERED_DAYS = 60
-"""Days after which a page that was not seen is no longer one of them."""
+"""Days without a hit after which a page is no longer regular."""
 _DAY = 86400.0
 _MINUTE = 60.0
 
 
 class Page:
-    """A page view that is told apart.
+    """A known page.
 
     Attributes:
         view: the page view.
-        id: the journal's own, as long as `file` is its file.
-        file: what the id belongs to; None: it has none yet.
-        seen: number of the minute that it was last seen in.
-        regular: it was seen on an earlier day, and has room of its own.
-        days: days on which it was seen.
-        minutes: minutes in which it was.
+        id: the journal's id, valid while `file` is its file.
+        file: the file that the id belongs to; None if there is no id yet.
+        seen: number of the minute of its last hit.
+        regular: it had hits on an earlier day, so it has reserved room.
+        days: number of days with hits.
+        minutes: number of minutes with hits.
         day: the last of the days, counted from 1970, UTC.
     """
 
@@ -58,7 +57,7 @@ class Page:
 
 
 class Regular(NamedTuple):
-    """A page as it is remembered over the end of the process; its parts as of `Page`."""
+    """A page as saved across restarts; attributes as in `Page`."""
 
     view: View
     days: int
@@ -67,7 +66,7 @@ class Regular(NamedTuple):
 
 
 class Bucket:
-    """Tokens that come at a rate."""
+    """Tokens that refill at a rate."""
 
     __slots__ = ("_most", "_rate", "_since", "_tokens")
 
@@ -75,9 +74,9 @@ class Bucket:
         """Make it full.
 
         Args:
-            most: tokens that it holds, and that come within a day.
+            most: maximum number of tokens, and refill per day.
             now: the present, seconds.
-            least_per_minute: tokens that come at least.
+            least_per_minute: minimum refill per minute.
         """
         self._most, self._tokens, self._since = most, float(most), now
         self._rate = max(most / _DAY, least_per_minute / _MINUTE)
@@ -122,12 +121,12 @@ class Place:
 
 
 class Pages:
-    """All that are told apart.
+    """All known pages.
 
     Attributes:
-        minute: number of the present one. Whoever sees a page notes it there.
+        minute: number of the current minute; hits store it in their page.
         closed: the journal has no room for new pages.
-        folded: times that a page was taken for `(other)`.
+        folded: number of hits counted as `(other)`.
     """
 
     def __init__(
@@ -143,8 +142,8 @@ class Pages:
 
         Args:
             rules: what counts, and the bounds.
-            regulars: pages that were remembered.
-            gone: called when pages were forgotten.
+            regulars: saved pages.
+            gone: called after pages were forgotten.
             clock: the present, seconds.
             today: the day, from 1970 on, UTC.
         """
@@ -177,7 +176,7 @@ class Pages:
             yield from place.pages.values()
 
     def of(self, view: View) -> Page | Reason:
-        """The page of a view: its own, or `(other)` where that cannot be told apart, or why it does not count."""
+        """The page of a view: its own, or `(other)` beyond the limits, or the reason why it does not count."""
         place = self._places.get((view.kind, view.domain)) or self._new_place(view)
         if place is None:
             return Reason.TOO_MANY_DOMAINS
@@ -194,7 +193,7 @@ class Pages:
         return domain in self._rules.exact or ("hit", domain) in self._places
 
     def look(self) -> bool:
-        """Keep the books, once a minute. Returns whether it is another one than at the last look."""
+        """Update the records once a minute. Returns whether a new minute has begun."""
         minute, today = int(self._clock() // _MINUTE), self._today()
         if minute == self.minute:
             return False
@@ -214,7 +213,7 @@ class Pages:
                     page.days += 1
 
     def regulars(self) -> list[Regular]:
-        """Pages to remember over the end of the process, within the room that there is for them: the most regular."""
+        """Pages to save across restarts: the most regular ones that fit."""
         self._count()
         return [Regular(page.view, page.days, page.minutes, page.day) for page in self._most_regular(self._day)]
 
@@ -239,7 +238,7 @@ class Pages:
     def _new_place(self, view: View) -> Place | None:
         """Room for the pages of a domain; None where there is none."""
         made = self._place(view)
-        # A domain that is not named itself, but allowed by a wildcard or without a list, is the client's to make up.
+        # Clients can make up a domain that is allowed only by a wildcard or by the lack of a list.
         if not made.named and not self._admits_domain(view.kind):
             return None
         self._places[view.kind, view.domain] = made
@@ -283,7 +282,7 @@ class Pages:
         return place.strangers < most and self.bytes < MOST_BYTES
 
     def _make_room(self, places: Iterable[Place]) -> None:
-        """Forget a tenth of what was not seen for a minute: first what was seen in one alone, as forged pages are."""
+        """Forget a tenth of the pages idle for a minute: first those with hits in a single minute, as forged ones."""
         idle = [page for place in places for page in _idle(place, self.minute)]
         idle.sort(key=lambda page: (page.minutes > 1, page.seen))
         self._forget(idle[: -(-len(idle) // 10)])
@@ -303,7 +302,7 @@ class Pages:
             del place.pages[page.view]
             place.strangers -= not page.regular
             self.bytes -= size_of(page.view)
-            # Whoever still holds it gets a new id for it.
+            # Whoever still uses the page gets a new id for it.
             page.file = None
             if not place.pages:
                 del self._places[key]
@@ -311,7 +310,7 @@ class Pages:
             self._gone()
 
     def _turn_day(self, today: int) -> None:
-        """Make regular what was seen until now, as far as there is room. Of the rest stays what is seen just now."""
+        """Make the day's pages regular, as far as there is room. Of the rest, keep those in use now."""
         keep = set(self._most_regular(today))
         for place in self._places.values():
             for page in place.pages.values():
@@ -320,7 +319,7 @@ class Pages:
         self._forget([page for place in self._places.values() for page in _idle(place, self.minute)])
 
     def _most_regular(self, today: int) -> Iterator[Page]:
-        """Pages that were seen on most days and in most minutes, within the bounds of domains, pages and bytes."""
+        """Pages with the most days and minutes, within the limits of domains, pages and bytes."""
         settings, room = self._rules.settings, MOST_BYTES // 2
         ranked = {}
         for key, place in self._places.items():
@@ -342,7 +341,7 @@ class Pages:
 
 
 def size_of(view: View) -> int:
-    """Bytes that a page takes in memory, with all that is remembered by it; rather too many."""
+    """Memory of a page in bytes, with all its records; a high estimate."""
     return 600 + 3 * len(view.page) + 2 * len(view.domain)
 
 
@@ -351,5 +350,5 @@ def _rank(page: Page) -> tuple[int, int, int]:
 
 
 def _idle(place: Place, minute: int) -> Iterator[Page]:
-    """Pages that are not regular, and were not seen for a minute."""
+    """Pages that are not regular and had no hit for a minute."""
     return (page for page in place.pages.values() if not page.regular and page.seen < minute - 1)

@@ -1,4 +1,4 @@
-"""The quarantine: points that InfluxDB has refused, as line protocol with its words, kept for seven days.
+"""The quarantine: points that InfluxDB refused, as line protocol with the reason, kept for seven days.
 
 A table of the spool's file. The process that serves imports this, and so no client at its head.
 """
@@ -18,7 +18,7 @@ from pfa_flux.settings import Settings
 from pfa_flux.times import NS
 
 KEPT_SECONDS = 7 * 86400
-"""How long refused points are kept."""
+"""Retention of refused points."""
 TABLE = """
 -- Lines that the server has refused, as line protocol, with its words; kept for seven days.
 CREATE TABLE quarantine (
@@ -47,12 +47,12 @@ class Refused:
 
     @property
     def damaged(self) -> bool:
-        """They could not be read in the spool: there are bytes, and nothing that could be written."""
+        """They could not be read from the spool: only their bytes remain, and nothing can be written."""
         return self.lines[0].startswith("#")
 
     @property
     def until(self) -> int:
-        """When they are removed, nanoseconds."""
+        """Time of their removal, nanoseconds."""
         return self.time + KEPT_SECONDS * NS
 
 
@@ -64,11 +64,11 @@ class Quarantine:
         connection.execute("PRAGMA secure_delete = ON")
 
     def put(self, now: int, reason: str, lines: Sequence[str]) -> None:
-        """Put refused lines by."""
+        """Store refused lines."""
         self.put_all(now, [(reason, lines)])
 
     def put_all(self, now: int, refused: Iterable[tuple[str, Sequence[str]]]) -> None:
-        """Put lines by that were refused for several reasons: all of them, or none where that fails."""
+        """Store lines refused for several reasons: all of them, or none if that fails."""
         rows = [(now, reason, len(lines), "\n".join(lines)) for reason, lines in refused]
         if not rows:
             return
@@ -82,7 +82,7 @@ class Quarantine:
             raise
 
     def put_bytes(self, now: int, reason: str, count: int, content: bytes) -> None:
-        """Put hits by that cannot be read: as a comment of line protocol that holds their bytes. Each once."""
+        """Store unreadable hits, each once, as a comment in line protocol with their bytes."""
         comment = f"# {content.hex()}"
         self._connection.execute(
             "INSERT INTO quarantine (time, reason, count, lines) SELECT ?1, ?2, ?3, ?4 "
@@ -91,23 +91,23 @@ class Quarantine:
         )
 
     def count(self, now: int, *, expire: bool = True) -> int:
-        """Points that are put by; those that have been for seven days are removed first, unless told not to."""
+        """Number of quarantined points, by default after expiring those older than seven days."""
         limit = now - KEPT_SECONDS * NS
         if expire and self._connection.execute("SELECT 1 FROM quarantine WHERE time < ?", (limit,)).fetchone():
             self._connection.execute("DELETE FROM quarantine WHERE time < ?", (limit,))
         return int(self._connection.execute("SELECT coalesce(sum(count), 0) FROM quarantine").fetchone()[0])
 
     def all(self) -> list[Refused]:
-        """All that is put by, the oldest first."""
+        """All stored points, oldest first."""
         rows = self._connection.execute("SELECT id, time, reason, lines, count FROM quarantine ORDER BY time, id")
         return [Refused(number, moment, why, lines.split("\n"), count) for number, moment, why, lines, count in rows]
 
     def remove(self, each: Refused) -> None:
-        """Remove points, for good."""
+        """Remove points permanently."""
         self._connection.execute("DELETE FROM quarantine WHERE id = ?", (each.id,))
 
     def refused_again(self, each: Refused, reason: str, lines: Sequence[str]) -> None:
-        """Keep those of the points that are still refused, with what the server says now."""
+        """Keep the points that are still refused, with the server's new reason."""
         self._connection.execute(
             "UPDATE quarantine SET reason = ?, count = ?, lines = ? WHERE id = ?",
             (reason, len(lines), "\n".join(lines), each.id),
@@ -115,14 +115,14 @@ class Quarantine:
 
     @property
     def notes(self) -> Notes:
-        """What the shipper remembers in the same file."""
+        """The shipper's notes in the same file."""
         return Notes(self._connection)
 
 
 def retry(
     settings: Settings, quarantine: Quarantine, clock: Callable[[], int] = time.time_ns
 ) -> tuple[int, Sequence[Refused]]:
-    """Write what is in quarantine again. What InfluxDB takes leaves it, and is noted for repair where it is late.
+    """Write quarantined points again. Those that InfluxDB accepts leave the quarantine; late ones are noted for repair.
 
     Args:
         settings: where to write.
@@ -130,11 +130,11 @@ def retry(
         clock: the present, nanoseconds.
 
     Returns:
-        Points written, and what was refused again.
+        The number of points written, and the points refused again.
 
     Raises:
         SettingsError: no InfluxDB is set.
-        PfaFluxError: it cannot be reached, or refuses access; what it has taken until then has left.
+        PfaFluxError: it is unreachable or denies access; points accepted until then have left the quarantine.
     """
     from pfa_flux.engines import registry
     from pfa_flux.engines.influxdb.lineprotocol import start_of
@@ -143,7 +143,7 @@ def retry(
     from pfa_flux.windows.spec import TaskSpec
 
     if not settings.url:
-        raise SettingsError("no InfluxDB is set", "Name it with --url or PFA_FLUX_URL.")
+        raise SettingsError("no InfluxDB is set", "Set its address with --url or PFA_FLUX_URL.")
     specs = [TaskSpec.from_settings(settings, side) for side in BOTH]
     writer, written = registry.open_writer(settings), 0
     with closing(writer):

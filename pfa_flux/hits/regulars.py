@@ -1,8 +1,8 @@
-"""Pages that were seen on earlier days, as a file: `data_dir`/pages.json.
+"""Pages of earlier days, in a file: `data_dir`/pages.json.
 
-So they are known again after a start, whatever floods the pixel then. It holds what is stored of hits anyway, a page
-with its domain and scheme, and on how many days and in how many minutes it was seen. A file that cannot be read costs
-that knowledge, and nothing else.
+It keeps them known after a restart, even during a flood. It has what is stored about hits anyway, a page with its
+domain and scheme, and the number of days and minutes with hits. If the file cannot be read, only this knowledge is
+lost.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LARGEST = 2**31
 
 
 def load(directory: Path) -> list[Regular]:
-    """What was saved there; nothing where there is no file, or one that cannot be read."""
+    """The saved pages; empty if there is no readable file."""
     try:
         handle = os.open(directory / NAME, os.O_RDONLY | os.O_NOFOLLOW)
         with os.fdopen(handle, "rb") as stream:
@@ -39,7 +39,7 @@ def load(directory: Path) -> list[Regular]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
-        log.warning("%s cannot be read (%s): pages of earlier days are not known", directory / NAME, place(error))
+        log.warning("%s cannot be read (%s), so pages of earlier days are not known", directory / NAME, place(error))
         return []
 
 
@@ -54,7 +54,7 @@ def _regular(kind: str, scheme: str, domain: str, page: str, days: int, minutes:
 
 
 def save(directory: Path, regulars: Sequence[Regular]) -> None:
-    """Save them; the file is there as a whole or as before."""
+    """Save the pages; the file is replaced as a whole or not at all."""
     rows = [[*each.view, each.days, each.minutes, each.day] for each in regulars]
     path = directory / NAME
     temporary = path.with_name(f".{NAME}.new")

@@ -1,4 +1,4 @@
-"""`pfa-flux serve`: the event loop that answers hits, its journal, and the helper process beside it."""
+"""`pfa-flux serve`: the event loop that answers hits, its journal, and the helper process."""
 
 from __future__ import annotations
 
@@ -42,29 +42,29 @@ log = logging.getLogger("pfa_flux")
 
 _BACKLOG = 4096
 _LOCK_PATIENCE = 5.0
-"""Seconds that a start waits for the helper of a process that was killed to notice, and to let go of the lock."""
+"""Seconds to wait at the start for a killed process's helper to end and release the lock."""
 _DRAIN = 5.0
 _SPARE_FILES = 96
-"""Files that are not left to the pixel's connections: those of the admin address, the journal and the helper."""
+"""Files reserved for the admin address, the journal and the helper."""
 _ADMIN_CONNECTIONS = 32
 _FEWEST_CONNECTIONS = 32
 _SAVED_EVERY = 5
-"""Minutes after which pages are saved that may be seen on another day."""
+"""Minutes between saves of pages for later days."""
 
 
 def serve(settings: Settings, *, accept_clock: bool = False, ready: Callable[[str], None] = lambda _: None) -> None:
     """Serve the pixel until SIGTERM or SIGINT.
 
     Args:
-        settings: where hits go, and `pixel`: where it listens and what counts.
-        accept_clock: remove raw rows by the clock that it starts with, even if it looks wrong.
-        ready: told of each address that is listened on.
+        settings: where hits go, and in `pixel` where to listen and what counts.
+        accept_clock: trust the clock at the start for removing raw rows, even if it looks wrong.
+        ready: called with each address on which it listens.
 
     Raises:
         StoreError: the data directory is in use by another process, or cannot be used.
-        PfaFluxError: an address cannot be listened on.
+        PfaFluxError: it cannot listen on an address.
     """
-    # A core dump would hold requests of the moment. A sandbox may forbid to set limits, and sets its own.
+    # A core dump would contain current requests. A sandbox may forbid setting limits, and sets its own.
     with contextlib.suppress(OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     asyncio.run(_Server(settings, ready, accept_clock).run())
@@ -93,7 +93,7 @@ class _Server:
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # nohup(1) has hang-ups ignored, and so they stay.
+            # nohup(1) ignores hang-ups; keep that.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, self._stop.set)
         loop.set_exception_handler(_tell_place)
@@ -105,7 +105,7 @@ class _Server:
                 servers.append(await self._listen(address, app, roster))
             worker = asyncio.create_task(self._watched("helper", self._worker.run))
             ticking = asyncio.create_task(self._watched("tick", self._tick))
-            # What is there by now stays; the collector need not look at it again and again.
+            # Existing objects stay, so the garbage collector need not check them again.
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 50, 100)
@@ -119,7 +119,7 @@ class _Server:
     async def _end(
         self, servers: list[asyncio.Server], worker: asyncio.Task[None] | None, ticking: asyncio.Task[None] | None
     ) -> None:
-        """Answer what has been asked, keep what has been counted, and close everything."""
+        """Answer open requests, store counted hits, and close everything."""
         for server in servers:
             server.close()
         for path in self._sockets:
@@ -161,7 +161,7 @@ class _Server:
                 path = Path(address.removeprefix("unix:"))
                 _remove_stale(path)
                 made = await loop.create_unix_server(connection, path, backlog=_BACKLOG)
-                # As open as a port of the loopback interface is: nginx runs as another user.
+                # As accessible as a port of the loopback interface, because nginx runs as another user.
                 path.chmod(0o666)
                 self._sockets.append(path)
                 self._ready(f"listening on {address} ({paths})")
@@ -170,7 +170,8 @@ class _Server:
             made = await loop.create_server(connection, host.strip("[]"), int(port), backlog=_BACKLOG)
         except OSError as error:
             raise PfaFluxError(
-                f"cannot listen on {address}: {error.strerror or error}", "Name another with --listen or --admin."
+                f"cannot listen on {address}: {error.strerror or error}",
+                "Choose another address with --listen or --admin.",
             ) from error
         for each in made.sockets:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -183,7 +184,7 @@ class _Server:
         return loop.call_later(seconds, call) if seconds else loop.call_soon(call)
 
     async def _watched(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run a background task until it is done; where it fails, say so and start it again."""
+        """Run a background task until it is done; if it fails, log that and restart it."""
         while True:
             try:
                 return await run()
@@ -192,7 +193,7 @@ class _Server:
                 await asyncio.sleep(1)
 
     def _task_failed(self, name: str, error: BaseException) -> None:
-        log.error("the task %s failed: %s; it is started again", name, place(error))
+        log.error("the task %s failed and is restarted: %s", name, place(error))
         self._state.failed(name)
 
     async def _tick(self) -> None:
@@ -203,7 +204,7 @@ class _Server:
             try:
                 self._journal.tick()
             except (OSError, sqlite3.Error) as error:
-                log.error("the journal cannot be looked after: %s", error)
+                log.error("the journal cannot be maintained: %s", error)
                 continue
             self._state.progress.look(self._journal.progress)
             self._look_after_pages()
@@ -226,9 +227,9 @@ class _Server:
             self._checkpointer.submit(regulars.save, self._settings.data_dir, pages.regulars())
 
     async def _checkpoint(self) -> None:
-        """Write the log back beside the loop; then the little that came in meanwhile, while commits wait.
+        """Write the log back outside the loop; then write back what arrived meanwhile, while commits wait.
 
-        Only a log that is written back to its end is begun anew, and while commits go on it never is.
+        A log restarts only once it is fully written back, which never happens while commits continue.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -243,10 +244,10 @@ class _Server:
             self._checkpointing = None
 
     def _tell_shed(self) -> None:
-        """Say that hits are lost, once a minute while it lasts."""
+        """Log lost hits, at most once a minute."""
         shed = self._pixel.shed
         if (shed != self._shed_told and int(time.monotonic()) % 60 == 0) or (shed and not self._shed_told):
-            log.error("%d hits were answered and not kept: %s", shed - self._shed_told, self._pixel.shed_why)
+            log.error("%d hits were answered but lost: %s", shed - self._shed_told, self._pixel.shed_why)
             self._shed_told = shed
 
     def _order(self) -> Order:
@@ -255,10 +256,10 @@ class _Server:
         return replace(self._journal.order(self._settings), accept_clock=self._accept_clock)
 
     def _told(self, found: dict[str, Any]) -> None:
-        """The helper has done something. What it says of a file that was set aside since is not about this one.
+        """Handle a message of the helper. Messages about a renamed file do not apply to the current one.
 
         Raises:
-            Exception: it is no message; nothing was done about it.
+            Exception: the message is invalid; it has no effect.
         """
         if "upkeep" in found:
             self._state.upkeep.update(found["upkeep"])
@@ -277,12 +278,12 @@ class _Server:
         settings = self._settings
         if not settings.pixel.domains:
             log.warning(
-                "every domain is counted, up to %d of them: name yours with domains = [...] under [pixel]",
+                "every domain counts, up to %d of them: name yours with domains = [...] under [pixel]",
                 settings.pixel.max_domains,
             )
         spool = settings.data_dir / SPOOL_NAME
         if not settings.url and spool.exists():
-            log.warning("%s may hold hits that wait for InfluxDB; they are shipped when url is set again", spool)
+            log.warning("%s may contain hits for InfluxDB; they will be shipped when url is set again", spool)
 
 
 def _journal(settings: Settings) -> JournalFile:
@@ -291,7 +292,8 @@ def _journal(settings: Settings) -> JournalFile:
         goes_to = registry.registration(settings.url).hits
         if not goes_to:
             raise SettingsError(
-                f"the pixel cannot write to {settings.url}", "Name an InfluxDB with --url, or leave it out."
+                f"the pixel cannot write to {settings.url}",
+                "Use the address of an InfluxDB for --url, or leave it out.",
             )
         if goes_to == "engine":
             return StoreJournal(settings, patience=_LOCK_PATIENCE)
@@ -306,25 +308,25 @@ def _journal(settings: Settings) -> JournalFile:
 
 
 def _connections(wanted: int) -> int:
-    """Connections that there may be at a time: as many as are wanted, or as the limit of open files leaves.
+    """Maximum number of connections: the setting, or what the limit of open files allows.
 
     Raises:
         PfaFluxError: it leaves too few.
     """
     files = _files()
     room = files - _SPARE_FILES
-    remedy = "Raise the limit: LimitNOFILE= in a unit of systemd, ulimit -n in a shell."
+    remedy = "Raise the limit: LimitNOFILE= in a systemd unit, ulimit -n in a shell."
     if room < _FEWEST_CONNECTIONS:
         least = _SPARE_FILES + _FEWEST_CONNECTIONS
-        raise PfaFluxError(f"this process may have {files} files open, and needs {least} at least", remedy)
+        raise PfaFluxError(f"this process may open {files} files, but needs at least {least}", remedy)
     if room < wanted:
-        log.warning("this process may have %d files open: there can be %d connections, not %d. %s",
+        log.warning("this process may open %d files, so at most %d connections instead of %d. %s",
                     files, room, wanted, remedy)  # fmt: skip
     return min(wanted, room)
 
 
 def _files() -> int:
-    """Files that this process may have open, as many as it is allowed to allow itself."""
+    """Files that this process may open, after raising its limit as far as allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
     if soft < wanted:
@@ -335,14 +337,14 @@ def _files() -> int:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the socket of a process that was killed.
+    """Remove the socket of a killed process.
 
     Raises:
-        PfaFluxError: somebody listens on it, or it is no socket.
+        PfaFluxError: a process listens on it, or it is not a socket.
     """
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise PfaFluxError(f"{path} exists and is no socket", "Name another path with --listen unix:PATH.")
+            raise PfaFluxError(f"{path} exists and is not a socket", "Choose another path with --listen unix:PATH.")
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
@@ -351,12 +353,12 @@ def _remove_stale(path: Path) -> None:
         except OSError:
             path.unlink(missing_ok=True)
             return
-    raise PfaFluxError(f"another process listens on {path}", "Stop it, or name another path with --listen unix:PATH.")
+    raise PfaFluxError(f"another process listens on {path}", "Stop it, or choose another path with --listen unix:PATH.")
 
 
 def _tell_place(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log an error of the loop by its kind and place alone."""
-    log.error("an error within: %s", place(context.get("exception")))
+    """Log an error of the loop by type and place only."""
+    log.error("internal error: %s", place(context.get("exception")))
 
 
 def _notify(state: str) -> None:

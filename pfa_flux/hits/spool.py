@@ -1,8 +1,8 @@
-"""The spool: hits that wait for InfluxDB, in `data_dir`/spool.sqlite3.
+"""The spool: hits waiting for InfluxDB, in `data_dir`/spool.sqlite3.
 
-A row holds the hits of one turn of the event loop: their `sess`, the time of the first, each further one a
-nanosecond later, the pages they are of, four bytes each, and a checksum. The process that serves writes; the shipper
-reads, and says up to where the rows have been taken over.
+A row holds the hits of one turn of the event loop: their `sess`, the time of the first, each further one a nanosecond
+later, the pages they are of, four bytes each, and a checksum. The serving process writes; the shipper reads, and
+reports up to which row InfluxDB has the hits.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ SPOOL_NAME = "spool.sqlite3"
 SPOOL_LOCK = "spool.lock"
 
 _MOST_AT_ONCE = 4096
-"""Hits of a row."""
+"""Maximum hits of a row."""
 _DELETED_AT_ONCE = 200
 MOST_PAGE_BYTES = 64 * 1024 * 1024
-"""What the pages of hits that wait may take in the file, beside `spool_mib`."""
+"""Maximum size of the pages of waiting hits in the file, in addition to `spool_mib`."""
 _TIDIED_UPTO = 200_000
 """Hits that wait: from there on pages stay, as most of them have some."""
 _TIDIED_AT_ONCE = 5_000
 _PAGE_BYTES = "coalesce(sum(100 + (length(domain) + length(page)) * 3 / 2), 0)"
-"""Bytes that pages take in the file, with their index; rather too many."""
+"""Size of pages in the file, with their index; a high estimate."""
 _MOST_VIEW_BYTES = 16 * 1024 * 1024
 _WAITING = "coalesce(sum(length(pages) / 4), 0)"
 assert array("I").itemsize == 4
 
 
 class Spool(JournalFile):
-    """The journal of a pixel that has an InfluxDB. Held by one process, through a lock."""
+    """The journal of a pixel with InfluxDB. One process holds it by a lock."""
 
     ships = True
 
@@ -77,7 +77,7 @@ class Spool(JournalFile):
             elif found != FORMAT:
                 raise StoreError(
                     f"{self.path} has format {found}, this version of pfa-flux reads format {FORMAT}",
-                    "Use the version of pfa-flux that wrote it until it is empty, or another data directory.",
+                    "Use the version of pfa-flux that wrote it until it is empty, or use another data directory.",
                 )
         except BaseException:
             connection.close()
@@ -90,7 +90,7 @@ class Spool(JournalFile):
         self._next = max(newest + 1, time.time_ns() // 1000)
         self._done = self._deleted = 0
         if not newest:
-            # Pages are remembered only while hits of them wait, or they are told apart.
+            # Pages are kept only while their hits wait or the pages are known.
             connection.execute("DELETE FROM page")
         (self._page_bytes,) = connection.execute(f"SELECT {_PAGE_BYTES} FROM page").fetchone()
 
@@ -118,7 +118,7 @@ class Spool(JournalFile):
     def _intern(self, connection: sqlite3.Connection, view: View) -> int:
         key = digest(view)
         for (known,) in connection.execute("SELECT id FROM page WHERE digest = ?", (key,)).fetchall():
-            # A damaged row is no page any more, though the index may still find it.
+            # A damaged row is not a page, although the index may still find it.
             if page_of(connection, known) == view:
                 return int(known)
         found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'page'").fetchone()
@@ -129,7 +129,7 @@ class Spool(JournalFile):
         return number
 
     def _remove(self, connection: sqlite3.Connection) -> tuple[int, int]:
-        """Remove some of the rows that were taken over. Returns the last of them, and how many hits they were."""
+        """Remove some of the shipped rows. Returns the last one, and their number of hits."""
         upto = connection.execute(
             "SELECT max(seq) FROM (SELECT seq FROM turn WHERE seq <= ? ORDER BY seq LIMIT ?)",
             (self._done, _DELETED_AT_ONCE),
@@ -141,7 +141,7 @@ class Spool(JournalFile):
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
-            # How many hits a damaged row had, nobody can say: what is left is counted anew.
+            # The number of hits in a damaged row is unknown, so count the rest again.
             gone, self._recount = 0, True
         connection.execute("DELETE FROM turn WHERE seq <= ?", (upto,))
         return upto, gone
@@ -152,20 +152,20 @@ class Spool(JournalFile):
             self._recount = False
 
     def order(self, settings: Settings) -> Order:
-        """What the helper process is to do: it ships."""
+        """Work for the helper process: shipping."""
         return Order(settings)
 
     def taken_over(self, seq: int) -> None:
-        """The rows up to `seq` are safe in InfluxDB. They leave with the next commits, a few at a time."""
+        """The rows up to `seq` are safe in InfluxDB. The next commits remove them, a few at a time."""
         self._done = max(self._done, min(seq, self._next - 1))
 
     @property
     def progress(self) -> Hashable:
-        """The row up to which they are, and the oldest that is still here."""
+        """The last row safe in InfluxDB, and the oldest row still here."""
         return None if self.oldest is None else (self._done, self.oldest)
 
     def tick(self) -> None:
-        """Remove what was taken over, and see whether there is room."""
+        """Remove shipped rows, and check for room."""
         super().tick()
         try:
             for _ in range(5):
@@ -184,13 +184,13 @@ class Spool(JournalFile):
             self.oldest = oldest[0] if oldest else None
             self.room_for_pages = self._page_bytes < MOST_PAGE_BYTES
             if not self.full and self.used_bytes - self._page_bytes > self._max_bytes:
-                self.full = f"the spool has its {self._max_bytes:,} bytes (spool_mib in [pixel])"
+                self.full = f"the spool has reached {self._max_bytes:,} bytes (spool_mib in [pixel])"
         except sqlite3.OperationalError:
-            # Busy, or the disk is full: then in a second.
+            # Busy, or the disk is full: try again in a second.
             return
 
     def tidy(self, pages: Iterable[Page]) -> None:
-        """Remove pages that are not told apart any more, and that no hit is of which waits."""
+        """Remove pages that are no longer known and have no waiting hits."""
         if self.waiting > _TIDIED_UPTO:
             return
         used = {page.id for page in pages if page.file is self._file}
@@ -213,7 +213,7 @@ class Spool(JournalFile):
         self._page_bytes = left
 
     def close(self) -> None:
-        """Close the file and let go of the lock."""
+        """Close the file and release the lock."""
         while self._deleted < self._done and not self.full:
             before = self._deleted
             self.tick()
@@ -225,12 +225,12 @@ class Spool(JournalFile):
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """Hits of a row of the spool that are not what was written.
+    """Damaged hits of a row of the spool.
 
     Attributes:
-        count: hits, as far as that can be told.
-        why: what is wrong, in words of our own.
-        content: what is there, as bytes.
+        count: number of hits, as far as known.
+        why: the fault, as our own text.
+        content: the stored bytes.
     """
 
     count: int
@@ -240,14 +240,14 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Hits of one page view each, as the shipper reads them.
+    """Hits, each of one page view, for the shipper.
 
     Attributes:
-        seq: row they are in.
+        seq: their row.
         sess: their `sess`.
         time: time of the first, nanoseconds; each further one is a nanosecond later.
-        views: their page views; None for one that cannot be read any more.
-        damaged: what of the row cannot be read; None where all can.
+        views: their page views; None for an unreadable one.
+        damaged: the unreadable part of the row; None if there is none.
     """
 
     seq: int
@@ -265,8 +265,8 @@ class SpoolReader:
     """The shipper's side of the spool, in another process.
 
     Attributes:
-        quarantine: what the server has refused, and what could not be read.
-        notes: what the shipper remembers.
+        quarantine: refused and unreadable hits.
+        notes: the shipper's notes.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -293,7 +293,7 @@ class SpoolReader:
         return [self._waiting(row) for row in rows]
 
     def _rows(self, seq: int) -> Iterator[_Row]:
-        """Rows after `seq`. One that SQLite itself cannot read is there with nothing in it."""
+        """Rows after `seq`. A row that SQLite cannot read is included, without content."""
         while True:
             try:
                 with closing(self._connection.execute(f"{_ROW} WHERE seq > ? ORDER BY seq", (seq,))) as cursor:
@@ -305,7 +305,7 @@ class SpoolReader:
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     raise
-            # Its key may be readable where the rest is not.
+            # Its key may be readable even if the rest is not.
             (following,) = self._connection.execute("SELECT min(seq) FROM turn WHERE seq > ?", (seq,)).fetchone()
             if following is None:
                 return
@@ -320,7 +320,7 @@ class SpoolReader:
             seq = following
 
     def _waiting(self, row: _Row) -> Waiting:
-        """A row as hits. What its checksum does not confirm is not believed."""
+        """A row as hits. Anything that its checksum does not confirm is discarded."""
         seq, moment, sess, pages, crc = row
         moment, sess, pages = moment or 0, sess or b"", pages or b""
         content = b"%d %d %b %b" % (seq, moment, sess, pages)
@@ -328,7 +328,7 @@ class SpoolReader:
             return Waiting(seq, "", 0, (), Damaged(max(1, len(pages) // 4), "it differs from its checksum", content))
         views = [self._view(page) for page in struct.unpack(f"<{len(pages) // 4}I", pages)]
         lost = views.count(None)
-        damaged = Damaged(lost, "pages that it names are damaged or missing", content) if lost else None
+        damaged = Damaged(lost, "its pages are damaged or missing", content) if lost else None
         return Waiting(seq, sess.decode(), moment, views, damaged)
 
     def _view(self, page: int) -> View | None:
@@ -370,10 +370,10 @@ def quarantine_of(settings: Settings) -> Iterator[Quarantine]:
         StoreError: no pixel that ships to an InfluxDB has run there, or its spool cannot be opened.
     """
     path = settings.data_dir / SPOOL_NAME
-    hint = "Name the pixel's data directory (PFA_FLUX_DATA_DIR), and be root or the user that pfa-flux serve has."
+    hint = "Set the pixel's data directory (PFA_FLUX_DATA_DIR), and run as root or as the user of pfa-flux serve."
     try:
         if not path.exists():
-            raise StoreError(f"{path} does not exist: no pixel has shipped to an InfluxDB from there", hint)
+            raise StoreError(f"{path} does not exist: no pixel has shipped to InfluxDB from there", hint)
         with closing(connect(path, "rw", timeout=10, isolation_level=None)) as connection:
             yield Quarantine(connection)
     except (OSError, sqlite3.Error) as error:

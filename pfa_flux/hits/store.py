@@ -1,4 +1,4 @@
-"""The embedded store as a journal: hits are raw rows at once, and `blocked-ratio` reads them while they come in."""
+"""The embedded store as a journal: hits become raw rows at once, and `blocked-ratio` can read them at any time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pfa_flux.settings import Settings
 
 
 def point_of(view: View, schema: Schema, sess: str, time: int) -> Point:
-    """The point that a page view is stored as."""
+    """The stored point of a page view."""
     if view.kind == "hit":
         tags = {"domain": view.domain, "page": view.page, "scheme": view.scheme, "sess": sess, "type": "pixel"}
         return Point(schema.hits_measurement, tags, schema.hits_field, 1, time)
@@ -42,12 +42,12 @@ class StoreJournal(JournalFile):
         super().__init__(self._store.path, settings.pixel.synchronous)
 
     def order(self, settings: Settings) -> Order:
-        """What the helper process is to do: it works on the same file."""
+        """Work for the helper process, which uses the same file."""
         return Order(settings, self.lock, self.newest_series)
 
     @property
     def lock(self) -> int:
-        """Handle of the store's lock, to be shared with a helper."""
+        """Handle of the store's lock, for sharing with the helper."""
         return self._store.lock
 
     @property
@@ -75,7 +75,7 @@ class StoreJournal(JournalFile):
             "SELECT ?1 + key, abs(value), CASE WHEN value > 0 THEN 1 ELSE 0.0 END FROM json_each(?2)",
             (first, str(ids)),
         )
-        # Late by a clock that was set back, or by a commit that took long.
+        # Late because the clock was set back, or because the commit took long.
         connection.execute(BACK_FOR_HITS, (first,))
 
     def _forget(self) -> None:
@@ -83,5 +83,5 @@ class StoreJournal(JournalFile):
         self._store.forget_series()
 
     def close(self) -> None:
-        """Close the file and let go of the lock."""
+        """Close the file and release the lock."""
         self._store.close()

@@ -1,4 +1,4 @@
-"""What the pages have: the `<img>`, the script for page loads, and the script for views that an `<img>` cannot see."""
+"""Tags for the pages: the `<img>`, the script for loads, and the script for views that an `<img>` misses."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def image(pixel: PixelSettings, direct: str = "") -> str:
 
 
 def script(pixel: PixelSettings, direct: str = "") -> str:
-    """The script that counts JS loads, empty where there is no `load_path`. Arguments as of `image`."""
+    """The script that counts JS loads; empty without `load_path`. Arguments as for `image`."""
     if not pixel.load_path:
         return ""
     source, policy = _linked(pixel.load_path, direct)
@@ -73,9 +73,9 @@ def tracker(pixel: PixelSettings) -> str:
 
 
 def views(pixel: PixelSettings, direct: str = "") -> str:
-    """The script that counts what the other two cannot: it stands behind them. Arguments as of `image`.
+    """The script that counts what the other two miss; it follows them. Arguments as for `image`.
 
-    It asks for a hit, and for a load where this document has asked for one.
+    It requests a hit, and a load if this document has requested one.
     """
     source, policy = _linked(pixel.path, direct)
     hit = _linked(respelled(pixel.path), direct)[0]
@@ -94,7 +94,7 @@ def views(pixel: PixelSettings, direct: str = "") -> str:
 
 
 def tags(pixel: PixelSettings, direct: str = "", *, tracked: bool = False) -> str:
-    """All of them, each on lines of its own, in their order. Arguments as of `image`.
+    """All tags in order, each on its own lines. Arguments as for `image`.
 
     With `tracked` the tag of a tracker counts JS loads, instead of the script.
     """
@@ -103,5 +103,5 @@ def tags(pixel: PixelSettings, direct: str = "", *, tracked: bool = False) -> st
 
 
 def _linked(path: str, direct: str) -> tuple[str, str]:
-    # Either policy beats the page's own where the browser lets it: docs/deployment.md has the table.
+    # Both policies override the page's, if the browser allows it: docs/deployment.md has the table.
     return (f"https://{direct}{path}", "no-referrer-when-downgrade") if direct else (path, "same-origin")

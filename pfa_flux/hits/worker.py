@@ -1,8 +1,8 @@
-"""The helper process: the shipper and the housekeeper, away from the event loop that answers hits.
+"""The helper process: the shipper and the housekeeper, outside the event loop that answers hits.
 
-It is given its settings on standard input, tells what it has shipped on what was its standard output, a JSON object a
-line, and ends when its standard input does: so it never outlives the process that serves, even if that is killed.
-Lines are bounded on both sides. What is no message, whoever wrote it, is left out and counted.
+It reads its settings from standard input, reports on its original standard output, one JSON object a line, and ends
+when its standard input ends. So it never outlives the serving process, even if that is killed. Lines are limited on
+both sides. Anything that is not a message is ignored and counted.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LOUD_EVERY = 60.0
 
 
 class Worker:
-    """The process that serves, as it sees its helper: started again whenever it ends before its time."""
+    """The serving process's side of the helper: restarts it whenever it ends unexpectedly."""
 
     def __init__(self, order: Callable[[], Order], told: Callable[[dict[str, Any]], None]) -> None:
         self._order, self._told = order, told
@@ -50,16 +50,16 @@ class Worker:
         self._loud = -_LOUD_EVERY
         self.restarts = 0
         self.garbled = 0
-        """Lines that were no message."""
+        """Number of invalid lines."""
 
     @property
     def restarts_lately(self) -> int:
-        """Times that it was started again in the last minute."""
+        """Number of restarts in the last minute."""
         now = time.monotonic()
         return sum(now - moment < _LATELY for moment in self._ended)
 
     async def run(self) -> None:
-        """Keep it running until `stop`."""
+        """Keep the helper running until `stop`."""
         while not self._stopping:
             try:
                 status = await self._live()
@@ -73,17 +73,17 @@ class Worker:
             if not self._stopping:
                 self.restarts += 1
                 self._ended.append(time.monotonic())
-                log.error("the helper process ended with %s and is started again", status)
+                log.error("the helper process ended with %s and is restarted", status)
                 await asyncio.sleep(_RESTART_SECONDS if self.restarts > 1 else 0)
 
     async def _live(self) -> int | str:
-        """One life of it. Returns what it ended with."""
+        """Run the helper once. Returns how it ended."""
         try:
             process = await self._start()
         except OSError as error:
             return f"no start: {error}"
         if self._stopping:
-            # It was told to stop before there was anything to stop.
+            # `stop` was called before the helper ran.
             await self._finish(process)
         assert process.stdout is not None
         lines = Lines(LONGEST_LINE)
@@ -91,7 +91,7 @@ class Worker:
             for text in lines.feed(data):
                 self._hear(text)
         if not self._stopping:
-            # It has nothing to say any more; so it ends, or is made to.
+            # Its output has ended, so it ends or is killed.
             try:
                 await asyncio.wait_for(process.wait(), _RESTART_SECONDS)
             except TimeoutError:
@@ -99,7 +99,7 @@ class Worker:
         return await process.wait()
 
     def _hear(self, text: bytes | None) -> None:
-        """A line of it; None for one that was too long."""
+        """Handle one of its lines; None stands for one that was too long."""
         try:
             found = json.loads(text or b"")
             if not isinstance(found, dict):
@@ -109,7 +109,7 @@ class Worker:
             self.garbled += 1
             if time.monotonic() - self._loud >= _LOUD_EVERY:
                 self._loud = time.monotonic()
-                log.error("the helper process said what is no message (%s): left out, %d by now",
+                log.error("the helper process sent an invalid message (%s): ignored, %d so far",
                           place(error), self.garbled)  # fmt: skip
 
     async def _start(self) -> asyncio.subprocess.Process:
@@ -122,8 +122,8 @@ class Worker:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=() if order.lock is None else (order.lock,),
-            # A Ctrl-C at the terminal is for the process that serves. No session of its own: Linux shares the processor
-            # out by sessions, and only within one does it matter that the helper is the nicer of the two.
+            # Ctrl-C at the terminal is for the serving process. It gets no new session: Linux schedules by session, and
+            # the helper's higher niceness matters only within one.
             process_group=0,
         )
         assert process.stdin is not None
@@ -132,16 +132,16 @@ class Worker:
         return process
 
     def restart(self) -> None:
-        """End it, so that it is started again: its file was replaced."""
+        """End the helper, so that it restarts with the replaced file."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
 
     def expect_end(self) -> None:
-        """It is not started again when it ends: a signal to all processes of a service reaches it, too."""
+        """Do not restart the helper when it ends: a signal to all processes of a service also ends it."""
         self._stopping = True
 
     async def stop(self) -> None:
-        """Let it finish what it is doing, and end."""
+        """Let the helper finish its work, and end."""
         self._stopping = True
         if self._process is not None:
             await self._finish(self._process)
@@ -159,13 +159,13 @@ class Worker:
 
 
 class Lines:
-    """Bytes cut into lines of a bounded length."""
+    """Splits bytes into lines of limited length."""
 
     def __init__(self, longest: int) -> None:
         self._longest, self._rest, self._skipping = longest, b"", False
 
     def feed(self, data: bytes) -> list[bytes | None]:
-        """Lines that are complete now, without their ends; None for one that was too long. The last one waits."""
+        """Complete lines without their ends; None for one that was too long. An incomplete line waits."""
         *whole, rest = (self._rest + data).split(b"\n")
         found: list[bytes | None] = []
         for text in whole:
@@ -183,13 +183,13 @@ class Lines:
 def main() -> None:
     """The helper process."""
     logging.basicConfig(format="pfa-flux: %(message)s", level=logging.INFO, stream=sys.stderr)
-    # It would quote what a server says, with a traceback; errors are told by those who ask.
+    # It would log server messages with a traceback; the callers report errors.
     for name in ("urllib3.connection", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    # Whoever waits for a GIF comes first. A sandbox may forbid even that.
+    # Requests for the GIF come first. A sandbox may forbid this.
     with contextlib.suppress(OSError):
         os.nice(_NICE)
-    # What a library prints goes to the log, and not between the messages.
+    # Output of libraries goes to the log, not between the messages.
     teller = Teller(os.dup(1))
     os.dup2(2, 1)
     source = sys.stdin.buffer
@@ -200,7 +200,7 @@ def main() -> None:
         job.start()
     source.read()
     ended.set()
-    # What is under way may finish; a write that the server does not answer is repeated at the next start.
+    # Running work may finish; an unanswered write is repeated at the next start.
     deadline = time.monotonic() + _GRACE / 2
     for job in jobs:
         job.join(max(0.0, deadline - time.monotonic()))
@@ -209,16 +209,16 @@ def main() -> None:
 
 
 class Teller:
-    """Tells the process that serves, for any thread."""
+    """Sends messages to the serving process, from any thread."""
 
     def __init__(self, handle: int) -> None:
         self._handle, self._lock = handle, threading.Lock()
 
     def tell(self, found: dict[str, Any]) -> None:
-        """Tell something: a line. Texts are cut, so that it is never too long.
+        """Send a message as one line. Texts are cut to keep it short enough.
 
         Raises:
-            BrokenPipeError: nobody listens any more.
+            BrokenPipeError: the serving process no longer listens.
         """
         text = json.dumps(_bounded(found)).encode() + b"\n"
         with self._lock:
@@ -240,7 +240,7 @@ def _jobs(order: Order) -> list[_Job]:
 
 
 def _guarded(job: _Job, order: Order, ended: threading.Event, teller: Teller) -> None:
-    """A job that breaks, or ends before its time, takes the process with it, which is then started again."""
+    """Run a job; if it fails or ends early, end the process, which is then restarted."""
     try:
         job(order, ended, teller)
     except BrokenPipeError:
@@ -264,7 +264,8 @@ def _ship(order: Order, ended: threading.Event, teller: Teller) -> None:
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
             raise
-        # Not single rows, but the file. Who serves sets it aside, and starts another helper on a new one.
+        # The file is damaged, not single rows. The serving process renames it, and starts another helper with a new
+        # one.
         teller.tell({"broken_file": str(error)})
         ended.wait(_GRACE)
         raise
@@ -285,11 +286,11 @@ def _keep_house(order: Order, ended: threading.Event, teller: Teller) -> None:
         try:
             housekeeper.run()
         except OSError:
-            # Nobody listens, or the disk fails: then the process is not as it was started.
+            # Nobody listens, or the disk fails: end the process.
             raise
         except Exception as error:
-            # Hits are shipped on, whatever becomes of windows.
-            log.error("what is due could not be done: %s", place(error))
+            # Shipping continues, even if windows fail.
+            log.error("due work failed: %s", place(error))
             teller.tell({"failed": "housekeeper"})
             if ended.wait(_LATELY):
                 return

@@ -1,4 +1,4 @@
-"""What a visitor of the live page chooses with: links and one form, without a script."""
+"""Controls of the live page: links and one form, without a script."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Iterable, Mapping
 
 from pfa_flux.live.selection import DEFAULT_RANGE, INTERVALS, NAMES, RANGES, Problems, Selection
 from pfa_flux.queries import words
-from pfa_flux.views.document import text
+from pfa_flux.views.html import text
 
 _VIEWS = {"": "Overview", "network": "By network", "domain": "By domain", "page": "By page", "time": "By time"}
 
 
 def controls(selection: Selection, sites: Iterable[str], problems: Problems) -> str:
-    """All of it in HTML.
+    """The controls as HTML.
 
     Args:
-        selection: what is chosen.
+        selection: the current selection.
         sites: sites to choose from.
-        problems: what is wrong with it.
+        problems: problems of the selection.
     """
     form = "".join(_fields(selection, sorted(sites), problems))
     page = ""
     if selection.page:
         shown = text(words.name("page", selection.page))
-        page = f'<p>Of page <b>{shown}</b> alone. <a href="{text(selection.query(page=""))}">Show all pages</a></p>'
+        page = f'<p>Only page <b>{shown}</b>. <a href="{text(selection.query(page=""))}">Show all pages</a></p>'
     return f"""<a class="skip" href="#figures">Skip to the figures</a>
 <div class="controls">
 <nav aria-label="Range">{_links(RANGES, "" if selection.first else selection.range, _ranges(selection))}</nav>
@@ -33,13 +33,13 @@ def controls(selection: Selection, sites: Iterable[str], problems: Problems) -> 
 
 
 def trouble(title: str, said: Iterable[str], more: str = "") -> str:
-    """What stands in the place of the figures where there are none. `more`: HTML after it."""
+    """A message in place of the figures. `more`: HTML after it."""
     lines = "".join(f"<p>{line}</p>" for line in said)
     return f'<main id="figures" class="trouble"><h1>{text(title)}</h1>\n{lines}{more}</main>'
 
 
 def told(problems: Problems) -> list[str]:
-    """Problems as lines of HTML, which the fields that they are of refer to."""
+    """Problems as lines of HTML; their fields refer to them."""
     return [
         f'<span id="{text(name or "address")}-problem"><b>{text(NAMES[name])}:</b> {text(said)}</span>'
         for name, said in problems.items()
@@ -51,7 +51,7 @@ def _ranges(selection: Selection) -> Mapping[str, str]:
 
 
 def _views(selection: Selection) -> Mapping[str, str]:
-    # The interval belongs to the view by time.
+    # Only the view by time has an interval.
     return {by: selection.query(by=by, every=selection.every if by == "time" else "") for by in _VIEWS}
 
 

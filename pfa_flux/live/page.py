@@ -1,7 +1,7 @@
-"""The live page as an application: a request in, an answer out, no socket.
+"""The live page as an application: it turns a request into an answer, without a socket.
 
-Each request opens the engine and closes it: requests at the same time share no connection, a database that was away is
-found again, and a store that was put in place of another is seen.
+Each request opens and closes the engine. So concurrent requests share no connection, the page recovers when the
+database returns, and it notices when another store replaces the old one.
 """
 
 from __future__ import annotations
@@ -31,40 +31,41 @@ from pfa_flux.live.controls import controls, told, trouble
 from pfa_flux.live.selection import Selection, check, parse
 from pfa_flux.queries.question import Options
 from pfa_flux.settings import Settings
-from pfa_flux.views.document import document, policy, styles_of, text
+from pfa_flux.views.document import document, policy, styles_of
+from pfa_flux.views.html import text
 from pfa_flux.views.report import Live
 from pfa_flux.views.report import page as report
 
 _log = logging.getLogger("pfa_flux.live")
 
 AT_ONCE = 4
-"""So many requests are answered at the same time; others wait."""
+"""Maximum number of concurrent answers; other requests wait."""
 PATIENCE = 30.0
-"""Seconds that they wait."""
+"""Maximum wait, seconds."""
 _LONGEST_QUERY = 4096
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?", re.ASCII)
 _TITLE = "Page views without the JavaScript analytics"
 _WORDS: tuple[tuple[type[PfaFluxError], str], ...] = (
     (TimedOutError, "The database did not answer in time. A shorter range may help."),
-    (UnreachableError, "The database cannot be reached just now."),
-    (AccessDeniedError, "The database refuses access to this page."),
-    (BucketNotFoundError, "The database has no place yet for what this page reads."),
-    (BusyError, "The database is too busy just now."),
-    (PfaFluxError, "The database could not answer."),
+    (UnreachableError, "The database cannot be reached at the moment."),
+    (AccessDeniedError, "The database denied access to this page."),
+    (BucketNotFoundError, "The database does not have the data for this page yet."),
+    (BusyError, "The database is too busy at the moment."),
+    (PfaFluxError, "The database could not answer the query."),
 )
-"""What a reader is told of an error, the first that fits. The log says more."""
+"""Messages for readers by type of error; the first match applies. The log has details."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is needed of a request.
+    """The parts of a request that the page uses.
 
     Attributes:
         method: GET, HEAD or another.
         target: path and query, as sent.
-        hosts: each Host that it has.
-        fetch_site: Sec-Fetch-Site, empty where the browser says nothing.
-        fetch_dest: Sec-Fetch-Dest.
+        hosts: all Host headers.
+        fetch_site: Sec-Fetch-Site; empty if absent.
+        fetch_dest: Sec-Fetch-Dest; empty if absent.
     """
 
     method: str
@@ -76,7 +77,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer: status, body in HTML, and headers beside those that all answers have."""
+    """An answer: status, HTML body, and headers in addition to those of all answers."""
 
     status: int
     body: str
@@ -84,11 +85,11 @@ class Answer:
 
     @property
     def content(self) -> bytes:
-        """The body as it is sent; what no encoding has becomes a question mark."""
+        """The encoded body; characters that cannot be encoded become question marks."""
         return self.body.encode("utf-8", "replace")
 
     def all_headers(self) -> dict[str, str]:
-        """Every header but those of the connection."""
+        """All headers except those of the connection."""
         return {**_HEADERS, "Content-Length": str(len(self.content)), **self.headers}
 
 
@@ -105,7 +106,7 @@ _HEADERS = {
 
 
 class LivePage:
-    """Answers requests. May be used from several threads."""
+    """Answers requests. It is thread-safe."""
 
     def __init__(
         self,
@@ -116,17 +117,17 @@ class LivePage:
         shared: bool = False,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Check the arguments; nothing is opened yet.
+        """Check the arguments; open nothing yet.
 
         Args:
-            settings: where the data is.
+            settings: the settings.
             tz: time zone of days and intervals.
-            hosts: names that it is asked for by, beside localhost.
-            shared: it listens where other machines can ask, by an address that is not loopback.
-            clock: the present, nanoseconds.
+            hosts: host names of the page, in addition to localhost.
+            shared: the page listens on an address that other machines can reach.
+            clock: returns the current time, nanoseconds.
 
         Raises:
-            InvalidValueError: there is no such time zone.
+            InvalidValueError: the time zone does not exist.
         """
         self._settings, self._clock = settings, clock
         self._zone: ZoneInfo = Options(tz=tz).question(settings, clock()).zone
@@ -135,26 +136,26 @@ class LivePage:
         self._places = threading.BoundedSemaphore(AT_ONCE)
 
     def answer(self, request: Request) -> Answer:
-        """The answer to a request, whatever happens."""
+        """Answer a request, whatever happens."""
         path, _, query = request.target.partition("?")
         if len(request.hosts) != 1 or not self._is_ours(request.hosts[0]):
-            return _refusal(421, "This page is not here", "It is served under another name.")
+            return _refusal(421, "The page is not at this address", "The page is served under another name.")
         if request.method not in {"GET", "HEAD"}:
-            return _refusal(405, "This page can only be read", "", {"Allow": "GET, HEAD"})
+            return _refusal(405, "This page is read-only", "", {"Allow": "GET, HEAD"})
         if path != "/":
-            return _refusal(404, "There is no such page", "")
+            return _refusal(404, "This page does not exist", "")
         if request.fetch_site in {"cross-site", "same-site"} and request.fetch_dest != "document":
-            # Another site may link here, and not have questions asked in the background.
-            return _refusal(403, "This page cannot be embedded", "Open it by its own address.")
+            # Other sites may link here, but must not send queries in the background.
+            return _refusal(403, "This page cannot be embedded", "Open it at its own address.")
         if len(query) > _LONGEST_QUERY:
             return _refusal(414, "This address is too long", "")
         return self._selected(query)
 
     def _is_ours(self, host: str) -> bool:
-        """A request for this host may be answered.
+        """The page may answer requests for this host.
 
-        A name that resolves to us may be anybody's (DNS rebinding), an address may not. The port is not looked at: it
-        is another one where ssh forwards it.
+        Anyone can have a name that resolves to this machine (DNS rebinding), but not an address. The port does not
+        matter, because ssh forwarding changes it.
         """
         found = _HOST.fullmatch(host)
         if found is None:
@@ -175,19 +176,19 @@ class LivePage:
         if problems:
             return _page(400, "This selection cannot be shown", above, told(problems))
         if not self._places.acquire(timeout=PATIENCE):
-            return _no_figures(above, "Too many others are asking just now.", selection)
+            return _no_figures(above, "Too many requests at the moment.", selection)
         try:
             return Answer(200, self._report(selection, options, above))
         except PfaFluxError as error:
             if isinstance(error, InvalidValueError) and not isinstance(error, SettingsError):
-                said = f"{text(error.message)}. Choose a shorter range, or longer intervals."
+                said = f"{text(error.message)}. Choose a shorter range or longer intervals."
                 return _page(400, "This selection cannot be shown", above, [said[:1].upper() + said[1:]])
             _log.warning("no figures: %s", error.message)
             words = next(words for kind, words in _WORDS if isinstance(error, kind))
             return _no_figures(above, words, selection)
         except Exception as error:
             _log.error("no figures: %s", _place(error))
-            return _page(500, "No figures", above, ["Something went wrong that was not foreseen. The log says where."])
+            return _page(500, "No figures", above, ["An unexpected error occurred. The log says where."])
         finally:
             self._places.release()
 
@@ -198,7 +199,7 @@ class LivePage:
             )
 
         def link(key: str, value: str) -> str:
-            # Page views that say no domain or page cannot be asked for alone.
+            # Page views without a domain or page cannot be selected alone.
             if not value or value.startswith("("):
                 return ""
             return selection.query(**{_FILTERS[key]: value}, by="", every="")
@@ -215,8 +216,8 @@ def _page(status: int, title: str, above: str, said: Sequence[str], headers: dic
 
 
 def _no_figures(above: str, words: str, selection: Selection) -> Answer:
-    again = f'Who runs this page finds the reason in its log. <a href="{text(selection.query())}">Try again</a>'
-    return _page(503, "No figures just now", above, [text(words), again], {"Retry-After": "10"})
+    again = f'The operator of this page finds the reason in its log. <a href="{text(selection.query())}">Try again</a>'
+    return _page(503, "No figures at the moment", above, [text(words), again], {"Retry-After": "10"})
 
 
 def _refusal(status: int, title: str, words: str, headers: dict[str, str] | None = None) -> Answer:
@@ -224,7 +225,7 @@ def _refusal(status: int, title: str, words: str, headers: dict[str, str] | None
 
 
 def _place(error: Exception) -> str:
-    """What went wrong and where, without its words, which may have data in them."""
+    """The type and place of an error, without its message, which may contain data."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

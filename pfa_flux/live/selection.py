@@ -1,4 +1,4 @@
-"""What a visitor of the live page has chosen: the address's parameters, checked, and written back into addresses."""
+"""The selection on the live page: the parameters of its address, checked, and written into links."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAMES = {
     "compare": "Compare",
     "": "Address",
 }
-"""What parameters are called on the page; the last is for all of them."""
+"""Names of parameters on the page; the last stands for all of them."""
 
 _LONGEST = 10 * 366 * 86400
 _MOST_INTERVALS = 1000
@@ -41,22 +41,22 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _FIRST_YEAR = 2000
 
 Problems = dict[str, str]
-"""What is wrong, by parameter."""
+"""Problems by parameter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Parameters as they were given, so that a form can show them again.
+    """Parameters as given, so that the form can show them again.
 
     Attributes:
-        of: a site of the settings, or a domain; empty for all domains.
+        of: a site from the settings, or a domain; empty for all domains.
         page: a page; empty for all.
-        range: a duration back from now, where no days are given.
-        first: first day; empty where there is a range.
+        range: a duration back from now, if no days are given.
+        first: first day; empty if there is a range.
         last: last day, empty for today.
-        by: the key that the page is about; empty for an overview.
-        every: interval of what is by time; empty for one that fits the range.
-        compare: "1": with the previous period.
+        by: the key of the page; empty for an overview.
+        every: interval of time; empty for one that fits the range.
+        compare: "1" compares with the previous period.
     """
 
     of: str = ""
@@ -69,7 +69,7 @@ class Selection:
     compare: str = ""
 
     def query(self, **changes: str) -> str:
-        """The parameters as an address, with some of them changed. It is relative: the page may be under any path."""
+        """The parameters as a relative address, with some changed: the page can have any path."""
         given = asdict(replace(self, **changes))
         given = {_PARAMETERS[name] or name: value for name, value in given.items() if value}
         if "from" in given or given.get("range") == DEFAULT_RANGE:
@@ -82,32 +82,32 @@ _FIELDS = {parameter or name: name for name, parameter in _PARAMETERS.items()}
 
 
 def parse(query: str) -> tuple[Selection, Problems]:
-    """The selection of an address, and what is wrong with it as far as its text alone tells."""
+    """The selection of an address, and problems that its text alone shows."""
     problems: Problems = {}
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS, errors="strict")
     except ValueError:
-        return Selection(), {"": "It cannot be read. Choose anew."}
+        return Selection(), {"": "It cannot be read. Choose again."}
     given: dict[str, str] = {}
     for name, value in pairs:
         field = _FIELDS.get(name)
         if field is None:
-            problems[""] = "It has something in it that this page does not know. Choose anew."
+            problems[""] = "It has an unknown parameter. Choose again."
         elif field in given:
-            problems[name] = "It is given twice."
+            problems[name] = "It occurs twice."
         elif value.strip():
             given[field] = value.strip()
     return Selection(**given), problems
 
 
 def check(selection: Selection, settings: Settings, zone: ZoneInfo, now: int) -> tuple[Options, Problems]:
-    """The question that a selection stands for, and what is wrong with it. With problems the question means nothing.
+    """The question for a selection, and its problems. If there are problems, ignore the question.
 
     Args:
-        selection: what is chosen.
-        settings: sites and the rules for names.
+        selection: the selection.
+        settings: the sites and rules for names.
         zone: time zone of the days.
-        now: the present, nanoseconds.
+        now: the current time, nanoseconds.
     """
     problems: Problems = {}
     start, stop = _span(selection, zone, now, problems)
@@ -117,9 +117,11 @@ def check(selection: Selection, settings: Settings, zone: ZoneInfo, now: int) ->
         ("compare", selection.compare, ("", "1")),
     ):
         if value not in allowed:
-            problems[name] = f"There is no {value[:40]!r}. Choose one of those shown."
+            problems[name] = f"{value[:40]!r} is not available. Choose one of the values shown."
     if selection.every in EVERY and (stop - start) // NS // EVERY[selection.every] > _MOST_INTERVALS:
-        problems["every"] = f"There would be more than {_MOST_INTERVALS:,}. Choose longer ones, or a shorter range."
+        problems["every"] = (
+            f"That makes more than {_MOST_INTERVALS:,} intervals. Choose longer ones or a shorter range."
+        )
     whose: Mapping[str, Any] = {"sites": (selection.of,)} if selection.of in settings.sites else {}
     if selection.of and not whose:
         whose = {"domains": (selection.of,)}
@@ -137,20 +139,20 @@ def _span(selection: Selection, zone: ZoneInfo, now: int, problems: Problems) ->
     """Start and stop in nanoseconds."""
     if not selection.first:
         if selection.last:
-            problems["from"] = "Give the first day, too."
+            problems["from"] = "Enter the first day, too."
         try:
             seconds = parse_duration(selection.range)
         except InvalidValueError:
             seconds = 0
         if not 0 < seconds <= _LONGEST:
-            problems["range"] = "Choose one of those shown, or write a duration of at most ten years, such as 14d."
+            problems["range"] = "Choose one of the ranges shown, or enter a duration of at most ten years, such as 14d."
         return now - max(1, min(seconds, _LONGEST)) * NS, now
     today = to_datetime(now).astimezone(zone).date()
     first, last = _day(selection.first, "from", problems), _day(selection.last, "to", problems) or today
     if first is None or "to" in problems:
         return now - NS, now
     if first > today:
-        problems["from"] = "It lies in the future."
+        problems["from"] = "It is in the future."
     elif last < first:
         problems["to"] = "It is before the first day."
     elif (last - first).days * 86400 > _LONGEST:
@@ -167,7 +169,7 @@ def _day(text: str, name: str, problems: Problems) -> date | None:
     except ValueError:
         found = None
     if found is None or not _FIRST_YEAR <= found.year < _FIRST_YEAR + 200:
-        problems[name] = "It is no day. Write for example 2026-01-31."
+        problems[name] = "It is not a day. Enter for example 2026-01-31."
         return None
     return found
 

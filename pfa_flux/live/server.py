@@ -1,4 +1,4 @@
-"""The live page's server: a thread for each request, one request a connection, and nothing of it in a log."""
+"""The live page's server: one thread and one connection for each request, and no access log."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from pfa_flux.live.page import LivePage, Request
 _log = logging.getLogger("pfa_flux.live")
 
 _SECONDS = 10.0
-"""For a request to come, and for an answer to be taken."""
+"""Seconds to receive a request, and to send an answer."""
 _MOST_CONNECTIONS = 64
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Listens as soon as it is made. A context manager: at its end what was asked is answered, and nothing listens.
+    """Listens as soon as it is created. A context manager: it answers open requests and stops listening at its end.
 
     Attributes:
-        url: where it is to be found.
+        url: address of the page.
     """
 
     allow_reuse_address = True
@@ -37,12 +37,12 @@ class Server(socketserver.ThreadingTCPServer):
     request_queue_size = 64
 
     def __init__(self, page: LivePage, host: str, port: int) -> None:
-        """Listen.
+        """Start to listen.
 
         Args:
-            page: what is served.
+            page: the page to serve.
             host: address to listen on.
-            port: port to listen on; 0 for one that is free.
+            port: port to listen on; 0 for a free one.
 
         Raises:
             SettingsError: it cannot listen there.
@@ -55,17 +55,18 @@ class Server(socketserver.ThreadingTCPServer):
             super().__init__((host, port), _Handler)
         except OSError as error:
             raise SettingsError(
-                f"cannot listen on {shown(host, port)}: {error.strerror or error}", "Name another with --listen."
+                f"cannot listen on {shown(host, port)}: {error.strerror or error}",
+                "Choose another address with --listen.",
             ) from error
         self.url = f"http://{shown(host, self.server_address[1])}/"
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.2})
 
     def start(self) -> None:
-        """Answer requests, in threads of its own."""
+        """Answer requests in separate threads."""
         self._thread.start()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Start a thread for a connection; beyond a number of them it is closed."""
+        """Start a thread for a connection, or close it if there are too many."""
         with self._lock:
             full = len(self._open) >= _MOST_CONNECTIONS
             if not full:
@@ -82,19 +83,19 @@ class Server(socketserver.ThreadingTCPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say what went wrong and nothing about whose request it was; a client that left is nothing to tell."""
+        """Log the error without details of the request. A client that left is not an error."""
         error = sys.exception()
         if not isinstance(error, OSError):
             _log.error("a request failed: %s", type(error).__name__)
 
     def close(self) -> None:
-        """Answer what was asked, and end."""
+        """Answer open requests, and stop."""
         if self._thread.is_alive():
             self.shutdown()
             self._thread.join()
         with self._lock:
             for connection in self._open:
-                # Those that have asked nothing yet would be waited for.
+                # Do not wait for connections without a request.
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RD)
         self.server_close()
@@ -117,10 +118,10 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what cannot be read, and methods that there are none of, without repeating what was sent."""
+        """Answer malformed requests and unknown methods, without repeating what was sent."""
         del message, explain
         if code == 501:
-            # A method: the page says itself which it has.
+            # Unknown method: the page itself answers which methods it has.
             hosts = self.headers.get_all("Host") or []
             self._answer(Request("", "/", hosts))
             return
@@ -140,11 +141,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(found.content)
 
     def log_message(self, *_: Any) -> None:
-        """Write nothing down: no address, no path."""
+        """Log nothing: no address, no path."""
 
 
 def shown(host: str, port: int) -> str:
-    """HOST:PORT as it is written."""
+    """HOST:PORT for display."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -152,7 +153,7 @@ def address(text: str) -> tuple[str, int]:
     """Host and port of HOST:PORT.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: it is malformed.
     """
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
@@ -167,13 +168,13 @@ def address(text: str) -> tuple[str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Nobody on another machine can ask there."""
+    """Other machines cannot reach this address."""
     return ip_address(host).is_loopback
 
 
 def serve(server: Server, ready: Callable[[], None]) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP. `ready` is called once it answers."""
-    # The system may give a signal to any thread. Each writes it down here, where the main one waits.
+    # The system may deliver a signal to any thread. Each thread passes it on here, where the main thread waits.
     written, waiting = socket.socketpair()
     written.setblocking(False)
     caught = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]

@@ -1,4 +1,4 @@
-"""The period before a range, and the answer for it beside the answer for the range."""
+"""The previous period: its range, and its answer joined to that of the range."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _DAY = 86400
 
 
 def question_before(question: Question) -> Question:
-    """The same question of the period before.
+    """The same question about the previous period.
 
-    It is as long as the range, or by time as many whole intervals as the range needs, so that each interval stands
-    beside one of its kind: with days and weeks, the same hours of the zone's clock.
+    The previous period is as long as the range. By time it has as many whole intervals as the range needs, so each
+    interval is compared with one like it: days and weeks cover the same hours of the zone's clock.
     """
     back = question.stop - question.start
     if "time" not in question.by:
@@ -38,14 +38,17 @@ def question_before(question: Question) -> Question:
 
 
 def with_previous(answer: BlockedRatio, before: BlockedRatio) -> BlockedRatio:
-    """An answer with that of the period before in it; rows that only the latter has come in as rows of no data."""
+    """An answer joined with that of the previous period.
+
+    Rows that only the previous period has become rows without data.
+    """
     earlier, now = _by_place(before), _by_place(answer)
     empty = {place: _empty(row) for place, row in now.items()}
     rows = [replace(row, before=earlier.get(place, empty[place])) for place, row in now.items()]
     if "time" not in answer.by:
         rows += [replace(_empty(row), before=row) for place, row in earlier.items() if place not in now]
         rows.sort(key=lambda row: tuple(row.key.values()))
-    # What is missing from the period before makes the change wrong.
+    # Data missing from the previous period makes the change wrong.
     missing = tuple(word for word in before.warnings if word.code == PARTIAL.code and word not in answer.warnings)
     return replace(
         answer,
@@ -61,7 +64,7 @@ def _empty(row: RatioRow) -> RatioRow:
 
 
 def _by_place(answer: BlockedRatio) -> Mapping[tuple[object, ...], RatioRow]:
-    """Rows by their keys, and by the number of their interval counted from the last."""
+    """Rows by their keys and the position of their interval, counted from the last."""
     times = sorted({row.key["time"] for row in answer}, key=_instant, reverse=True) if "time" in answer.by else []
     number = {time: index for index, time in enumerate(times)}
     return {tuple(number[value] if key == "time" else value for key, value in row.key.items()): row for row in answer}

@@ -1,4 +1,4 @@
-"""The blocked ratio: which share of page views comes without the JavaScript analytics."""
+"""The blocked ratio: the share of page views that the JavaScript analytics did not report."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from pfa_flux.settings import Settings
 def blocked_ratios(
     engine: Engine, settings: Settings, questions: Sequence[Question], now: int, *, dialect: str, source: str
 ) -> list[BlockedRatio]:
-    """Answer questions of one span and the same filters, which differ in their keys and intervals, from one read.
+    """Answer several questions from one read. They share the range and the filters; keys and intervals may differ.
 
     Args:
         engine: where the data is.
-        settings: names of the buckets and all in them.
-        questions: what is asked.
-        now: the present, nanoseconds, by which windows are closed and raw data expires.
+        settings: names of buckets, measurements, fields and tags.
+        questions: the questions.
+        now: the current time, nanoseconds. It decides which windows are closed and which raw data has expired.
         dialect: query language to use for raw data.
         source: raw data, downsampled data, or auto.
 
     Raises:
-        CapabilityError: the engine has not the dialect, or the dialect would miscount.
+        CapabilityError: the engine lacks the dialect, or the dialect would miscount.
         BucketNotFoundError, AccessDeniedError, UnreachableError, QueryError, StoreError: the engine refuses.
     """
     layouts = [Layout.of(question, settings) for question in questions]
@@ -43,7 +43,7 @@ def blocked_ratios(
         (group,) = whole.groups(counts)
         total = _judge(*group)
         answers = [_answer(engine, settings, layout, counts, *total) for layout in layouts]
-    # They rest on one read.
+    # All answers come from one read.
     partial = partial_data(engine, before)
     return [_with_warnings(answer, partial) for answer in answers]
 
@@ -85,13 +85,13 @@ def store_of(engine: Engine) -> Store:
 
 
 def _with_warnings(answer: BlockedRatio, more: tuple[Caveat, ...]) -> BlockedRatio:
-    """An answer with warnings that hold for all of it."""
+    """An answer with further warnings about all of it."""
     found = (*more, *answer.warnings)
     return replace(answer, warnings=found, doubts=(*(caveat.code for caveat in more), *answer.doubts))
 
 
 def _judge(key: Mapping[str, str], by_hits: Sequence[int], by_js: Sequence[int]) -> tuple[RatioRow, bool]:
-    """A row with its status and interval, and whether the interval assumes independent page views."""
+    """A row with status and interval, and whether the interval assumes independent page views."""
     hits, js = sum(by_hits), sum(by_js)
     status: Status = "ok"
     if not hits:

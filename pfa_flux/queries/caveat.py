@@ -1,4 +1,4 @@
-"""A warning of an answer, as a value."""
+"""A warning about an answer, as a value."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Caveat:
-    """Something that the reader of the figures has to know.
+    """A warning about the figures.
 
     Attributes:
-        code: to act on.
-        found: what was found and what it means, in words for any reader.
-        advice: what those who run pfa-flux can do, with commands and options; may be empty.
+        code: identifies the kind of warning, for programs.
+        found: what was found and what it means, for any reader.
+        advice: what the operator of pfa-flux can do, with commands and options; may be empty.
     """
 
     code: str
@@ -21,5 +21,5 @@ class Caveat:
 
     @property
     def message(self) -> str:
-        """All of it."""
+        """What was found, then the advice."""
         return f"{self.found} {self.advice}" if self.advice else self.found

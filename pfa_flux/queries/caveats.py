@@ -1,4 +1,4 @@
-"""What the reader of the figures has to know: each warning with what it means."""
+"""Warnings about the figures, each with what it means."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MUCH_PREFETCHED = 0.1
 
 _FEWEST_BLOCKS = 3
 _EXCEPTIONS = 0.1
-"""Share of blocks that may be otherwise on either side of an instant."""
+"""Share of blocks on either side of an instant that may be exceptions."""
 _BY_CHANCE = 3
 """Standard deviations."""
 
@@ -35,20 +35,20 @@ _NAMED = 3
 
 _IID = Caveat(
     "interval_iid",
-    "Some intervals rest on fewer than 10 blocks of an hour: they take page views as independent, and are too "
-    "narrow where visitors look at several pages.",
+    "Some intervals are based on fewer than 10 blocks of an hour. They assume independent page views, and are too "
+    "narrow if visitors view several pages.",
 )
 
 
 PARTIAL = Caveat(
     "partial_data",
-    "The store says that it answered in part: counts are too small, and the ratio may be too high or too low.",
+    "The store reported a partial answer: counts are too low, and the ratio may be too high or too low.",
     WHY,
 )
 
 
 def partial_data(engine: Engine, before: int) -> tuple[Caveat, ...]:
-    """The warning that an answer is partial, if the engine has given partial answers since it had given `before`."""
+    """The warning about a partial answer, if the engine has given any since their number was `before`."""
     return (PARTIAL,) if engine.partial_answers != before else ()
 
 
@@ -61,7 +61,7 @@ def caveats(
     *,
     independent: bool,
 ) -> tuple[Caveat, ...]:
-    """All that holds for an answer. `independent`: some intervals assume independent page views."""
+    """All warnings about an answer. `independent`: some intervals assume independent page views."""
     checks = (
         _exceeding(question, rows),
         _exceeding_since(question, counts),
@@ -76,11 +76,11 @@ def caveats(
 
 
 _OF_ROWS = frozenset({"interval_iid", "interval_wide", "names_folded", "no_page"})
-"""Codes of warnings that do not make a total doubtful: they are about single rows, or tell what was done."""
+"""Codes of warnings that do not make a total doubtful: they concern single rows, or report what was done."""
 
 
 def doubts(warnings: Sequence[Caveat], *, independent: bool) -> tuple[str, ...]:
-    """Codes of the warnings that hold for the total. `independent`: its interval assumes independent page views."""
+    """Codes of the warnings about the total. `independent`: its interval assumes independent page views."""
     of_rows = _OF_ROWS - {_IID.code} if independent else _OF_ROWS
     return tuple(caveat.code for caveat in warnings if caveat.code not in of_rows)
 
@@ -91,16 +91,16 @@ def _exceeding(question: Question, rows: Sequence[RatioRow]) -> Caveat | None:
         return None
     return Caveat(
         "js_exceeds_hits",
-        f"{_rows(question, over)} more JS loads than hits, so that no ratio can be said: the pixel is missing on some "
-        "pages, is itself blocked, or is answered from a cache, or the analytics counts a page view more than once.",
+        f"{_rows(question, over)} more JS loads than hits, so there is no ratio. Either the pixel is missing from "
+        "some pages, blocked, or answered from a cache, or the analytics counts some page views more than once.",
     )
 
 
 def _exceeding_since(question: Question, counts: Counts) -> Caveat | None:
-    """The instant since which loads exceed hits, where they did not before and chance is out of the question."""
+    """When loads began to exceed hits, if they did not before and chance cannot explain it."""
     hits_of, js_of = (_by_window(question, counts, side) for side in (Side.HITS, Side.LOADS))
     blocks = [(window, hits_of[window], js_of[window]) for window in sorted({*+hits_of, *+js_of})]
-    # The stretch up to the end in which loads are ahead the furthest.
+    # The stretch, up to the end, with the largest surplus of loads.
     over = list(accumulate(js - hits for _, hits, js in reversed(blocks)))[::-1]
     first = max(range(len(over)), key=over.__getitem__, default=0)
     before, since = blocks[:first], blocks[first:]
@@ -113,8 +113,8 @@ def _exceeding_since(question: Question, counts: Counts) -> Caveat | None:
         return None
     return Caveat(
         "js_exceeds_since",
-        f"Since {format_instant(since[0][0])} there are more JS loads than hits ({js:,} to {hits:,}), before it there "
-        "were not: look at what was changed then on the pages, in front of the pixel or in the analytics.",
+        f"Since {format_instant(since[0][0])} there are more JS loads than hits ({js:,} to {hits:,}); before then "
+        "there were not. Check what changed at that time on the pages, in front of the pixel, or in the analytics.",
     )
 
 
@@ -147,7 +147,7 @@ def _share_over(blocks: Sequence[tuple[int, int, int]]) -> float:
 
 
 def _loads_without_hits(question: Question, counts: Counts) -> Caveat | None:
-    """Loads on pages that have no hit at all, where pages are known and there are hits."""
+    """Loads on pages without any hit, if pages are known and there are hits."""
     if "page" not in counts.tags:
         return None
     hits, js = (
@@ -160,12 +160,13 @@ def _loads_without_hits(question: Question, counts: Counts) -> Caveat | None:
     if not hits or count <= MUCH_WITHOUT_HITS * sum(js.values()):
         return None
     most = max(sorted(alone), key=alone.__getitem__)
-    where = "a page that has" if len(alone) == 1 else f"{len(alone):,} pages that have"
+    where = "a page" if len(alone) == 1 else f"{len(alone):,} pages"
     return Caveat(
         "loads_without_hits",
-        f"{count / sum(js.values()):.0%} of the JS loads are on {where} no hit, such as {name('domain', most[0])}, "
-        f"{name('page', most[1])}: the pixel is not there, or the analytics has other names for pages than their "
-        "address.",
+        f"{count / sum(js.values()):.0%} of the JS loads are on {where} without a hit, such as "
+        f"{name('domain', most[0])}, "
+        f"{name('page', most[1])}: the pixel is missing there, or the analytics names pages by something other than "
+        "their address.",
     )
 
 
@@ -175,8 +176,8 @@ def _wide(question: Question, rows: Sequence[RatioRow]) -> Caveat | None:
         return None
     return Caveat(
         "interval_wide",
-        f"{_rows(question, wide)} an interval that is wider than the ratio itself: too few page views to say more than "
-        "its order of magnitude. A longer range, or wider intervals of time, make it narrower.",
+        f"{_rows(question, wide)} an interval that is wider than the ratio itself: there are too few page views for "
+        "more than an order of magnitude. Use a longer range or longer intervals of time.",
     )
 
 
@@ -187,7 +188,7 @@ def _width(row: RatioRow) -> float:
 
 
 def _rows(question: Question, rows: Sequence[RatioRow]) -> str:
-    """Which rows, as the subject of a sentence."""
+    """The rows as the subject of a sentence."""
     if not question.by:
         return "The total has"
     if len(rows) > _NAMED:
@@ -211,14 +212,15 @@ def _without_page(question: Question, counts: Counts, rows: Sequence[RatioRow]) 
         return None
     return Caveat(
         "no_page",
-        f"{without / hits:.0%} of the hits say no page, because the browser sent no Referer: figures by page leave "
-        "them out.",
-        "An <img> with referrerpolicy=no-referrer-when-downgrade, or a pixel on the page's own host, mends it.",
+        f"{without / hits:.0%} of the hits have no page, because the browser sent no Referer. Figures by page "
+        "leave them out.",
+        "To fix this, give the <img> referrerpolicy=no-referrer-when-downgrade, or serve the pixel from the page's "
+        "own host.",
     )
 
 
 def _hits_without_page(question: Question, counts: Counts) -> int:
-    """Hits that say no page; none where pages are not known."""
+    """Hits without a page; 0 if pages are not known."""
     if counts.without_page is not None:
         found = [windows for (domain,), windows in counts.without_page.items() if question.includes(domain)]
     elif "page" in counts.tags:
@@ -239,13 +241,13 @@ def _pixel_is_late(engine: Engine, settings: Settings, question: Question, count
     if first is None or first < start + width:
         return None
     rollup = Rollup(engine, TaskSpec.from_settings(settings))
-    # Rows before it that were not counted, for a gap, are there all the same.
+    # Earlier rows may exist without being counted, because of a gap.
     folding = Folding(settings, question)
     if rollup.has_before(first, lambda rows: folding.domains_before(engine, rows, first)):
         return None
     return Caveat(
         "pixel_late",
-        f"No hits before {format_instant(first)}: the pixel was installed after the start of this range, and JS loads "
-        "from before that count against it.",
+        f"No hits before {format_instant(first)}: the pixel was installed after the start of this range, so earlier "
+        "JS loads lower the ratio.",
         f"Use --start {format_instant(first)}.",
     )

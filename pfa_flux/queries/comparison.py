@@ -1,4 +1,4 @@
-"""How shares differ: networks, domains or pages held against each other."""
+"""How shares differ between networks, domains or pages."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Contrast:
     """How two shares differ.
 
     Attributes:
-        first: value of the key.
-        second: another.
+        first: a value of the key.
+        second: another value of the key.
         difference: ratio of the first minus that of the second, -1 to 1.
-        difference_low: lower end of its 95 % interval.
+        difference_low: lower end of its 95% interval.
         difference_high: upper end.
-        sentence: the same in plain words.
+        sentence: the same as a sentence.
     """
 
     first: str
@@ -35,14 +35,14 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True)
 class Comparison(Table):
-    """Differences between the blocked ratios of networks, domains or pages, each with each.
+    """Differences between the blocked ratios of every two networks, domains or pages.
 
     Attributes:
         start: first instant of the range, nanoseconds since the epoch.
         stop: first instant after it.
-        key: what is compared.
-        rows: a pair each; those of which a ratio cannot be said are left out.
-        warnings: what the reader has to know.
+        key: network, domain or page.
+        rows: one for each pair; pairs without both ratios are left out.
+        warnings: warnings about the figures.
     """
 
     start: int
@@ -67,7 +67,7 @@ class Comparison(Table):
         return [{name: getattr(row, name) for name in self.columns} for row in self.rows]
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it."""
+        """The whole result, as in its JSON."""
         return {
             "start": format_instant(self.start),
             "stop": format_instant(self.stop),
@@ -77,12 +77,12 @@ class Comparison(Table):
         }
 
     def sheet(self) -> Sheet:
-        """Rows as they are shown."""
+        """Rows for display."""
         columns = (
             Column(self.key, "key"),
             Column("minus", "key"),
             Column("points", "ratio"),
-            Column("95 % interval", "interval"),
+            Column("95% interval", "interval"),
             Column("", "note"),
         )
         rows = [

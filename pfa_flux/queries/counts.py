@@ -1,4 +1,4 @@
-"""Reading what several questions of one span need, once: hits and loads by domain, page and block of time."""
+"""One read for several questions about one range: hits and loads by domain, page and block of time."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from pfa_flux.windows.rollup import Rollup
 from pfa_flux.windows.spec import TaskSpec
 
 NO_PAGE = ("", "(unknown)", "(other)")
-"""Pages of hits that say no page."""
+"""Values of the tag `page` that mean no page."""
 
 _UNCHECKED = Caveat(
     "types_unchecked",
-    "InfluxQL cannot reach the raw bucket, so it was not checked whether a field changed its type over time; Flux "
-    "would count only some of such rows.",
-    "A DBRP mapping for the bucket mends it (pfa-flux doctor).",
+    "InfluxQL cannot reach the raw bucket, so nothing checked whether a field changed its type over time. If one "
+    "did, Flux counts only some of its rows.",
+    "Add a DBRP mapping for the bucket (see pfa-flux doctor).",
 )
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What was read.
+    """Counts read for one or several questions.
 
     Attributes:
-        sums: of each side by domain, or by domain and page, and by window.
+        sums: for each side, sums by domain, or by domain and page, and by window.
         tags: domain, or domain and page.
-        without_page: of hits those that say no page, where they were read on their own.
+        without_page: hits without a page, if they were read separately.
         width: width of a window, seconds.
-        sources: where it is from.
-        dialect: what raw data was asked in.
-        caveats: what the reader has to know of it.
-        prefetches: by domain, where they were asked for; no more than are known.
+        sources: where the counts come from.
+        dialect: query language used for raw data.
+        caveats: warnings about the counts.
+        prefetches: numbers of prefetches by domain, if they were read.
     """
 
     sums: dict[Side, Sums]
@@ -58,7 +58,7 @@ class Counts:
 
     @cached_property
     def over_pages(self) -> Counts:
-        """The same with pages summed up, once for all that is not made of pages."""
+        """The same with pages summed up; computed once."""
         if "page" not in self.tags:
             return self
         summed: dict[Side, Sums] = {}
@@ -82,20 +82,20 @@ def read(
     source: str,
     prefetches: bool = False,
 ) -> Counts:
-    """Read once what questions need that differ in their keys and intervals alone.
+    """Read what several questions need, once. The questions differ only in keys and intervals.
 
     Args:
         engine: where the data is.
-        settings: names of the buckets and all in them.
-        questions: what is asked.
-        widths: of each the width of the windows that it is made of, seconds.
-        now: the present, nanoseconds.
-        dialect: what to ask raw data in.
-        source: which data to read.
-        prefetches: read how many there were, too.
+        settings: names of buckets, measurements, fields and tags.
+        questions: the questions.
+        widths: for each question, the width of its windows, seconds.
+        now: the current time, nanoseconds.
+        dialect: query language to use for raw data.
+        source: read raw data, downsampled data, or choose automatically.
+        prefetches: read the numbers of prefetches, too.
 
     Raises:
-        CapabilityError: the engine has not the dialect, or the dialect would miscount.
+        CapabilityError: the engine lacks the dialect, or the dialect would miscount.
     """
     first, width = questions[0], math.gcd(*widths)
     tags = max((question.tags for question in questions), key=len)
@@ -137,7 +137,7 @@ def read(
 def _asks(
     part: Part, rollups: dict[Side, Rollup], where: Where, tags: tuple[str, ...], width: int, *, own: bool
 ) -> list[tuple[Side | None, Ask]]:
-    """What has to be asked of a part; under None the hits that say no page."""
+    """Questions to ask about a part; the key None stands for hits without a page."""
     rows = {side: _rows(part, rollups, side) for side in part.sides}
     asks: list[tuple[Side | None, Ask]] = [
         (side, Ask(rows[side], part.start, part.stop, tags, where, width)) for side in part.sides
@@ -156,7 +156,7 @@ def _rows(part: Part, rollups: dict[Side, Rollup], side: Side) -> Rows:
 def _reads_pages_apart(
     settings: Settings, sources: Sources, questions: Sequence[Question], tags: tuple[str, ...]
 ) -> bool:
-    """The hits that say no page have to be read on their own: pages are not kept apart, and are known."""
+    """Hits without a page need a separate read: pages are known, but the question does not keep them apart."""
     first = questions[0]
     ratio = len(first.sides) > 1
     knows = "page" in settings.task.tags or sources.label == "raw"
@@ -164,7 +164,7 @@ def _reads_pages_apart(
 
 
 def _answers(engine: Engine, asks: dict[str, list[Ask]], dialect: str) -> list[Sums]:
-    """Answers to the questions of raw data, then to the others, which come in the fastest dialect."""
+    """Answers about raw data, then about downsampled data. The latter use the fastest dialect."""
     if dialect == engine.dialects[0]:
         together = [*asks["raw"], *asks["rollup"]]
         return engine.aggregate(together, dialect if asks["raw"] else "") if together else []
@@ -173,10 +173,10 @@ def _answers(engine: Engine, asks: dict[str, list[Ask]], dialect: str) -> list[S
 
 
 def _dialect(engine: Engine, choice: str, raw: Sequence[Rows]) -> tuple[str, bool]:
-    """The dialect, and whether it is known to count right: of those that the engine has the fastest that does.
+    """The dialect, and whether it is known to count right. `auto` takes the engine's fastest dialect that counts right.
 
     Raises:
-        InvalidValueError: there is no such dialect. CapabilityError: the engine has not it, or it would miscount.
+        InvalidValueError: there is no such dialect. CapabilityError: the engine lacks it, or it would miscount.
     """
     able = engine.dialects
     if choice == "auto":
@@ -190,6 +190,6 @@ def _dialect(engine: Engine, choice: str, raw: Sequence[Rows]) -> tuple[str, boo
     if choice not in able:
         raise CapabilityError(
             f"{engine.capabilities.title} has no dialect {choice!r} ({registry.why_not(choice)})",
-            f"It has: auto, {', '.join(able)}.",
+            f"Use one of: auto, {', '.join(able)}.",
         )
     return choice, not raw or engine.admits(choice, raw)

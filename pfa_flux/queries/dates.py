@@ -1,4 +1,4 @@
-"""Instants as people write them, in the time zone of an answer."""
+"""Dates and times for people, in the time zone of an answer."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from zoneinfo import ZoneInfo
 from pfa_flux.times import NS, parse_instant, to_datetime
 
 _BY_DAYS = 2 * 86400 * NS
-"""Ranges of this length or more are told in days, shorter ones to the minute."""
+"""Ranges of this length or more are written in days, shorter ones to the minute."""
 _RFC_3339 = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z")
 
 
 def day(instant: int, zone: tzinfo, *, clock: bool = False) -> str:
-    """12 January 2026, with the time of day if asked for."""
+    """A day such as 12 January 2026, optionally with the time of day."""
     local = _local(instant, zone)
     return f"{local.day} {local:%B %Y}" + (f", {local:%H:%M}" if clock else "")
 
 
 def short(instants: Sequence[int], zone: tzinfo) -> list[str]:
-    """Starts of intervals: 12 Jan, with the year and the time of day where they tell them apart.
+    """Starts of intervals such as 12 Jan, with year and time of day if they differ.
 
-    The first may be within an interval, where a range begins.
+    The first may lie within an interval, because that is where the range begins.
     """
     local = [_local(instant, zone) for instant in instants]
     year = " %Y" if len({each.year for each in local}) > 1 else ""
@@ -31,18 +31,18 @@ def short(instants: Sequence[int], zone: tzinfo) -> list[str]:
     names = [f"{each.day} {each.strftime(f'%b{year}{clock}')}" for each in local]
     if len(set(names)) == len(set(instants)):
         return names
-    # An hour comes twice where clocks are set back.
+    # An hour occurs twice when clocks are set back.
     return [f"{name} {each:%Z}" for name, each in zip(names, local, strict=True)]
 
 
 def tick(instant: int, zone: tzinfo, *, clock: bool) -> tuple[str, ...]:
-    """Lines of a label: 12 Jan, and the time of day below if asked for."""
+    """Lines of a label: 12 Jan, optionally with the time of day below."""
     local = _local(instant, zone)
     return (f"{local.day} {local:%b}", f"{local:%H:%M}") if clock else (f"{local.day} {local:%b}",)
 
 
 def dated(words: str, zone: tzinfo) -> str:
-    """A text whose instants are written for a reader."""
+    """A text with its RFC 3339 instants rewritten for readers."""
     return _RFC_3339.sub(lambda found: day(parse_instant(found[0], 0), zone, clock=True), words)
 
 
@@ -51,16 +51,16 @@ def _local(instant: int, zone: tzinfo) -> datetime:
 
 
 def span(start: int, stop: int, tz: str) -> str:
-    """A range as people write it: by its days if it has whole days, or at least two; otherwise to the minute.
+    """A range for people: in days if it consists of whole days or is at least two days long; otherwise to the minute.
 
     Args:
         start: first instant, nanoseconds.
         stop: first instant after it.
-        tz: time zone to tell it in.
+        tz: time zone to write it in.
     """
     low, high = (_local(instant, ZoneInfo(tz)) for instant in (start, stop))
     if stop - start >= _BY_DAYS or (_is_midnight(low) and _is_midnight(high)):
-        # A range ends before its stop.
+        # The stop itself is not part of the range.
         return f"{_days(low, high - timedelta(microseconds=1))} ({tz})"
     if low.date() == high.date():
         return f"{_day(low)}, {low:%H:%M}–{high:%H:%M} ({tz})"
@@ -80,6 +80,6 @@ def _days(first: datetime, last: datetime) -> str:
 
 
 def _day(moment: datetime, of: datetime | None = None) -> str:
-    """A day; without its year where that is the year `of` another."""
+    """A day, without its year if `of` is in the same year."""
     year = "" if of is not None and of.year == moment.year else f" {moment.year}"
     return f"{moment.day} {moment:%b}{year}"

@@ -1,6 +1,7 @@
-"""Names that rows have in other forms than the canonical one: found for filters, and folded in answers.
+"""Names stored in other forms than the canonical one: filters find them, answers fold them.
 
-Rows of other writers and of 0.1 have them. A task cannot fold them: downsampled rows keep the tags of raw data.
+Other writers and version 0.1 stored such names. A task cannot fold them, because downsampled rows keep the tags of raw
+data.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pfa_flux.settings import Settings
 
 
 class Folding:
-    """Folds the names of one question, and remembers which it has."""
+    """Folds the names of one question, and records which it folded."""
 
     def __init__(self, settings: Settings, question: Question) -> None:
         rules = Rules(settings.pixel)
@@ -29,10 +30,10 @@ class Folding:
         self._folded: dict[tuple[str, str], str] = {}
 
     def where(self, engine: Engine, rows: Iterable[Rows]) -> Where:
-        """What to ask for, so that every stored form of the names asked for is found.
+        """Filters that find every stored form of the requested names.
 
-        Forms of a domain are found by a pattern, in the question itself. What a form of a page may look like depends on
-        the settings, so the values that are stored are looked through first.
+        A pattern in the query itself finds the forms of a domain. The forms of a page depend on the settings, so the
+        stored values are searched first.
         """
         domains = (*map(self._form_of, self._question.exact), *map(Below, self._question.below))
         if not self._question.pages:
@@ -40,12 +41,12 @@ class Folding:
         span = self._question.start, self._question.stop
         stored = {value for each in dict.fromkeys(rows) for value in engine.values(each, "page", *span)}
         forms = {value: form for value in stored if (form := self._forms["page"](value)) in self._question.pages}
-        # Rows of an answer may not have it.
+        # The tag may be missing from rows of an answer.
         self._folded |= {("page", value): form for value, form in forms.items() if value != form}
         return {"domain": domains, "page": tuple(sorted({*self._question.pages, *forms}))}
 
     def domains_before(self, engine: Engine, rows: Rows, stop: int) -> Where | None:
-        """The same without patterns, of the domains alone that rows before an instant have; None if they have none."""
+        """The same without patterns, for the domains of rows before an instant; None if there are none."""
         if self._question.domains is None:
             return {}
         stored = engine.values(rows, "domain", 0, stop)
@@ -54,11 +55,11 @@ class Folding:
 
     @staticmethod
     def _form_of(domain: str) -> str | Forms:
-        """A pattern for the forms of a domain; what is none has no other form."""
+        """A pattern for the forms of a domain. A value that is no domain has no other form."""
         return Forms(domain) if names.domain_and_port(domain) == domain else domain
 
     def sums(self, sums: Sums, tags: tuple[str, ...]) -> Sums:
-        """Sums by canonical names, of the domains that are asked for alone."""
+        """Sums by canonical names, for the requested domains."""
         chosen = self._question.domains is not None
         forms = [
             {value: self._forms[tag](value) for value in {values[place] for values in sums}}
@@ -83,12 +84,17 @@ class Folding:
 
     @property
     def caveats(self) -> tuple[Caveat, ...]:
-        """What was folded."""
+        """The warning about folded names, if there are any."""
         if not self._folded:
             return ()
         count = len(self._folded)
-        names = "name is another form" if count == 1 else "names are other forms"
+        names = "name was another form" if count == 1 else "names were other forms"
         # A mask may hide a secret.
         shown = [(stored, form) for (_, stored), form in self._folded.items() if form not in self._masks]
         example = ", such as {} of {}".format(*map(plain, min(shown))) if shown else ""
-        return (Caveat("names_folded", f"{count} stored {names} of a domain or page{example}, and counted as that."),)
+        return (
+            Caveat(
+                "names_folded",
+                f"{count} stored {names} of a domain or page{example}. Counted under the canonical name.",
+            ),
+        )

@@ -1,4 +1,4 @@
-"""The intervals of time that rows are made for, in a time zone, right where the clock is changed."""
+"""Intervals of time in a time zone, correct across clock changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pfa_flux.errors import InvalidValueError
 from pfa_flux.times import NS, format_instant, from_datetime, to_datetime
 
 EVERY = {"15m": 900, "1h": 3600, "1d": 86400, "1w": 7 * 86400}
-"""Widths of an interval, seconds; a day or week is 23 to 169 hours long where the clock is changed."""
+"""Widths of an interval, seconds. A clock change makes a day or week longer or shorter."""
 
 _MOST = 200_000
 _QUARTER = 900 * NS
@@ -37,11 +37,11 @@ class Grid:
         return self.edges[:-1]
 
     def granularity(self, at_most: int = 3600) -> int:
-        """Widest window in seconds, a divisor of `at_most`, of which every interval is made up exactly."""
+        """Widest window in seconds that divides `at_most` and every interval."""
         return math.gcd(at_most, *(edge // NS % at_most for edge in self.edges))
 
     def start_of(self, instant: int) -> int:
-        """Start of the interval an instant lies in."""
+        """Start of the interval that contains an instant."""
         return self.edges[bisect_right(self.edges, instant) - 1]
 
     def label(self, start: int) -> str:
@@ -50,10 +50,10 @@ class Grid:
 
 
 def make_grid(start: int, stop: int, every: str, zone: ZoneInfo) -> Grid:
-    """Intervals of a width of `EVERY` that cover [start, stop).
+    """Intervals that cover [start, stop), with a width from `EVERY`.
 
     Raises:
-        InvalidValueError: the width is none of `EVERY`, there would be more than 200,000 intervals, or the zone's clock
+        InvalidValueError: the width is not in `EVERY`, there would be more than 200,000 intervals, or the zone's clock
             was not whole quarters of an hour from UTC, as in the 19th century.
     """
     one_of("every", every, tuple(EVERY))
@@ -66,12 +66,15 @@ def make_grid(start: int, stop: int, every: str, zone: ZoneInfo) -> Grid:
 
 
 def _within_day(start: int, stop: int, every: int, zone: ZoneInfo) -> list[int]:
-    """Edges where the zone's clock shows a multiple of `every`: time zones differ from UTC by quarters of an hour."""
+    """Edges at which the zone's clock shows a multiple of `every`.
+
+    Time zones differ from UTC by quarters of an hour.
+    """
 
     def is_edge(instant: int) -> bool:
         offset = int((to_datetime(instant).astimezone(zone).utcoffset() or timedelta()).total_seconds())
         if offset * NS % _QUARTER:
-            # Local mean times of long ago.
+            # Local mean time, used in the 19th century.
             raise InvalidValueError(
                 f"in {format_instant(instant)[:4]} the clocks of {zone} were not whole quarters of an hour from UTC",
                 f"Use {named('tz', 'UTC')}, or {named('every', '1d')}.",
@@ -97,7 +100,7 @@ def _days(start: int, stop: int, every: str, zone: ZoneInfo) -> list[int]:
         day -= timedelta(days=day.weekday())
     edges: list[int] = []
     while not edges or edges[-1] < stop:
-        # A midnight that the clock skips is taken with the offset before it, which is the day's first instant.
+        # If the clock skips midnight, the offset before it gives the day's first instant.
         edges.append(from_datetime(datetime.combine(day, time(), zone)))
         day += step
     return edges

@@ -1,4 +1,4 @@
-"""Counts by the keys of a question, each with the blocks of time that its interval is judged by."""
+"""Counts by the keys of a question, each with the blocks of time for its interval."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ from pfa_flux.times import NS
 _MOST_ROWS = 1_000_000
 _DAY = 86400
 _BLOCK_OF_A_DAY = 7200
-"""Seconds: twelve blocks of a day are enough for its interval (benchmarks/coverage.py), and half the windows."""
+"""Seconds. Twelve blocks a day are enough for its interval (benchmarks/coverage.py), and need half the windows of
+24."""
 
 
 Group = tuple[Mapping[str, str], Sequence[int], Sequence[int]]
-"""A row: the value of each key asked for, and hits and page loads by blocks of time, empty ones included."""
+"""A row: the value of each key, then hits and loads by blocks of time, including empty blocks."""
 
 _NONE = ByWindow()
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the rows of a question lie in time.
+    """How the rows of a question divide time.
 
     Attributes:
         question: the question.
-        step: seconds that blocks are whole multiples of.
-        grid: intervals of the key `time`; None without.
-        width: seconds of the windows that all blocks are made of.
+        step: seconds; blocks are whole multiples of it.
+        grid: intervals of the key `time`; None without that key.
+        width: width of the windows that make up all blocks, seconds.
     """
 
     question: Question
@@ -68,7 +69,7 @@ class Layout:
         """Rows with their counts, sorted by key.
 
         Raises:
-            InvalidValueError: there would be more than a million.
+            InvalidValueError: there would be more than a million rows.
         """
         if "page" not in self.question.by:
             counts = counts.over_pages
@@ -97,17 +98,17 @@ class Layout:
         hits: Mapping[Values, ByWindow],
         js: Mapping[Values, ByWindow],
     ) -> Iterator[Group]:
-        """Rows where other keys come after the time."""
+        """Rows if other keys follow the time."""
         names = tuple(map(str, self.question.by))
         place = names.index("time")
-        # Rows whose keys before the time are alike stand together.
+        # Rows with the same keys before the time are adjacent.
         for _, alike in itertools.groupby(keys, key=lambda values: values[:place]):
             for (label, take), values in itertools.product(pieces, list(alike)):
                 key = dict(zip(names, (*values[:place], label, *values[place:]), strict=True))
                 yield key, take(hits.get(values, _NONE)), take(js.get(values, _NONE))
 
     def _folded(self, sums: Sums, tags: tuple[str, ...]) -> dict[Values, ByWindow]:
-        """Sums by the keys asked for: domains summed to networks, pages over domains."""
+        """Sums by the question's keys: domains summed to networks, pages summed over domains."""
         folded: dict[Values, ByWindow] = {}
         own: set[Values] = set()
         by_page = "page" in tags
@@ -118,7 +119,7 @@ class Layout:
             values = values_of(self.question, domain, page)
             there = folded.get(values)
             if there is None:
-                # Not copied as long as nothing is added to it.
+                # Not copied until something is added to it.
                 folded[values] = windows
                 continue
             if values not in own:
@@ -129,7 +130,7 @@ class Layout:
         return folded
 
     def _pieces(self, sources: Sources, width: int) -> list[_Piece]:
-        """Intervals with their blocks, as far as the figures reach; the whole range as one without `time`."""
+        """Intervals with their blocks, as far as the figures reach. Without `time`, the whole range is one interval."""
         if self.grid is None:
             starts = block_starts(sources.start, sources.stop, self.width // 3600)
             return [_Piece("", _taker(starts, starts.start + len(starts) * starts.step, width * NS))]
@@ -138,7 +139,7 @@ class Layout:
             block = block_hours(0, end - start, self.step // 3600) * 3600 * NS
             first = (max(start, sources.start) - start) // block
             last = (min(end, sources.stop) - 1 - start) // block
-            # None at all where the interval lies in a past that is not known.
+            # Empty if no data is known for the interval.
             blocks = range(start + first * block, min(end, start + (last + 1) * block), block)
             found.append(_Piece(self.grid.label(start), _taker(blocks, min(end, blocks.stop), width * NS)))
         return found
@@ -148,8 +149,8 @@ class _Piece(NamedTuple):
     """One row in time.
 
     Attributes:
-        label: the interval's start as text; empty where time is no key.
-        take: sums windows to the blocks of the interval.
+        label: the interval's start as text; empty if time is not a key.
+        take: sums windows into the blocks of the interval.
     """
 
     label: str
@@ -157,7 +158,7 @@ class _Piece(NamedTuple):
 
 
 def _taker(blocks: range, end: int, width: int) -> Callable[[ByWindow], Sequence[int]]:
-    """A function that sums windows of a width (nanoseconds) to blocks, the last of which may end early."""
+    """A function that sums windows of a width (nanoseconds) into blocks. The last block may end early."""
     if blocks.step == width and len(blocks) > 1:
         return itemgetter(*blocks)
     windows_of = [range(low, min(low + blocks.step, end), width) for low in blocks]

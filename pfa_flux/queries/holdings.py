@@ -1,4 +1,4 @@
-"""What a store holds, whatever the range: for a question that found nothing."""
+"""What a store holds in any range, to explain an answer without data."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ class Holdings:
     """What a store holds, raw or downsampled.
 
     Attributes:
-        store: the store.
-        exists: there is one; false where the embedded store has no file yet.
-        domains: canonical domains that have hits or JS loads, sorted.
-        hits: times of the first and the last hit, nanoseconds, to the window where raw data has expired; None without.
-        loads: the same of JS loads.
-        asked: the same of the hits or else of the JS loads that were asked for; None without.
+        store: engine, version and address.
+        exists: false if the embedded store has no file yet.
+        domains: canonical domains with hits or JS loads, sorted.
+        hits: times of the first and last hit, nanoseconds, exact to the window if raw data has expired; None without
+            hits.
+        loads: the same for JS loads.
+        asked: the same for the requested hits, or else for the requested JS loads; None without either.
         meant: domains and pages that were asked for and are not there, as `domains` or `pages`, what was asked for, and
             what there is that may be meant.
     """
@@ -49,12 +50,12 @@ class Holdings:
 
 
 def holdings(engine: Engine, settings: Settings, question: Question, now: int) -> Holdings:
-    """What a store holds, beside what a question asks for; its range does not matter.
+    """What a store holds, compared with the domains and pages of a question. The question's range does not matter.
 
     Raises:
         UnreachableError, QueryError, StoreError: the engine refuses.
     """
-    # Clocks of others may be ahead.
+    # Other machines' clocks may be ahead.
     whole = replace(question, start=0, stop=now + _DAY)
     specs = {side: TaskSpec.from_settings(settings, side) for side in BOTH}
     rules = Rules(settings.pixel)
@@ -83,7 +84,7 @@ def _near(asked: str, there: set[str]) -> Sequence[str]:
 
 
 def _readable(engine: Engine, spec: TaskSpec, question: Question) -> Iterator[Rows]:
-    """Rows of a side that there are and that may be read."""
+    """Rows of a side that exist and that the token may read."""
     for rows in (spec.raw, spec.rollup):
         with suppress(BucketNotFoundError, AccessDeniedError):
             engine.edge(rows, "last", question.start, question.stop, {})
@@ -97,6 +98,6 @@ def _span(engine: Engine, spec: TaskSpec, readable: Sequence[Rows], question: Qu
         for pick in ("first", "last"):
             time = engine.edge(rows, pick, question.start, question.stop, where)
             if time is not None:
-                # A window is told by its start.
+                # A window is named by its start.
                 found.append(spec.ceiling(time) - spec.width if rows.every else time)
     return (min(found), max(found)) if found else None

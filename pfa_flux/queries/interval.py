@@ -1,4 +1,4 @@
-"""The 95 % interval of a ratio, wide enough for page views that come in visits."""
+"""The 95% interval of a ratio, wide enough for page views that come in visits."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pfa_flux.times import NS
 
 
 class Sides(NamedTuple):
-    """Hits and page loads with JavaScript."""
+    """Hits and loads."""
 
     hits: int
     js: int
 
 
 Z = 1.959963984540054
-"""Standard normal quantile of 0.975: the intervals are 95 %."""
+"""Standard normal quantile of 0.975: the intervals are 95%."""
 
 MOST_BLOCKS = 100
 FEWEST_BLOCKS = 10
-"""With fewer blocks of time their variance says too little, and page views are taken as independent."""
+"""With fewer blocks of time the variance is too uncertain, so the interval assumes independent page views."""
 
 
 def wilson(ratio: float, n: float, quantile: float = Z) -> tuple[float, float]:
@@ -32,12 +32,12 @@ def wilson(ratio: float, n: float, quantile: float = Z) -> tuple[float, float]:
     z2 = quantile * quantile
     centre = (ratio + z2 / (2 * n)) / (1 + z2 / n)
     half = quantile / (1 + z2 / n) * math.sqrt(ratio * (1 - ratio) / n + z2 / (4 * n * n))
-    # At the ends the bound is the ratio itself, which rounding may miss by a hair.
+    # At 0 and 1 the bound is the ratio itself; rounding may miss it slightly.
     return min(ratio, max(0.0, centre - half)), max(ratio, min(1.0, centre + half))
 
 
 def t_quantile(df: float) -> float:
-    """Student's t quantile of 0.975; df, at least 2, need not be whole. Within 1 % of the exact value.
+    """Student's t quantile of 0.975; df, at least 2, need not be whole. Within 1% of the exact value.
 
     Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
     """
@@ -54,28 +54,28 @@ _TERMS = (
 
 
 def effective_n(hits: Sequence[int], js: Sequence[int], all_hits: int, all_js: int) -> tuple[float, float]:
-    """How many independent page views say as much as all do, judged by how the blocks of time vary.
+    """Number of independent page views that tell as much as all page views do, from the variance between blocks.
 
     Args:
         hits: hits of each block.
         js: page loads of each block.
-        all_hits: hits of all blocks, more than none.
+        all_hits: hits of all blocks, more than 0.
         all_js: page loads of all blocks.
 
-    Page views of one visit are blocked together or not at all, so that they are worth fewer draws. With b and h the
+    Page views of one visit are blocked together or not at all, so they count as fewer draws. With b and h the
     blocked and all hits of each of k blocks, H all hits, r the ratio and d = b - r*h, the ratio estimator's variance
     is var = k/(k-1) * sum(d^2) / H^2 (Cochran, Sampling Techniques, 3rd ed., 6.3), and n = r(1-r)/var, between 1 and
-    H. Where no block deviates, which is where all or none are blocked, n is the number of blocks that have hits.
+    H. If no block deviates, because all page views are blocked or none, n is the number of blocks with hits.
 
-    A variance that is itself estimated asks for Student's t instead of the normal quantile (Franco, Little, Louis,
-    Slud (2019), J. Survey Statistics and Methodology 7, 334-364). Its degrees of freedom are those of the blocks that
-    have hits less one, and at most 4 * sum(d^2)^2 / sum(d^4), because few blocks that deviate much say little of how
-    the rest might; benchmarks/coverage.py shows what either does.
+    An estimated variance requires Student's t instead of the normal quantile (Franco, Little, Louis, Slud (2019), J.
+    Survey Statistics and Methodology 7, 334-364). Its degrees of freedom are the number of blocks with hits minus one,
+    and at most 4 * sum(d^2)^2 / sum(d^4), because a few strongly deviating blocks say little about the rest.
+    benchmarks/coverage.py shows the effect of both.
 
     Returns:
         n, and the quantile to use with it.
     """
-    # Whole numbers, H times d, so that blocks which agree give exactly nothing.
+    # Whole numbers, H times d, so that agreeing blocks give exactly 0.
     squares = [(d := h * all_js - j * all_hits) * d for h, j in zip(hits, js, strict=True)]
     deviation, filled, k = sum(squares), len(hits) - hits.count(0), len(hits)
     if deviation == 0:
@@ -84,7 +84,7 @@ def effective_n(hits: Sequence[int], js: Sequence[int], all_hits: int, all_js: i
     n = ratio * (1 - ratio) / variance
     if n >= all_hits:
         return float(all_hits), Z
-    # The sum of squares of parts is at most their sum times the largest: more often than not that is enough to know.
+    # The sum of the squares is at most the sum times the largest part. That bound usually decides.
     few: float = filled - 1
     if 4 * deviation < few * max(squares):
         few = min(few, 4 * deviation**2 / sum([square * square for square in squares]))
@@ -92,10 +92,10 @@ def effective_n(hits: Sequence[int], js: Sequence[int], all_hits: int, all_js: i
 
 
 def newcombe(first: tuple[float, float, float], second: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Difference of two independent ratios, first minus second, and its 95 % interval.
+    """Difference of two independent ratios, first minus second, and its 95% interval.
 
     Args:
-        first: a ratio and the ends of its 95 % interval.
+        first: a ratio and the ends of its 95% interval.
         second: the same.
 
     Source: Newcombe (1998), Statistics in Medicine 17, 873-890, method 10 (hybrid score).
@@ -114,8 +114,8 @@ def interval(total: Sides, blocks: Sequence[Sides]) -> tuple[float, float, bool]
 
     Args:
         total: hits and loads, with 0 <= js <= hits and hits > 0.
-        blocks: the same, for each block of the time it covers, empty blocks included. Where they do not add up to the
-            total they are of other data, and say nothing.
+        blocks: the same for each block of time, including empty blocks. If they do not add up to the total, they come
+            from other data and are ignored.
     """
     hits, js = [block.hits for block in blocks], [block.js for block in blocks]
     if (sum(hits), sum(js)) != total:
@@ -124,7 +124,7 @@ def interval(total: Sides, blocks: Sequence[Sides]) -> tuple[float, float, bool]
 
 
 def interval_of(hits: Sequence[int], js: Sequence[int], all_hits: int, all_js: int) -> tuple[float, float, bool]:
-    """The same of hits and loads by blocks, and of all of them."""
+    """The same from hits and loads by block and their totals."""
     ratio = (all_hits - all_js) / all_hits
     if len(hits) < FEWEST_BLOCKS:
         return *wilson(ratio, all_hits), True
@@ -132,9 +132,9 @@ def interval_of(hits: Sequence[int], js: Sequence[int], all_hits: int, all_js: i
 
 
 def block_hours(start: int, stop: int, step: int = 1) -> int:
-    """Width of the blocks of a range in hours: as little as makes at most 100 of them.
+    """Width of the blocks of a range in hours: the smallest that makes at most 100 blocks.
 
-    It is a multiple of `step`, and where that can be a part of a day or whole days, so that days are made of blocks.
+    It is a multiple of `step`. If possible it divides a day or is whole days, so that blocks make up days.
     Blocks are aligned to the epoch, so an unaligned range touches one more. `start`, `stop`: nanoseconds.
     """
     hours = step

@@ -27,8 +27,8 @@ class PageViewRow:
 
     Attributes:
         key: value of each key asked for, in that order.
-        hits: what the pixel counted; None where it was not asked.
-        js: what the JavaScript analytics counted; None where it was not asked.
+        hits: page views that the pixel counted; None if not requested.
+        js: page views that the JavaScript analytics counted; None if not requested.
     """
 
     key: Mapping[str, str]
@@ -44,10 +44,10 @@ class PageViews(Table):
         start: first instant of the range, nanoseconds since the epoch.
         stop: first instant after it.
         by: keys of the rows, in order.
-        sides: of hits and js, what was asked for.
-        source: from which data they come.
+        sides: hits, js or both, as requested.
+        source: raw data, downsampled data, or both.
         rows: sorted by key.
-        warnings: what the reader has to know.
+        warnings: warnings about the figures.
         tz: time zone of the intervals.
     """
 
@@ -68,7 +68,7 @@ class PageViews(Table):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Keys and counts, then names as they are shown."""
+        """Keys and counts, then names for display."""
         return (*self.by, *self.sides, *display_columns(self.by))
 
     @property
@@ -83,7 +83,7 @@ class PageViews(Table):
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it."""
+        """The whole result, as in its JSON."""
         return {
             "start": format_instant(self.start),
             "stop": format_instant(self.stop),
@@ -93,7 +93,7 @@ class PageViews(Table):
         }
 
     def sheet(self) -> Sheet:
-        """Rows as they are shown."""
+        """Rows for display."""
         names = {"hits": "hits", "js": "JS loads"}
         columns = (*(Column(key, "key") for key in self.by), *(Column(names[side], "number") for side in self.sides))
         named = zip(names_of([row.key for row in self.rows], self.tz), self.rows, strict=True)
@@ -102,7 +102,7 @@ class PageViews(Table):
 
 
 def page_views(engine: Engine, settings: Settings, question: Question, now: int, source: str) -> PageViews:
-    """Count page views; arguments and errors as of `blocked_ratio`, and `question.sides` says which."""
+    """Count the page views of `question.sides`. Arguments and errors are those of `blocked_ratio`."""
     layout = Layout.of(question, settings)
     before = engine.partial_answers
     with engine.snapshot():

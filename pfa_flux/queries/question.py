@@ -1,4 +1,4 @@
-"""A question of page views: as it is put, and checked."""
+"""A question about page views: as given, and checked."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from pfa_flux.settings import Settings
 from pfa_flux.times import Instant, format_instant, parse_instant, time_zone
 
 Values = tuple[str, ...]
-"""Values of the keys but for `time`, in the order of `--by`."""
+"""Values of the keys other than `time`, in the order of `--by`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, checked.
+    """A checked question.
 
     Attributes:
-        start: first nanosecond that counts.
-        stop: first that does not.
-        by: keys of the rows, each once; none for a single row.
-        domains: canonical domains, each of which has its row even if it is empty, and `*.` patterns for all below one.
-            None for all that are found.
-        networks: of clearnet, tor, i2p; empty for all.
+        start: first nanosecond of the range.
+        stop: first nanosecond after it.
+        by: keys of the rows, each once; empty for a single row.
+        domains: canonical domains, and `*.` patterns for all domains below one. Each domain gets a row, even without
+            data. None for all domains found.
+        networks: clearnet, tor or i2p; empty for all.
         pages: canonical pages, empty for all.
         every: width of an interval with the key `time`: 15m, 1h, 1d or 1w.
-        zone: time zone in which the intervals are aligned.
+        zone: time zone of the intervals.
         sides: hits, loads or both.
-        others: domains that patterns do not stand for, because another site names them.
-        subject: whose page views they are, in words.
+        others: domains that patterns exclude, because another site names them.
+        subject: whose page views these are, as text.
     """
 
     start: int
@@ -58,53 +58,53 @@ class Question:
             raise InvalidValueError(
                 f"the range is empty: it starts at {format_instant(self.start)} and stops at "
                 f"{format_instant(self.stop)}",
-                f"Let {named('start')} be before {named('stop')}. A date means the start of that day.",
+                f"Set {named('start')} to a time before {named('stop')}. A date means the start of that day.",
             )
         for name, values, allowed in (("by", self.by, KEYS), ("networks", self.networks, NETWORKS)):
             for value in cast("Sequence[str]", values):
                 one_of(name, value, allowed)
         if len(set(self.by)) < len(self.by):
-            raise InvalidValueError(f"{named('by')} names a key twice", f"Use each of {', '.join(KEYS)} once at most.")
+            raise InvalidValueError(f"{named('by')} has a key twice", f"Use each of {', '.join(KEYS)} at most once.")
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Tags that are to be kept apart, sorted."""
+        """Tags to group by, sorted."""
         return ("domain", "page") if "page" in self.by else ("domain",)
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The domains that are asked for by name."""
+        """Domains requested by name."""
         return tuple(d for d in self.domains or () if not names.below(d))
 
     @property
     def exact(self) -> tuple[str, ...]:
-        """Of these, those in a network that is asked for."""
+        """Domains requested by name, in a requested network."""
         return tuple(filter(self.includes, self.named))
 
     @property
     def below(self) -> tuple[str, ...]:
-        """Domains all below which are asked for, in a network that is."""
+        """Domains of `*.` patterns, in a requested network."""
         return tuple(d for d in filter(None, map(names.below, self.domains or ())) if self.includes(d))
 
     @property
     def selects_nothing(self) -> bool:
-        """The domains asked for are all in other networks than those asked for."""
+        """No requested domain is in a requested network."""
         return self.domains is not None and not self.exact and not self.below
 
     def selects(self, domain: str) -> bool:
-        """A canonical domain is one of those asked for."""
+        """A canonical domain is among the requested ones."""
         if self.domains is None or domain in self.exact:
             return True
         return domain not in self.others and any(names.is_below(domain, name) for name in self.below)
 
     def includes(self, domain: str) -> bool:
-        """A domain's network is one of those asked for."""
+        """A domain's network is among the requested ones."""
         return not self.networks or network_of(domain) in self.networks
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """A question as it is put: the arguments of `Analytics.blocked_ratio`, which describes them."""
+    """A question as given: the arguments of `Analytics.blocked_ratio`, which documents them."""
 
     domains: Texts = ()
     sites: Texts = ()
@@ -120,7 +120,7 @@ class Options:
     sides: tuple[Side, ...] = BOTH
 
     def fixed(self, settings: Settings, now: int) -> Options:
-        """The same with texts that can be read again, a range of instants, and a time zone.
+        """The same with values as tuples, a range of instants, and a time zone.
 
         Raises:
             InvalidValueError: a value is of the wrong kind, or malformed.
@@ -183,7 +183,7 @@ def _domains_of(site: str, settings: Settings) -> Sequence[str]:
 
 
 def _of_others(settings: Settings, sites: Sequence[str], own: Iterable[str]) -> frozenset[str]:
-    """Domains that sites name which are not asked for; without those that a pattern of the question itself takes in."""
+    """Domains of sites other than the requested ones, except those that a requested pattern includes."""
     patterns = [name for name in map(names.below, own) if name]
     named = {domain for site, domains in settings.sites.items() if site not in sites for domain in domains}
     return frozenset(d for d in named if not any(names.is_below(d, name) for name in patterns))
@@ -194,7 +194,7 @@ def _zone(name: str) -> ZoneInfo:
         return time_zone(name)
     except InvalidValueError as error:
         likely = next(iter(close(name.title(), available_timezones())), "Europe/Berlin")
-        raise InvalidValueError(f"{named('tz', name)} is no time zone", f"Write {named('tz', likely)}.") from error
+        raise InvalidValueError(f"{named('tz', name)} is not a time zone", f"Write {named('tz', likely)}.") from error
 
 
 def values_of(question: Question, domain: str, page: str) -> Values:
@@ -204,7 +204,7 @@ def values_of(question: Question, domain: str, page: str) -> Values:
 
 
 def asked_for(question: Question) -> set[Values]:
-    """Rows that there are even if they are empty: those whose every key but the time was asked for by name."""
+    """Rows to show even without data: those with every key but the time requested by name."""
     if set(question.by) <= {"time"}:
         return {()}
     if "page" in question.by and not question.pages:

@@ -1,4 +1,4 @@
-"""The blocked ratio: rows with what each is worth and their total, as objects, tables, JSON, CSV and plots."""
+"""The blocked ratio: rows with their status and a total, as objects, tables, JSON, CSV and plots."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Where figures come from.
+    """The store that figures come from.
 
     Attributes:
         engine: influxdb2, influxdb1 or embedded.
-        version: its version, as it writes it.
-        address: URL without user, password or query, or the path of the file.
+        version: its version as reported.
+        address: URL without user, password or query, or the file's path.
     """
 
     engine: str
@@ -36,32 +36,32 @@ class Store:
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """Name for people."""
         return f"InfluxDB {self.version}" if self.engine.startswith("influxdb") else f"{self.engine} store"
 
 
 @dataclass(frozen=True, slots=True)
 class BlockedRatio(Table):
-    """Answer to the question which share of page views comes without the JavaScript analytics.
+    """The share of page views that the JavaScript analytics did not report.
 
     Attributes:
         start: first instant of the range, nanoseconds since the epoch.
         stop: first instant after it.
         by: keys of the rows, in order.
-        engine: where the data is.
-        dialect: in what the figures were asked for.
-        source: from which data they come.
+        engine: influxdb2, influxdb1 or embedded.
+        dialect: query language that was used.
+        source: raw data, downsampled data, or both.
         rows: sorted by key.
-        warnings: what the reader has to know.
+        warnings: warnings about the figures.
         tz: time zone of the intervals.
-        before: start and stop of the period before, where that was asked for.
-        total: the figures of all rows together, which has no key: the only row of the same question with `by=()`.
-        subject: whose page views they are, in words.
-        covers: first instant that the figures are for, and first that they are not; a part of the range where the rest
-            is not known.
-        doubts: codes of the warnings that make the total doubtful, and not single rows alone.
-        store: what the engine is, and where.
-        config: settings file that was read; None where there was none.
+        before: start and stop of the previous period, if requested.
+        total: the figures of all rows together, without a key: the only row of the same question with `by=()`.
+        subject: whose page views these are, as text.
+        covers: first instant that the figures cover and first instant after it; less than the range if the rest is not
+            known.
+        doubts: codes of the warnings that make the total doubtful, not just single rows.
+        store: engine, version and address.
+        config: settings file that was read; None without one.
     """
 
     start: int
@@ -89,19 +89,19 @@ class BlockedRatio(Table):
 
     @property
     def has_data(self) -> bool:
-        """There is a hit or a load."""
+        """There is at least one hit or load."""
         return self.total.status != "no_data"
 
     @property
     def sentence(self) -> str:
-        """The answer in words: which share of whose page views, when, how sure, and where the figures come from."""
+        """The answer as a sentence: page views, range, share with its interval, and source of the figures."""
         from pfa_flux.queries.sentence import sentence
 
         return sentence(self)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Keys and figures; with the period before its figures and the change; then names as they are shown."""
+        """Keys and figures; then, if requested, the previous period and the change; then names for display."""
         before = (*(f"before_{name}" for name in FIGURES), *CHANGE) if self.before else ()
         return (*self.by, *FIGURES, *before, *display_columns(self.by))
 
@@ -115,7 +115,7 @@ class BlockedRatio(Table):
         return [row.as_dict() for row in self.rows]
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, as the JSON has it; `differences` where the rows are of networks."""
+        """The whole result, as in its JSON; with `differences` if the rows are networks."""
         more: dict[str, Any] = {}
         if self.before:
             more["before"] = dict(zip(("start", "stop"), map(format_instant, self.before), strict=True))
@@ -136,14 +136,14 @@ class BlockedRatio(Table):
         }
 
     def differences(self) -> Comparison:
-        """How the rows differ, each from each, where they are of one key other than time.
+        """Differences between every two rows. The result must have one key other than time.
 
         Raises:
-            InvalidValueError: they are of several keys, or of time.
+            InvalidValueError: the rows have several keys, or the key is time.
         """
         if len(self.by) != 1 or self.by == ("time",):
             raise InvalidValueError(
-                f"rows by {', '.join(self.by)} cannot be held against each other",
+                f"rows by {', '.join(self.by)} cannot be compared with each other",
                 "Use one key: network, domain or page.",
             )
         (key,) = self.by
@@ -156,15 +156,15 @@ class BlockedRatio(Table):
         return Comparison(self.start, self.stop, key, tuple(found), self.warnings)
 
     def sheet(self) -> Sheet:
-        """Rows as they are shown, and their total."""
-        before = (Column("before", "ratio", 3), Column("change", "ratio"), Column("points, 95 %", "interval", 2))
+        """Rows for display, and their total."""
+        before = (Column("previous", "ratio", 3), Column("change", "ratio"), Column("points, 95%", "interval", 2))
         columns = (
             *(Column(key, "key") for key in self.by),
             Column("hits", "number"),
             Column("JS loads", "number", 4),
             Column("blocked", "number", 5),
             Column("ratio", "ratio"),
-            Column("95 % interval", "interval", 1),
+            Column("95% interval", "interval", 1),
             *(before if self.before else ()),
             Column("", "bar", 6),
             Column("", "note"),
@@ -175,7 +175,7 @@ class BlockedRatio(Table):
         return Sheet(columns, rows, total)
 
     def plot(self) -> Figure:
-        """A plot: over time with the interval as a band where `time` is a key, else a bar for each row.
+        """A plot: a line over time with the interval as a band if `time` is a key, else a bar for each row.
 
         Raises:
             CapabilityError: matplotlib is not installed.

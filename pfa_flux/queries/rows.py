@@ -1,4 +1,4 @@
-"""What answers are made of: a row of figures with what it is worth."""
+"""Rows of an answer: figures with their status."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ Source = Literal["raw", "rollup", "raw+rollup"]
 
 @dataclass(frozen=True, slots=True)
 class RatioRow:
-    """Hits, page loads with JavaScript, and what they say, for one key.
+    """Hits, loads and their ratio for one key.
 
     Attributes:
-        key: value of each key asked for, in that order; `time` is the interval's start, RFC 3339.
+        key: value of each key, in the order of `by`; `time` is the interval's start, RFC 3339.
         hits: page views that the pixel counted.
         js: page views that the JavaScript analytics counted.
-        blocked: hits - js, negative where the analytics saw more than the pixel.
-        ratio: blocked / hits, from 0 to 1; None where it cannot be said.
-        ratio_low: lower end of its 95 % interval.
+        blocked: hits - js; negative if the analytics counted more than the pixel.
+        ratio: blocked / hits, from 0 to 1; None if there is none.
+        ratio_low: lower end of its 95% interval.
         ratio_high: upper end.
-        status: ok; no_js: the analytics saw nothing, the ratio is 1; no_hits: the pixel saw nothing;
-            js_exceeds_hits: the pixel saw less than the analytics; no_data: neither saw anything.
-        before: the same of the period before, where that was asked for.
+        status: ok; no_js: the analytics counted nothing, the ratio is 1; no_hits: the pixel counted nothing;
+            js_exceeds_hits: the pixel counted less than the analytics; no_data: neither counted anything.
+        before: the same for the previous period, if requested.
     """
 
     key: Mapping[str, str]
@@ -46,11 +46,11 @@ class RatioRow:
 
     @property
     def change(self) -> tuple[float, float, float] | None:
-        """Ratio minus that of the period before, and its 95 % interval; None where either cannot be said."""
+        """Ratio minus that of the previous period, and its 95% interval; None without both ratios."""
         return minus(self, self.before) if self.before else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Keys and figures, flat; with the period before its figures and the change; then names as they are shown."""
+        """Keys and figures, flat; then, if requested, the previous period and the change; then names for display."""
         figures = {**self.key, **{name: getattr(self, name) for name in FIGURES}}
         if self.before is None:
             return {**figures, **displayed(self.key)}
@@ -60,23 +60,23 @@ class RatioRow:
 
 
 def displayed(key: Mapping[str, str]) -> dict[str, str]:
-    """Domain and page as they are shown."""
+    """Domain and page for display."""
     return {f"{name}_display": words.plain(shown.value(name, key[name])) for name in shown.DISPLAYED if name in key}
 
 
 def display_columns(by: Sequence[str]) -> tuple[str, ...]:
-    """Columns that have domain and page as they are shown."""
+    """Columns with domain and page for display."""
     return tuple(f"{name}_display" for name in shown.DISPLAYED if name in by)
 
 
 FIGURES = ("hits", "js", "blocked", "ratio", "ratio_low", "ratio_high", "status")
-"""What a row says, in the order of its columns."""
+"""Figures of a row, in the order of its columns."""
 CHANGE = ("change", "change_low", "change_high")
-"""The same of the change since the period before."""
+"""Figures of the change since the previous period."""
 
 
 def minus(first: RatioRow, second: RatioRow) -> tuple[float, float, float] | None:
-    """Ratio of the first minus that of the second, and its 95 % interval; None where either cannot be said."""
+    """Ratio of the first minus that of the second, and its 95% interval; None without both ratios."""
     ends = []
     for row in (first, second):
         if row.ratio is None or row.ratio_low is None or row.ratio_high is None:
@@ -86,7 +86,7 @@ def minus(first: RatioRow, second: RatioRow) -> tuple[float, float, float] | Non
 
 
 def names_of(keys: Sequence[Mapping[str, str]], tz: str) -> list[list[str]]:
-    """Values of the keys of rows as cells of a table; times as people write them, in a time zone."""
+    """Values of rows' keys as cells of a table, with times for people in a time zone."""
     times = list(dict.fromkeys(key["time"] for key in keys if "time" in key))
     names = dict(zip(times, short([parse_instant(time, 0) for time in times], ZoneInfo(tz)), strict=True))
     return [

@@ -1,4 +1,4 @@
-"""An answer as one sentence, which says no more than the figures do."""
+"""An answer as one sentence that claims no more than the figures do."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def sentence(answer: BlockedRatio) -> str:
-    """Which share of whose page views, when, how sure, where the figures come from, and what makes them doubtful."""
+    """Page views, range, share with its interval, source of the figures, and warnings that make them doubtful."""
     low, high = answer.covers
     if low >= high:
-        # Nothing of the range is known.
+        # No part of the range is known.
         low, high = answer.start, answer.stop
     where = f"{answer.store.title[:1].upper()}{answer.store.title[1:]}, {words.SOURCES[answer.source]}."
     doubts = words.listed(answer.doubts)
@@ -32,12 +32,8 @@ def _said(row: RatioRow, of: str) -> str:
         return f"No ratio for {of}: {loads}, and no page views that the pixel counted."
     if row.status == "js_exceeds_hits" or row.ratio is None:
         return f"No ratio for {of}: {loads}, more than the {hits} that the pixel counted."
-    share = _percent(row.ratio)
-    if row.ratio_low is not None and row.ratio_high is not None:
-        share += f" ({_percent(row.ratio_low)[:-1]}–{_percent(row.ratio_high)})"
+    share = words.percent(row.ratio)
+    if ends := words.percent_range(row.ratio_low, row.ratio_high):
+        share += f" ({ends})"
     none = ", which reported none" if row.status == "no_js" else ""
     return f"Of {hits} of {of}, {share} came without the JavaScript analytics{none}."
-
-
-def _percent(ratio: float) -> str:
-    return words.percent(ratio).replace(" ", "")

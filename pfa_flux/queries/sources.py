@@ -1,4 +1,4 @@
-"""Where the counts of a range come from: raw data, downsampled data, or both, and no window counted twice."""
+"""Where the counts of a range come from: raw data, downsampled data, or both, without counting a window twice."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ from pfa_flux.windows.trust import FEW_WINDOWS, Trust, raw_begins, trust
 SourceChoice = Literal["auto", "raw", "rollup"]
 
 SLOW_HITS = 2_000_000
-"""So many raw hits in a range are slow to count (about half a second), and closed windows come downsampled."""
+"""From this many raw hits, counting takes about half a second or more, so closed windows are taken from downsampled
+data."""
 
 _SHORTEST_SLOW = 86400 * NS
 _MOST_GAPS = 30
-"""With more stretches that the task has missed, raw data is read as a whole."""
+"""If the task missed more stretches than this, all of the range is read from raw data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A stretch of time, [start, stop) in nanoseconds, one or both sides of which come from one place.
+    """A stretch of time, [start, stop) in nanoseconds, with one source for one or both sides.
 
     Attributes:
-        source: where they come from.
+        source: raw or rollup.
         start: first instant.
         stop: first instant after it.
-        sides: which.
-        mixed: among the downsampled rows there may be some of others, which have to be left out.
+        sides: hits, loads or both.
+        mixed: the downsampled rows may include rows of other writers, which have to be left out.
     """
 
     source: Literal["raw", "rollup"]
@@ -54,10 +55,10 @@ class Sources:
     """Parts that cover a range.
 
     Attributes:
-        parts: no two of which have a side at a time in common.
-        start: first instant the figures are for, nanoseconds; after the range's own where the past is not known.
-        stop: first instant they are not for.
-        caveats: what the reader has to know of it.
+        parts: the parts; no two cover the same side at the same time.
+        start: first instant that the figures cover, nanoseconds; later than the range's start if the past is not known.
+        stop: first instant after it.
+        caveats: warnings about the sources.
     """
 
     parts: tuple[Part, ...]
@@ -83,21 +84,21 @@ def choose(
     choice: str,
     now: int,
 ) -> Sources:
-    """Decide where each stretch of a range comes from.
+    """Choose a source for each stretch of a range.
 
     Args:
-        rollups: the windows of the sides that are asked for.
+        rollups: the windows of the requested sides.
         settings: names of the buckets, and how the task downsamples.
         question: the range and the filters.
-        tags: tags that are kept apart.
-        width: seconds of the windows that will be asked for.
-        choice: raw; rollup: downsampled windows alone; auto: windows that are proved, or where the engine remembers no
-            proofs those whose raw data has expired or would be slow; raw data for the rest.
-        now: the present, nanoseconds.
+        tags: tags to group by.
+        width: width of the windows to query, seconds.
+        choice: raw; rollup: downsampled windows alone; auto: windows that are proved, and raw data for the rest. If the
+            engine stores no proofs, windows whose raw data has expired or would be slow to count.
+        now: the current time, nanoseconds.
 
     Raises:
         InvalidValueError: there is no such choice, or downsampled windows do not fit the question.
-        BucketNotFoundError, AccessDeniedError: the downsampled bucket was asked for and cannot be read.
+        BucketNotFoundError, AccessDeniedError: the downsampled bucket was requested and cannot be read.
     """
     one_of("source", text("source", choice), get_args(SourceChoice))
     chooser = _Chooser(rollups, settings, question, now)
@@ -117,7 +118,7 @@ class _Chooser:
         self._sides, self._kept_sides = tuple(rollups), settings.task.sides
         first = next(iter(rollups.values()))
         self._engine = first.engine
-        # What is known of the past hangs on both sides, whichever are asked for.
+        # Both sides decide how far back data is known, even if only one is requested.
         self._both = {side: Rollup(self._engine, TaskSpec.from_settings(settings, side)) for side in BOTH}
         self._spec = first.spec
         self._start, self._stop = question.start, question.stop
@@ -127,23 +128,21 @@ class _Chooser:
         self._totals: dict[tuple[Side, int, int], int] = {}
 
     def why_unfit(self, width: int, tags: tuple[str, ...]) -> str:
-        """Why downsampled windows do not fit the question; empty where they do."""
+        """Why downsampled windows do not fit the question; empty if they do."""
         if width % self._spec.every:
-            return (
-                f"its windows are of {format_duration(self._spec.every)}, which the intervals asked for are not made of"
-            )
+            return f"its windows of {format_duration(self._spec.every)} do not add up to the requested intervals"
         if ("page" in tags or self._question.pages) and "page" not in self._spec.tags:
             return "the task does not keep pages"
         return ""
 
     def raw_only(self) -> Sources:
-        """All from raw data, whatever is left of it."""
+        """Everything from raw data, even if part of it has expired."""
         kept = self._kept_from()
         caveats = (_expired(kept),) if kept > self._start else ()
         return Sources((Part("raw", self._start, self._stop, self._sides),), self._start, self._stop, caveats)
 
     def auto(self) -> Sources:
-        """Downsampled where raw data has expired or would be slow."""
+        """Downsampled data if raw data has expired or would be slow, raw data otherwise."""
         kept = self._kept_from()
         try:
             past = self._expired_part(kept) if kept > self._start else None
@@ -161,11 +160,11 @@ class _Chooser:
         return Sources(_real(parts), start, stop, caveats)
 
     def rollup_only(self) -> Sources:
-        """Downsampled windows alone; page loads from raw data where nobody downsamples them."""
+        """Downsampled windows only; loads come from raw data if no task downsamples them."""
         low, high = self._low, min(self._high, self._spec.due(self._now))
         if low >= high:
             raise InvalidValueError(
-                f"no window of {format_duration(self._spec.every)} of this range is whole and closed",
+                f"no window of {format_duration(self._spec.every)} lies wholly in this range and is closed",
                 f"Use {named('source', 'auto')}, or a longer range.",
             )
         kept = self._kept_from()
@@ -178,7 +177,7 @@ class _Chooser:
         }
         caveats = [*self._cut(start, high, "windows are taken whole")]
         caveats += [self._gaps(gaps, "are not counted", self._both[side].spec) for side, gaps in missed.items() if gaps]
-        # A window that one side has missed is left out of the other, too: figures are of the same time.
+        # A window missing from one side is left out of the other too, so both sides cover the same time.
         spans = without([(start, high)], [gap for gaps in missed.values() for gap in gaps])
         parts: list[Part] = []
         for side in self._sides:
@@ -190,13 +189,13 @@ class _Chooser:
         return Sources(_real(parts), start, high, tuple(caveats))
 
     def _kept_from(self) -> int:
-        """Instant since which raw data is kept, an edge of windows; the start of time where it is kept for ever."""
-        # No server keeps anything for less than an hour.
+        """Instant from which raw data is kept, an edge of windows; 0 if it is kept for ever."""
+        # No server has a retention shorter than an hour.
         recent = self._start >= self._now - 3600 * NS
         return 0 if recent else max(rollup.known_from(self._now) for rollup in self._both.values())
 
     def _expired_part(self, kept: int) -> Sources:
-        """What is before `kept`, as far as both sides are known."""
+        """The sources before `kept`, as far back as both sides are known."""
         low, high = self._low, min(self._high, kept)
         begins = low
         removed = self._engine.kept_since(self._spec.raw_bucket, self._now)
@@ -213,13 +212,13 @@ class _Chooser:
         return Sources(tuple(parts), begins, high, tuple(caveats))
 
     def _recent_parts(self, start: int) -> Sources:
-        """What is kept raw: from there, but for windows that are proved, or where it would be slow."""
+        """The sources while raw data is kept: raw data, except for windows that are proved or slow to count."""
         low = self._spec.ceiling(start)
         raw = Sources((Part("raw", start, self._stop, self._sides),), start, self._stop)
         high = min(self._high, self._spec.due(self._now))
         proofs = low < high and next(iter(self._rollups.values())).log is None
         if not proofs:
-            # The windows that a run still recomputes may yet grow.
+            # Windows that the next run recomputes may still grow.
             high -= self._spec.reach
             if high - low < _SHORTEST_SLOW or not self._is_slow(low, high):
                 return raw
@@ -241,17 +240,17 @@ class _Chooser:
         return Sources(_real(parts), start, self._stop, tuple(caveats))
 
     def _proved_parts(self, side: Side, low: int, high: int) -> tuple[list[Span], list[Span], list[Span]]:
-        """Spans that are proved, those that are not, and of these the windows that the task has missed."""
+        """Spans that are proved, spans that are not, and those of the latter that the task missed."""
         rollup, undone = self._both[side], list(self._trust(side, low, high).unproved)
         if len(undone) > _MOST_GAPS:
             undone = [(undone[0][0], undone[-1][1])]
         proved = without([(low, high)], undone)
-        # The newest windows may be due and not yet run.
+        # The newest windows may be due before the task has run.
         missed = self._missed(rollup, low, high - rollup.spec.reach) if proved else []
         return proved, undone, [span for span in missed if span[0] >= proved[0][0]]
 
     def _quick_parts(self, rollup: Rollup, low: int, high: int) -> tuple[list[Span], list[Span], list[Span]] | None:
-        """Spans to take downsampled, those to take raw, and of these the gaps; None: raw data is read as a whole."""
+        """Spans to take downsampled, spans to take raw, and gaps among the latter. None: take the whole range raw."""
         there = rollup.totals(low, high)
         if not there:
             return [], [(low, high)], []
@@ -274,7 +273,7 @@ class _Chooser:
         return known
 
     def _downsampled(self, side: Side, spans: list[Span], kept: int) -> tuple[list[Part], list[Caveat]]:
-        """The parts of spans that come downsampled, and what is in doubt about them."""
+        """The downsampled parts of spans, and warnings about them."""
         if not spans:
             return [], []
         found = self._trust(side, spans[0][0], spans[-1][1])
@@ -292,17 +291,18 @@ class _Chooser:
         return parts, [caveat for caveat in doubts if caveat]
 
     def _unknown(self, side: Side, spans: list[Span], kept: int) -> Caveat | None:
-        """Windows that nobody had compared when their raw data expired."""
+        """Windows whose raw data expired before anything compared them."""
         if not spans or self._engine.capabilities.expires_proved:
             return None
         return Caveat(
             "rollup_unknown",
             f"{length(spans) // self._spec.width} windows of {side} before {format_instant(kept)} were never compared "
-            f"with raw data, which is gone. They hold {self._held(side, spans):,} page views, taken on trust.",
+            f"with raw data, which has expired. They hold {self._held(side, spans):,} page views, which are taken on "
+            "trust.",
         )
 
     def _unproved(self, side: Side, spans: list[Span]) -> Caveat | None:
-        """Windows that are not what raw data says, or were not compared with it where that would take long."""
+        """Windows that differ from raw data, or were not compared with it because that would take long."""
         width, count = self._spec.width, length(spans) // self._spec.width
         if not spans:
             return None
@@ -313,7 +313,7 @@ class _Chooser:
             if not wrong:
                 return None
             spans, count = wrong, length(wrong) // width
-            what = f"differ from raw data, by {most:,} page views at most"
+            what = f"differ from raw data by at most {most:,} page views"
         return Caveat(
             "rollup_unproved",
             f"{count} windows of {side} since {format_instant(spans[0][0])} {what}.",
@@ -321,7 +321,7 @@ class _Chooser:
         )
 
     def _wrong(self, rollup: Rollup, spans: list[Span]) -> tuple[list[Span], int]:
-        """The windows that differ from raw data without the rows of others, and by how many page views."""
+        """Windows that differ from raw data, ignoring rows of other writers, and the page views they differ by."""
         ends: set[int] = set()
         most, width = 0, rollup.spec.width
         for low, high in spans:
@@ -341,14 +341,14 @@ class _Chooser:
         return sum(totals.get(end, 0) for low, high in spans for end in range(low + width, high + 1, width))
 
     def _total(self, side: Side, low: int, high: int) -> int:
-        """Sum of the downsampled rows of a span, asked for once."""
+        """Sum of the downsampled rows of a span, queried once."""
         known = self._totals.get((side, low, high))
         if known is None:
             known = self._totals[side, low, high] = self._both[side].total(low, high)
         return known
 
     def _missed(self, rollup: Rollup, low: int, high: int, there: dict[int, int] | None = None) -> list[Span]:
-        """Spans of windows that raw data has and downsampled data has not."""
+        """Spans of windows that raw data has and downsampled data lacks."""
         spec = rollup.spec
         if low >= high:
             return []
@@ -371,7 +371,7 @@ class _Chooser:
         option = "" if spec.what in self._kept_sides else " --js"
         return Caveat(
             "gaps",
-            f"{count} windows of {spec.what} since {since} have raw rows and no downsampled one; they {fate}.",
+            f"{count} windows of {spec.what} since {since} have raw rows but no downsampled row; they {fate}.",
             f"Run pfa-flux task backfill{option} --start {since} before raw data expires.",
         )
 
@@ -379,10 +379,12 @@ class _Chooser:
         if (start, stop) == (self._start, self._stop):
             return ()
         if start >= stop:
-            words = f"Nothing of the range is known: {why}, and nothing was downsampled of both hits and page loads."
+            words = (
+                f"No part of the range is known: {why}, and there is no downsampled data for both hits and page loads."
+            )
         else:
-            words = f"The figures are for {format_instant(start)} to {format_instant(stop)}: {why}"
-            words += ", and downsampled data of both hits and page loads begins there." if start > self._low else "."
+            words = f"The figures cover {format_instant(start)} to {format_instant(stop)}: {why}"
+            words += ", and downsampled data for both hits and page loads begins there." if start > self._low else "."
         return (Caveat("range_cut", words),)
 
 
@@ -394,5 +396,5 @@ def _expired(kept: int) -> Caveat:
     return Caveat(
         "raw_expired",
         f"Raw data before {format_instant(kept)} has expired and counts as nothing here.",
-        "Use --source auto to take it from downsampled data, if there is any.",
+        "Use --source auto to read downsampled data for that time, if there is any.",
     )

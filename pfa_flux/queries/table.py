@@ -1,4 +1,4 @@
-"""What all results have in common: rows under columns, and the ways they are shown and taken elsewhere."""
+"""What all results have in common: rows and columns, display, and export."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Kind = Literal["key", "word", "number", "ratio", "interval", "note", "bar"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column as it is shown.
+    """A column for display.
 
     Attributes:
         name: its heading.
-        kind: what is in it. A bar's cells are numbers from 0 to 1 as text, or nothing.
-        spare: it may be left out where there is little room, the highest first; 0: never.
+        kind: kind of its content. A bar's cells are numbers from 0 to 1 as text, or empty.
+        spare: order in which columns are left out if there is little room, the highest first; 0: never.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A result as it is shown: text, not yet escaped for any place.
+    """A result for display: text, not yet escaped.
 
     Attributes:
         columns: the columns.
         rows: a cell for each column.
-        total: the same of all rows together; empty where it is not told.
+        total: cells for all rows together; empty without a total.
     """
 
     columns: Sequence[Column]
@@ -66,15 +66,15 @@ class Table(ABC):
 
     @abstractmethod
     def as_dict(self) -> dict[str, Any]:
-        """All of it, as the JSON has it."""
+        """The whole result, as in its JSON."""
 
     @abstractmethod
     def sheet(self) -> Sheet:
-        """Rows as they are shown."""
+        """Rows for display."""
 
     @property
     def zone_name(self) -> str:
-        """Time zone of a column `time`."""
+        """Time zone of the column `time`."""
         return "UTC"
 
     def __len__(self) -> int:
@@ -85,7 +85,10 @@ class Table(ABC):
         return foreign.json_text(self.as_dict())
 
     def to_csv(self) -> str:
-        """CSV text with a header; what cannot be said is empty. Texts that a spreadsheet would run begin with '."""
+        """CSV text with a header; missing values are empty.
+
+        Texts that a spreadsheet would run as a formula begin with '.
+        """
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(self.columns)
@@ -93,7 +96,7 @@ class Table(ABC):
         return out.getvalue()
 
     def to_pandas(self) -> pd.DataFrame:
-        """A DataFrame of the columns; `time` is a time in the result's zone, what cannot be said is NaN.
+        """A DataFrame of the columns; `time` is a time in the result's zone, missing values are NaN.
 
         Raises:
             CapabilityError: pandas is not installed.

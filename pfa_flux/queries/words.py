@@ -1,4 +1,4 @@
-"""Figures and names as people read them."""
+"""Figures and names for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pfa_flux import shown
 from pfa_flux.foreign import printable
 
 NETWORKS = {"clearnet": "clearnet", "tor": "Tor", "i2p": "I2P"}
-"""What networks are called."""
+"""Names of networks."""
 
 STATUS = {
     "ok": "",
@@ -17,29 +17,29 @@ STATUS = {
     "js_exceeds_hits": "more JS loads than hits",
     "no_data": "no data",
 }
-"""What a status is called in a table."""
+"""Status as text in a table."""
 
 SOURCES = {"raw": "raw data", "rollup": "downsampled data", "raw+rollup": "raw and downsampled data"}
-"""What figures come from."""
+"""Sources of figures as text."""
 
 plain = printable
 """Text without control characters."""
 
 
 def name(key: str, value: str) -> str:
-    """The value of a key as it is read, safe to print."""
+    """The value of a key for display, safe to print."""
     return plain(shown.value(key, value)) or "(none)"
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """Names as a part of a sentence, with more than `most` of them the rest counted: a, b, c and 3 more."""
+    """Names as part of a sentence. Beyond `most` names the rest are counted: a, b, c and 3 more."""
     if len(names) > most + 1:
         names = (*names[:most], f"{len(names) - most} more")
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def subject(sites: Sequence[str], domains: Sequence[str], networks: Sequence[str], pages: Sequence[str]) -> str:
-    """Whose page views are meant, after "page views of"."""
+    """The text that follows "page views of"."""
     own = [*map(plain, sites), *(name("domain", domain) for domain in domains)]
     of = listed(own) if own else "all domains"
     on = f"{listed([name('page', page) for page in pages])} on " if pages else ""
@@ -52,40 +52,40 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def percent(ratio: float | None) -> str:
-    """A ratio as a percentage with one digit; a dash where it cannot be said."""
-    return "–" if ratio is None else f"{ratio * 100:.1f} %"
+def percent(ratio: float | None, digits: int = 1) -> str:
+    """A ratio as a percentage, 35.3%; a dash if there is none."""
+    return "–" if ratio is None else f"{ratio * 100:.{digits}f}%"
 
 
-def percent_range(low: float | None, high: float | None) -> str:
-    """Both ends of an interval as percentages; nothing where it cannot be said."""
-    return "" if low is None or high is None else f"{percent(low)} – {percent(high)}"
+def percent_range(low: float | None, high: float | None, digits: int = 1) -> str:
+    """Both ends of an interval as percentages, 31.1–39.7%; empty if there is none."""
+    return "" if low is None or high is None else f"{percent(low, digits)[:-1]}–{percent(high, digits)}"
 
 
 def points(difference: float | None) -> str:
-    """A difference of ratios in percentage points, signed; a dash where it cannot be said."""
+    """A difference of ratios in percentage points, signed; a dash if there is none."""
     return "–" if difference is None else f"{difference * 100:+.1f}".replace("-", "−")
 
 
 def points_range(low: float | None, high: float | None) -> str:
-    """Both ends of a difference's interval; nothing where it cannot be said."""
+    """Both ends of a difference's interval; empty if there is none."""
     return "" if low is None or high is None else f"{points(low)} to {points(high)}"
 
 
 def may_be_chance(low: float, high: float) -> bool:
-    """A difference whose interval this is may be none at all."""
+    """The interval of a difference includes zero."""
     return low <= 0 <= high
 
 
 def those(key: str, value: str) -> str:
-    """Page views of a key's value, as a part of a sentence."""
+    """The value of a key as part of a sentence."""
     if key == "network":
         return f"over {NETWORKS[value]}"
     return f"of {name(key, value)}"
 
 
 def difference(key: str, first: str, second: str, low: float, high: float) -> str:
-    """A plain sentence on how two shares differ, first minus second, by the ends of their difference's interval."""
+    """A sentence on how two shares differ, first minus second. `low` and `high`: the interval of the difference."""
     these, others = those(key, first), those(key, second)
     if may_be_chance(low, high):
         return (

@@ -1,1 +1,1 @@
-"""A page of a site as its visitors' browsers see it: the tags in it, and what the pixel would count of a view."""
+"""A page of a site as visitors' browsers load it: its tags, and what the pixel would count for a view."""

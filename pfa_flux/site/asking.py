@@ -1,6 +1,6 @@
-"""The pixel, asked as a browser asks it, by requests that count for nothing.
+"""Requests for the pixel like those of a browser, which are never counted.
 
-HEAD is never counted. Its answer shows whether the mark of a check reaches the pixel; only then does a GET follow.
+HEAD is never counted. Its answer shows whether the mark of a check reaches the pixel; only then a GET follows.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ _NOT_PRINTED = "Put what pfa-flux nginx prints into the server { } of that host,
 _UNMARKED = (
     "Pass on Sec-Purpose and Purpose, as the configuration that pfa-flux nginx prints does, and update the pixel if it "
     "is older than this command. Without these headers, pages that a browser renders in advance count as viewed. If "
-    "the web server also turns HEAD into GET, this check has counted as a view."
+    "the web server also turns HEAD into GET, this check was counted as a view."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What came of asking for an address.
+    """Result of a request for an address.
 
     Attributes:
         url: the address.
-        referer: the Referer that went with it, empty without one.
-        view: what the pixel would have counted; None where it would have counted nothing, or did not say.
-        reason: why it would have counted nothing, in the pixel's word; empty otherwise. With a view beside it: the
-            front leaves out who asks, and others' views count.
-        fault: what is wrong where the pixel did not say anything of the kind; empty otherwise.
-        advice: what to do about that.
-        unmarked: the pixel answers, and the mark does not reach it.
+        referer: the Referer of the request; empty without one.
+        view: what the pixel would have counted; None if it would have counted nothing or did not say.
+        reason: why it would have counted nothing, as the pixel's keyword; empty otherwise. With a view: nginx skips
+            this client, but views of others count.
+        fault: what is wrong if the pixel gave no such answer; empty otherwise.
+        advice: how to fix the fault.
+        unmarked: the pixel answers, but the mark does not reach it.
         moved: the address redirects.
     """
 
@@ -51,11 +51,11 @@ class Seen:
 
 
 def ask(browser: Browser, url: str, referer: str) -> Seen:
-    """Ask for the pixel, or for its twin of page loads.
+    """Request the pixel, or its counterpart for loads.
 
     Args:
-        browser: asks.
-        url: the address that the page has.
+        browser: makes the request.
+        url: the address in the page.
         referer: the Referer that a browser would send; empty for none.
     """
     headers = {"Accept": "image/*", "Sec-Fetch-Dest": "image", **_MARK, **({"Referer": referer} if referer else {})}
@@ -69,28 +69,33 @@ def ask(browser: Browser, url: str, referer: str) -> Seen:
         if fault:
             return Seen(url, referer, fault=f"{at} {fault}", advice=advice)
         if head.headers.get("X-Pfa-Flux") != Reason.CHECK:
-            found = f"{at} is the pixel, but did not see the mark of this check, so it was not asked any further"
+            found = f"{at} is the pixel, but the mark of this check did not reach it, so the check stopped"
             return Seen(url, referer, fault=found, advice=_UNMARKED, unmarked=True)
         got = browser.ask("GET", at, headers)
     except NoAnswerError as error:
         return Seen(url, referer, fault=error.message, advice=error.hint or "Is the web server up?")
     if got.headers.get("X-Pfa-Flux") != Reason.CHECK or got.body != GIF:
-        fault = f"{at} answers GET otherwise than HEAD ({got.status})"
-        return Seen(url, referer, fault=fault, advice="Let nothing between browser and pixel answer in its stead.")
+        fault = f"{at} answers GET differently from HEAD ({got.status})"
+        return Seen(
+            url,
+            referer,
+            fault=fault,
+            advice=("Make sure that nothing between browser and pixel answers instead of the pixel."),
+        )
     view, reason = _said(got.headers.get(VIEW_HEADER, ""))
     return Seen(url, referer, view=view, reason=reason, moved=moves > 0)
 
 
 def _fault(head: Answer) -> tuple[str, str]:
-    """Why an answer is not the pixel's, and what to do; nothing where it is."""
+    """Why an answer is not the pixel's, and what to do; empty if it is."""
     if head.headers.get("X-Pfa-Flux") == "down":
-        return "is answered by the web server, which does not reach the pixel", REACH
+        return "is answered by the web server, which cannot reach the pixel", REACH
     if (head.status, head.headers.get("Content-Length")) != (200, str(len(GIF))):
-        return f"answers {head.status}, and not as the pixel does", _NOT_PRINTED
+        return f"answers {head.status}, unlike the pixel", _NOT_PRINTED
     if "no-store" not in head.headers.get("Cache-Control", ""):
         return (
-            "comes without Cache-Control: no-store, so that browsers keep it and do not ask again",
-            "Do not let the web server change the headers of the pixel, nor serve a file in its place.",
+            "has no Cache-Control: no-store, so browsers cache it and do not request it again",
+            "Configure the web server not to change the pixel's headers, and not to serve a file instead.",
         )
     return "", ""
 

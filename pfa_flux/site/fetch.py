@@ -1,4 +1,4 @@
-"""HTTP as a browser has it, but bounded: in time, in size, and in redirects, with errors in words."""
+"""HTTP as in a browser, but with limits on time, size and redirects, and with errors as messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 AGENT = "Mozilla/5.0 (compatible; pfa-flux doctor)"
 MOST = 4 * 1024 * 1024
-"""Bytes of a page that are read."""
+"""Maximum bytes to read of a page."""
 _SECONDS = 15.0
 """A little more than the nginx that pfa-flux prints waits for the pixel."""
 _CONNECT_SECONDS = 8.0
@@ -30,20 +30,20 @@ _PIECE = 64 * 1024
 
 
 class NoAnswerError(PfaFluxError):
-    """An address gives no answer that can be used; the words say why."""
+    """An address gives no usable answer; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an address answered.
+    """The answer of an address.
 
     Attributes:
         url: the address that answered, after redirects.
         status: its status.
-        headers: its headers; names in any case.
+        headers: its headers; names are case-insensitive.
         body: its body, unpacked; at most `MOST` bytes of it.
-        whole: that is all of it.
-        passed: addresses that led there by a redirect, in their order.
+        whole: the body is complete.
+        passed: redirecting addresses on the way, in order.
     """
 
     url: str
@@ -55,13 +55,13 @@ class Answer:
 
 
 class Browser:
-    """Asks for addresses. Names of .onion and .i2p are asked for through a proxy, and not at all without one."""
+    """Requests addresses. It requests .onion and .i2p names only through a proxy."""
 
     def __init__(self, proxy: str = "") -> None:
         """Make it.
 
         Raises:
-            InvalidValueError: the proxy is no address.
+            InvalidValueError: the proxy is not an address.
         """
         if proxy and not as_sent(proxy):
             words = f"the proxy {printable(proxy)!r} is not an http or https address"
@@ -78,7 +78,7 @@ class Browser:
                 pool.clear()
 
     def reaches(self, host: str) -> bool:
-        """The name can be asked for from here, as far as that is known beforehand."""
+        """The name may be reachable from here, as far as known before a request."""
         return self._proxy is not None or not _is_hidden(host)
 
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
@@ -96,7 +96,7 @@ class Browser:
             passed.append(url)
             url = resolve(url, target)
             if not url:
-                raise NoAnswerError(f"{passed[-1]} redirects to {printable(target)}, which is no page")
+                raise NoAnswerError(f"{passed[-1]} redirects to {printable(target)}, which is not a page")
             if len(passed) > _MOST_REDIRECTS or url in passed:
                 raise NoAnswerError(f"{passed[0]} redirects for ever: {' → '.join([*passed[:3], '…'])}")
 
@@ -109,7 +109,7 @@ class Browser:
         parts = urlsplit(url)
         host = parts.hostname or ""
         if not self.reaches(host):
-            raise NoAnswerError(f"{host} is not in the DNS", "Name a proxy that leads there with --proxy.")
+            raise NoAnswerError(f"{host} is not in the DNS", "Name a proxy for it with --proxy.")
         hidden = self._proxy is not None and _is_hidden(host)
         pool: PoolManager = self._proxy if self._proxy is not None and hidden else self._direct
         with _in_words(url):
@@ -124,7 +124,7 @@ class Browser:
             try:
                 body, whole = _read(answer)
             finally:
-                # What was left of a page that is too large stays unread.
+                # The rest of a page that is too large stays unread.
                 answer.close()
         if answer.status >= 502 and hidden:
             raise NoAnswerError(f"the proxy does not reach {host} ({answer.status})")
@@ -132,7 +132,7 @@ class Browser:
 
 
 def _is_hidden(host: str) -> bool:
-    # A resolver is not to be asked for them: RFC 7686.
+    # Resolvers must not be asked for these names: RFC 7686.
     return host.endswith((".onion", ".i2p"))
 
 
@@ -145,7 +145,7 @@ def _read(answer: BaseHTTPResponse) -> tuple[bytes, bool]:
             return body, True
         body += piece
         if time.monotonic() > deadline:
-            raise NoAnswerError(f"no whole answer within {_SECONDS:.0f} s")
+            raise NoAnswerError(f"no complete answer within {_SECONDS:.0f} s")
     return body[:MOST], False
 
 
@@ -155,13 +155,13 @@ def _in_words(url: str) -> Iterator[None]:
     try:
         yield
     except urllib3.exceptions.SSLError as error:
-        raise NoAnswerError(
-            f"TLS to {host} failed: {_reason(error)}", "Look at the certificate of that name."
-        ) from error
+        raise NoAnswerError(f"TLS to {host} failed: {_reason(error)}", "Check the certificate of that name.") from error
     except urllib3.exceptions.NameResolutionError as error:
-        raise NoAnswerError(f"there is no address for {host}", "Look at its spelling, and at the DNS.") from error
+        raise NoAnswerError(f"there is no address for {host}", "Check its spelling and the DNS.") from error
     except urllib3.exceptions.NewConnectionError as error:
-        raise NoAnswerError(f"nothing listens at {host}", "Is the web server up, and the port right?") from error
+        raise NoAnswerError(
+            f"nothing listens at {host}", "Check that the web server is running, and the port."
+        ) from error
     except urllib3.exceptions.TimeoutError as error:
         raise NoAnswerError(f"{host} does not answer in time", "Is the web server up?") from error
     except (urllib3.exceptions.HTTPError, ValueError) as error:
@@ -169,7 +169,7 @@ def _in_words(url: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """What OpenSSL says, without its own place in the code."""
+    """OpenSSL's message, without its place in the code."""
     inner = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
     words = getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or str(inner)
     return printable(str(words).replace("_", " ").lower())

@@ -1,4 +1,4 @@
-"""`pfa-flux doctor URL`: a page, its site's other names, and what a view of it gives."""
+"""`pfa-flux doctor URL`: checks of a page, its site's other names, and what a view counts as."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _CHECKS = 'rejected_total{reason="check"}'
 
 
 def address(text: str) -> str:
-    """The address of a page as people write it: `example.com` is a page, too.
+    """The address of a page as people type it: `example.com` is valid, too.
 
     Raises:
-        InvalidValueError: it is none.
+        InvalidValueError: it is not an address.
     """
     url = as_sent(text if "://" in text else f"https://{text}") if text.isprintable() else ""
     if not url:
@@ -34,11 +34,11 @@ def address(text: str) -> str:
 
 
 def look(url: str, settings: Settings, *, proxy: str = "") -> list[Check]:
-    """Visit a page as a browser does, so that nothing counts, and the other names of its site.
+    """Visit a page and the other names of its site like a browser, without counting.
 
     Args:
         url: address of the page.
-        settings: what should count.
+        settings: the settings of the pixel.
         proxy: HTTP proxy for names of .onion and .i2p; empty for none.
 
     Raises:
@@ -49,7 +49,7 @@ def look(url: str, settings: Settings, *, proxy: str = "") -> list[Check]:
         try:
             made = visit(browser, wanted, settings.pixel)
         except NoAnswerError as error:
-            return [Check("page", "failed", error.message, error.hint or "Name a page that everybody can read.")]
+            return [Check("page", "failed", error.message, error.hint or "Choose a page that everybody can read.")]
         checks = list(made.checks)
         if made.answered:
             checks.append(_arrived(settings, before))
@@ -60,7 +60,7 @@ def look(url: str, settings: Settings, *, proxy: str = "") -> list[Check]:
 
 
 def _arrived(settings: Settings, before: dict[str, float] | None) -> Check:
-    """Whether it was the pixel of these settings that answered, by what that has seen of it."""
+    """Whether the pixel of these settings answered, according to its metrics."""
     after = counts(settings.pixel)
     if before is None or after is None:
         admin = settings.pixel.admin or "nowhere: [pixel] admin is empty"
@@ -69,13 +69,13 @@ def _arrived(settings: Settings, before: dict[str, float] | None) -> Check:
     seen = int(after.get(_CHECKS, 0) - before.get(_CHECKS, 0))
     many = f"{seen} request{'s' * (seen != 1)}"
     if seen <= 0:
-        advice = "Does the web server pass requests to the pixel of these settings, and not to another one?"
-        return Check("arrived", "warning", "the pixel of these settings has not seen this visit", advice)
-    return Check("arrived", "ok", f"the pixel of these settings has seen {many} of this visit, and counted none")
+        advice = "Check that the web server passes requests to the pixel of these settings, not to another one."
+        return Check("arrived", "warning", "the pixel of these settings did not receive this visit", advice)
+    return Check("arrived", "ok", f"the pixel of these settings received {many} of this visit, and counted none")
 
 
 def _names(settings: Settings, url: str) -> Iterator[str]:
-    """Other hosts that the page should be at: with or without www, and those of its site in the settings."""
+    """Other hosts of the page: with or without www, and those of its site in the settings."""
     host, port = urlsplit(url).hostname or "", urlsplit(url).port
     own = domain_and_port(host_of(url), DEFAULT_PORTS[urlsplit(url).scheme]) or host
     twin = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
@@ -99,11 +99,11 @@ def _other(browser: Browser, settings: Settings, page: str, name: str) -> Check:
     try:
         made = visit(browser, url, settings.pixel)
     except NoAnswerError as error:
-        return Check(name, "skipped", f"not checked: {error.message}", error.hint or "Look at it in a browser.")
+        return Check(name, "skipped", f"not checked: {error.message}", error.hint or "Open it in a browser.")
     if origin(made.url) == origin(page):
         return Check(name, "ok", f"redirects to {made.url}")
     if not made.is_page:
-        return Check(name, "skipped", f"not checked: {made.checks[0].found}", "Look at it in a browser.")
+        return Check(name, "skipped", f"not checked: {made.checks[0].found}", "Open it in a browser.")
     wrong = next((check for check in made.checks if check.status == "failed"), None)
     if wrong is not None:
         redirect = f", or redirect {name} to {host_of(page)}" if network == "clearnet" else ""
@@ -113,10 +113,8 @@ def _other(browser: Browser, settings: Settings, page: str, name: str) -> Check:
     if not views and odd is not None:
         return Check(name, "warning", odd.found, odd.advice)
     if views and not _in_one_site(settings, host_of(page), views[0].domain):
-        advice = (
-            f'Redirect one of them to the other, or name both in one site: domains = ["{host_of(page)}", "{name}"].'
-        )
-        return Check(name, "warning", f"serves the page itself, as another domain: {found}", advice)
+        advice = f'Redirect one to the other, or put both in one site: domains = ["{host_of(page)}", "{name}"].'
+        return Check(name, "warning", f"serves the page itself, under another domain: {found}", advice)
     return Check(name, "ok", found)
 
 
@@ -125,31 +123,31 @@ def _in_one_site(settings: Settings, one: str, other: str) -> bool:
 
 
 def _given(made: Visit) -> str:
-    return f"a view gives {_some([*made.always, *made.scripted])}"
+    return f"a view counts as {_some([*made.always, *made.scripted])}"
 
 
 def _sum(made: Visit, settings: Settings) -> Check:
-    """What a view of the page gives."""
+    """What a view of the page counts as."""
     plain = [*made.always, *made.without]
     scripted = [*made.always, *made.scripted]
     if made.unmarked:
-        words = f"What a view of {made.url} gives could not be seen."
-        return Check("a view", "skipped", words, "Mend what is said above.")
+        words = f"What a view of {made.url} counts as could not be determined."
+        return Check("a view", "skipped", words, "Fix the problems above.")
     if not plain and not scripted:
-        words = f"As far as was seen, a view of {made.url} gives nothing."
-        return Check("a view", "warning", words, "Mend what is said above.")
+        words = f"As far as determined, a view of {made.url} counts as nothing."
+        return Check("a view", "warning", words, "Fix the problems above.")
     without = _some(plain)
     if not settings.pixel.load_path:
-        own = "; loads are left to your own analytics"
+        own = "; your own analytics counts loads"
         if made.without:
-            return Check("a view", "ok", f"A view of {made.url} without JavaScript gives {without}{own}.")
-        return Check("a view", "ok", f"A view of {made.url} gives {without}, with JavaScript and without{own}.")
-    words = f"A view of {made.url} with JavaScript gives {_some(scripted)}; without, {_bare(plain)}."
+            return Check("a view", "ok", f"A view of {made.url} without JavaScript counts as {without}{own}.")
+        return Check("a view", "ok", f"A view of {made.url} counts as {without}, with or without JavaScript{own}.")
+    words = f"A view of {made.url} with JavaScript counts as {_some(scripted)}; without, {_bare(plain)}."
     return Check("a view", "ok", words)
 
 
 def _bare(views: list[View]) -> str:
-    """Hits alone, where it was said before on what page."""
+    """Only the number of hits, if the text has named the page."""
     return f"{len(views)} hit{'s' * (len(views) != 1)}" if views else "nothing"
 
 

@@ -1,6 +1,6 @@
-"""What of a page's HTML the pixel has to do with: images, scripts, `<base>`, and the policies of the page.
+"""The parts of a page's HTML that concern the pixel: images, scripts, `<base>`, and policies.
 
-Addresses are as a browser would resolve them: https://html.spec.whatwg.org/#document-base-url
+Addresses are resolved as in a browser: https://html.spec.whatwg.org/#document-base-url
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from pfa_flux.site.urls import resolve
 
 _LAZY = ("data-src", "data-lazy-src", "data-original", "data-lazy")
-"""Where plugins put the address of an image that a script loads later."""
+"""Attributes in which plugins put the address of an image for a script to load later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,12 @@ class Image:
     """An `<img>`.
 
     Attributes:
-        url: its address, resolved; empty where it has none.
-        src: its address as it is written.
-        later: the address that a script is to load, resolved; empty where there is none.
+        url: its resolved address; empty if it has none.
+        src: its address as written.
+        later: the resolved address for a script to load; empty if there is none.
         policy: its referrerpolicy, lower case.
         lazy: loading="lazy".
-        noscript: it is within `<noscript>`.
+        noscript: the image is within `<noscript>`.
     """
 
     url: str
@@ -39,7 +39,7 @@ class Image:
 
 @dataclass(slots=True)
 class Markup:
-    """What was found in a page.
+    """Contents of a page.
 
     Attributes:
         url: the page's own address.
@@ -94,7 +94,7 @@ class _Reader(HTMLParser):
             self._noscript += tag == "noscript"
             self._template += tag == "template"
             return
-        # The first of two attributes of one name counts. What is in a template is not in the document.
+        # The first of two attributes with one name counts. Content of a template is not part of the document.
         given = {name: value or "" for name, value in reversed(attrs)}
         if self._template:
             return
@@ -119,7 +119,7 @@ class _Reader(HTMLParser):
         if "src" in given:
             self._sources.append(given["src"])
             return
-        # Of another type it is data: JSON, a template, speculation rules.
+        # Other types are data: JSON, a template, speculation rules.
         kind = given.get("type", "").lower()
         self._in_script = kind in {"", "module"} or "javascript" in kind
         if self._in_script:

@@ -1,4 +1,4 @@
-"""Which Referer a browser sends with a request, and whether a page lets it be sent at all.
+"""Which Referer a browser sends with a request, and whether a page allows the request.
 
 https://www.w3.org/TR/referrer-policy/#determine-requests-referrer
 """
@@ -18,7 +18,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def of_page(header: str, meta: str) -> str:
-    """The policy of a page: its `<meta>` beats its header, and of a list the last one that is known counts."""
+    """The policy of a page: its `<meta>` overrides its header, and in a list the last known policy counts."""
     for text in (meta, header):
         known = [word for part in text.split(",") if (word := part.strip().lower()) in POLICIES]
         if known:
@@ -27,7 +27,7 @@ def of_page(header: str, meta: str) -> str:
 
 
 def referer(page: str, target: str, policy: str) -> str:
-    """The Referer that a browser which heeds every policy sends; empty where it sends none."""
+    """The Referer from a browser that follows all policies; empty if it sends none."""
     parts = urlsplit(page)
     full = f"{origin(page)}{parts.path or '/'}" + (f"?{parts.query}" if parts.query else "")
     short = f"{origin(page)}/"
@@ -46,7 +46,7 @@ def referer(page: str, target: str, policy: str) -> str:
 
 
 def forbids_image(csp: list[str], page: str, target: str) -> bool:
-    """A Content-Security-Policy of the page keeps the browser from asking for an image."""
+    """A Content-Security-Policy of the page prevents the browser from requesting an image."""
     return any(not _allows(policy, page, target) for text in csp for policy in text.split(","))
 
 

@@ -1,4 +1,4 @@
-"""Addresses as browsers send them: hosts as A-labels, paths and queries in ASCII, without user and password.
+"""Addresses as browsers send them: hosts as A-labels, paths and queries in ASCII, no user and password.
 
 https://url.spec.whatwg.org/
 """
@@ -15,7 +15,7 @@ _SAFE = "!$%&'()*+,/:;=@[]~|^?"
 
 
 def as_sent(url: str) -> str:
-    """An http or https address as a browser sends it, without its fragment; empty where it is none."""
+    """An http or https address as a browser sends it, without its fragment; empty if it is not one."""
     try:
         parts = urlsplit(url.strip())
         if parts.scheme not in DEFAULT_PORTS:
@@ -24,13 +24,13 @@ def as_sent(url: str) -> str:
     except (ValueError, InvalidValueError):
         return ""
     path, query = quote(parts.path or "/", safe=_SAFE), quote(parts.query, safe=_SAFE)
-    # A bare question mark is a query to blockers, though an empty one.
+    # For blockers, a bare question mark is an (empty) query.
     mark = "?" if not query and url.partition("#")[0].endswith("?") else ""
     return urlunsplit((parts.scheme, host, path, query, "")) + mark
 
 
 def resolve(base: str, text: str) -> str:
-    """An address as a page with a base means it; empty where it leads nowhere."""
+    """An address resolved with a page's base; empty if it leads nowhere."""
     try:
         return as_sent(urljoin(base, text.strip()))
     except ValueError:
@@ -43,5 +43,5 @@ def host_of(url: str) -> str:
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port of an address that is as it is sent."""
+    """Scheme, host and port of an address in the form that browsers send."""
     return f"{urlsplit(url).scheme}://{host_of(url)}"

@@ -1,4 +1,4 @@
-"""A visit to a page: it is fetched, its tags are found, and what they ask for is asked for, so that nothing counts."""
+"""A visit to a page: fetch it, find its tags, and make their requests without counting."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from pfa_flux.site.policy import POLICIES, of_page, referer
 from pfa_flux.site.urls import origin
 
 _MOST_FILES = 20
-"""Scripts in files that are looked through."""
+"""Maximum number of script files to search."""
 _CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.I)
 
 
 @dataclass(slots=True)
 class Visit:
-    """What came of it.
+    """Result of a visit.
 
     Attributes:
-        url: address of the page, after redirects; the one that was asked for where there is none.
-        checks: what was looked at.
+        url: address of the page after redirects, or the requested one without an answer.
+        checks: the checks made.
         is_page: the address answers with a page.
-        answered: times that the pixel said what it would have counted.
-        unmarked: the pixel answers, and could not say it.
-        always: page views that are counted whether JavaScript runs or not.
-        without: those that are counted only where it does not.
-        scripted: loads that are counted where it does.
+        answered: number of answers in which the pixel said what it would have counted.
+        unmarked: the pixel answered, but could not say it.
+        always: page views that count with or without JavaScript.
+        without: page views that count only without JavaScript.
+        scripted: loads that count with JavaScript.
     """
 
     url: str
@@ -50,12 +50,12 @@ def visit(browser: Browser, url: str, pixel: PixelSettings) -> Visit:
     """Visit a page.
 
     Args:
-        browser: asks for it.
+        browser: makes the requests.
         url: its address.
         pixel: settings of the pixel.
 
     Raises:
-        NoAnswerError: there is no such page, or none that can be read.
+        NoAnswerError: the page does not exist or cannot be read.
     """
     answer, rules = browser.get(url), Rules(pixel)
     made = Visit(answer.url)
@@ -68,7 +68,7 @@ def visit(browser: Browser, url: str, pixel: PixelSettings) -> Visit:
     policy = of_page(answer.headers.get("Referrer-Policy", ""), markup.policy)
     found, check = tags.images(markup, pixel)
     made.checks.append(check)
-    # What a browser would not ask for is not asked for.
+    # Do not request what a browser would not request.
     for image in found if check.status != "failed" else ():
         seen = _ask(browser, made.url, image.url, image.policy, policy)
         _add(made, seen, verdict.of(seen, "hit", made.url, rules), made.without if image.noscript else made.always)
@@ -89,11 +89,11 @@ def _page(asked: str, answer: Answer) -> Check:
     where = answer.url if not answer.passed else f"{asked} redirects to {answer.url}"
     kind = answer.headers.get("Content-Type", "text/html")
     if answer.status != 200:
-        return Check("page", "failed", f"{where} answers {answer.status}", "Name a page that everybody can read.")
+        return Check("page", "failed", f"{where} answers {answer.status}", "Choose a page that everybody can read.")
     if "html" not in kind:
-        return Check("page", "failed", f"{where} is {kind}, and no HTML", "Name a page of the site.")
+        return Check("page", "failed", f"{where} is {kind}, not HTML", "Choose a page of the site.")
     if not answer.whole:
-        advice = "Tags behind that are not found: put them further up."
+        advice = "Tags after that are not found: put them further up."
         return Check("page", "warning", f"{where}; its first {MOST >> 20} MiB were read", advice)
     return Check("page", "ok", where)
 
@@ -111,7 +111,7 @@ def _markup(answer: Answer) -> Markup:
 
 
 def _scripts(browser: Browser, markup: Markup) -> list[str]:
-    """Texts of the page's scripts, with those in files of the site's own as far as they are needed."""
+    """Texts of the page's scripts, including the site's own script files if needed."""
     texts = list(markup.scripts)
     for source in markup.sources[:_MOST_FILES]:
         if tags.has_all(texts):
@@ -139,4 +139,4 @@ def _add(made: Visit, seen: Seen, check: Check, views: list[View]) -> None:
 
 def _by_base(check: Check, page: str, pixel: PixelSettings) -> Check:
     advice = f"Write the page's own host into the tag: {origin(page)}{pixel.path}, or let <base> name it."
-    return Check(check.name, check.status, f"<base href> leads the tag to another host: {check.found}", advice)
+    return Check(check.name, check.status, f"<base href> points the tag to another host: {check.found}", advice)

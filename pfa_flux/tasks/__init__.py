@@ -1,1 +1,1 @@
-"""Tasks: what they are to be, who runs them, how they are installed and proved."""
+"""Tasks: their specification, who runs them, and how they are installed and proved."""

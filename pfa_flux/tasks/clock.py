@@ -1,14 +1,12 @@
-"""Whether the clock may be believed by which the embedded store removes raw rows.
+"""Whether to trust the clock by which the embedded store removes raw rows.
 
-A clock that was wrong for a moment must not remove what its owner means to keep. So a clock that is found more than a
-day away from when it was last believed or, where nothing is known of it, from the newest raw row, is in doubt, and
-nothing is removed. It is believed again
+A clock that is briefly wrong must not remove data that should stay. So a clock more than a day away from its last
+trusted time or, without one, from the newest raw row, is in doubt, and nothing is removed. It is trusted again
 
-- when it is back within a day of when it was last believed;
-- when raw rows have come by it for a day: it ran on without another such step since the doubt began, and the newest raw
-  row is less than a day old and a day younger than that;
-- when `--accept-clock` says so. That is good for one time: the instant is remembered, and the option accepts nothing
-  else until it was left out once, so that one which is left in a unit accepts no later step.
+- when it is back within a day of its last trusted time; - when raw rows have arrived by it for a day: it made no other
+such step since the doubt began, and the newest raw row is less than a day old and at least a day after that time; -
+when `--accept-clock` says so. That works once: the instant is stored, and the option accepts no other until one run
+without it. So an option left in a unit accepts no later step.
 """
 
 from __future__ import annotations
@@ -94,9 +92,7 @@ def accept(state: State, now: int) -> bool:
     if last is not None and last.accepted is not None:
         if last.doubted is None and abs(now - last.trusted) <= FAR:
             return True
-        log.warning(
-            "--accept-clock was used at %s, and accepts no other time until it is left out once", _shown(last.accepted)
-        )
+        log.warning("--accept-clock was used at %s. To use it again, first run once without it", _shown(last.accepted))
         return False
     _remember(state, Clock(now, now, None, now))
     return True
@@ -122,13 +118,13 @@ def doubt(clock: Clock | None) -> str:
         return ""
     away = clock.doubted - clock.trusted
     where = (
-        f"{abs(away) // FAR} days {'ahead of' if away > 0 else 'behind'} {_shown(clock.trusted)}, as far as was known"
+        f"{abs(away) // FAR} days {'ahead of' if away > 0 else 'behind'} {_shown(clock.trusted)}, the last trusted time"
         if clock.trusted
         else "behind the newest raw row"
     )
     return (
-        f"raw rows are kept for now, because the clock may be wrong: it says {_shown(clock.seen)}, {where}; they are "
-        "removed again when rows have come by this clock for a day, or with --accept-clock"
+        f"raw rows are kept for now, because the clock may be wrong: it shows {_shown(clock.seen)}, {where}. Removal "
+        "resumes when rows have arrived by this clock for a day, or with --accept-clock"
     )
 
 

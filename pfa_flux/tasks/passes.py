@@ -1,4 +1,4 @@
-"""A pass over a task's windows, with what is remembered of late rows, and of what it found."""
+"""A pass over a task's windows: uses the notes of late rows, and records the result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make_pass(
     lower: bool = False,
     report: Report = nobody,
 ) -> Upkeep:
-    """Compare windows with raw data and make them right, those that late rows were noted for among them.
+    """Compare windows with raw data and correct them, including windows with noted late rows.
 
     Args:
         rollup: the windows.
@@ -49,6 +49,6 @@ def make_pass(
         report=report,
     )
     state.note_upkeep(spec, done.mended, done.kept, now)
-    # What has expired can never be recomputed, and is not asked for again.
+    # Expired rows can never be recomputed, so their notes are removed.
     state.forget_late(spec, spans, late.upto)
     return done

@@ -1,4 +1,4 @@
-"""What `install-task` would change: the spec held against what is installed."""
+"""What `install-task` would change: the spec compared with the installed task."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ State = Literal["create", "change", "up to date", "disabled", "foreign", "duplic
 
 _WORDS: dict[State, str] = {
     "create": "the task is not installed",
-    "change": "the installed task is not what the settings ask for",
-    "up to date": "the task is installed as the settings ask for",
-    "disabled": "the task is disabled, and nothing is downsampled",
+    "change": "the installed task differs from the settings",
+    "up to date": "the installed task matches the settings",
+    "disabled": "the task is disabled, so nothing is downsampled",
 }
 _ADVICE: dict[State, str] = {
     "create": "Run pfa-flux install-task.",
     "change": "Run pfa-flux install-task: it keeps the task's id and history.",
     "up to date": "",
     "disabled": "Run pfa-flux task enable.",
-    "foreign": "Run pfa-flux install-task --adopt to take it over with its id and its rows, or rename it.",
+    "foreign": "To take it over with its id and rows, run pfa-flux install-task --adopt; or rename it.",
     "duplicates": "Remove all but one: pfa-flux task remove --id ID.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be done.
+    """What an installation would change.
 
     Attributes:
         task: the task's name.
@@ -63,7 +63,7 @@ class Plan:
 
 
 def plan(engine: Engine, backend: Backend, spec: TaskSpec) -> Plan:
-    """Hold the spec against what is installed; changes nothing."""
+    """Compare the spec with the installed task; changes nothing."""
     found = backend.find()
     state = _state(backend, found)
     make_bucket = not engine.has_bucket(spec.rollup_bucket)
@@ -92,16 +92,16 @@ def _state(backend: Backend, found: list[Installed]) -> State:
 
 def _told(state: State, backend: Backend, spec: TaskSpec, found: list[Installed]) -> str:
     if state == "create" and spec.what is Side.LOADS:
-        return f"{_WORDS[state]}, so that no ratio outlives the raw page loads"
+        return f"{_WORDS[state]}, so no ratio outlives the raw page loads"
     if state == "duplicates":
         ids = ", ".join(task.id for task in found)
-        return f"there are {len(found)} tasks of the name ({ids}), and each would write the same rows"
+        return f"{len(found)} tasks have this name ({ids}), and each would write the same rows"
     if state == "foreign":
         if origin_of(found[0].text) == "original":
-            return "a task of the name was installed by hand, in the form that the idea was published in"
-        return "a task of the name is there that pfa-flux has not made"
+            return "a task of this name was installed by hand, in the originally published form"
+        return "a task of this name exists that pfa-flux did not create"
     if state == "change" and backend.name != OWN_BACKEND and origin_of(found[0].text) == "altered":
-        return "the installed task was altered since pfa-flux made it"
+        return "the installed task was changed after pfa-flux created it"
     return _WORDS[state]
 
 
@@ -110,5 +110,5 @@ def _diff(backend: Backend, task: Installed) -> tuple[str, ...]:
     lines = list(difflib.unified_diff(before, after, "installed", "settings", lineterm="", n=1))
     if not lines:
         # Only what is masked differs.
-        return ("the token in it is another one",)
+        return ("its token differs",)
     return tuple(lines)

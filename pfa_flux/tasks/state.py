@@ -1,6 +1,6 @@
-"""What pfa-flux has to remember of tasks and late rows: a small store of its own in the data directory.
+"""Records of tasks and late rows: a small separate store in the data directory.
 
-0.1 kept it in the file of the embedded engine, from which it is taken over when it is first written to.
+0.1 kept them in the embedded engine's file; the first write copies them from there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FORMAT = 3
 _MINUTE = 60 * NS
 _PATIENCE = 10.0
 _ABANDONED = 60.0
-"""Seconds after which a file that is being made is nobody's."""
+"""Seconds after which an unfinished file counts as abandoned."""
 
 _CLOCK = """
 -- What is known of the clock by which the embedded store removes raw rows (pfa_flux.tasks.clock). Times are its own.
@@ -86,9 +86,9 @@ INSERT INTO run SELECT id, task, scheduled_for, started, finished, error, log FR
 INSERT INTO late SELECT -row_number() OVER (ORDER BY minute), bucket, measurement, minute FROM old.touched;
 """
 _AS_NOW = "CREATE TEMP VIEW late AS SELECT -1 AS id, bucket, measurement, minute FROM touched"
-"""Makes the tables of 0.1 readable as those of today."""
+"""Makes the tables of 0.1 readable as today's tables."""
 _ABSENT = (_CLOCK + _UPKEEP).replace("CREATE TABLE", "CREATE TEMP TABLE IF NOT EXISTS")
-"""Stands for the tables that older files have not."""
+"""Replaces tables that older files lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class LateWindows:
 
     Attributes:
         ends: their ends, nanoseconds, in order.
-        upto: number of the newest note; what arrives later has a larger one.
+        upto: number of the newest note; later notes have larger numbers.
     """
 
     ends: Sequence[int]
@@ -106,7 +106,7 @@ class LateWindows:
 
 @dataclass(frozen=True, slots=True)
 class UpkeepNote:
-    """What comparing windows with raw data has found, from this machine. Times are nanoseconds.
+    """Results of comparing windows with raw data from this machine. Times are nanoseconds.
 
     Attributes:
         at: when they were last compared.
@@ -122,7 +122,7 @@ class UpkeepNote:
 
 
 class State:
-    """The memory of one data directory. Several processes may use it at the same time."""
+    """The records of one data directory. Several processes may use them at the same time."""
 
     def __init__(self, settings: Settings, *, patience: float = _PATIENCE) -> None:
         """Make it; the file is opened when first needed.
@@ -138,7 +138,7 @@ class State:
         self._writer: sqlite3.Connection | None = None
 
     def select(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Rows of a query; none where there is nothing to remember.
+        """Rows of a query; empty without any records.
 
         Raises:
             StoreError: the file cannot be read.
@@ -181,7 +181,7 @@ class State:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Within it this process is the only one that runs tasks of this directory.
+        """A block in which only this process runs tasks of this directory.
 
         Raises:
             StoreError: another one does.
@@ -321,7 +321,7 @@ class State:
         return UpkeepNote(*rows[0]) if rows else None
 
     def forget_late(self, spec: TaskSpec, spans: Sequence[Span], upto: int) -> None:
-        """Forget the notes up to one of a number that lie in spans which have been recomputed since."""
+        """Remove notes, up to a number, within spans that have been recomputed."""
         if not self.late_windows(spec).ends:
             return
         with self.transaction() as connection:
@@ -333,7 +333,7 @@ class State:
 
 
 def late_before(spec: TaskSpec, now: int) -> int:
-    """Rows of times before this arrive late at `now`: the next run of the task does not reach back to them."""
+    """Rows before this time arrive late at `now`: the task's next run does not reach back to them."""
     return spec.due(now) + spec.width - spec.reach
 
 

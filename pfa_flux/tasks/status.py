@@ -25,7 +25,7 @@ _SKEW = 30
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a task is doing. Times are nanoseconds.
+    """Status of a task. Times are nanoseconds.
 
     Attributes:
         task: the task's name.
@@ -64,7 +64,7 @@ def status(rollup: Rollup, backend: Backend, start: int, now: int, upkeep: Upkee
     Args:
         rollup: the windows that the task makes.
         backend: who runs the task.
-        start: how far back windows are looked at, nanoseconds.
+        start: start of the windows to check, nanoseconds.
         now: the present, nanoseconds; where the engine's clock is behind, its time counts.
         upkeep: what comparing windows with raw data has found.
     """
@@ -79,7 +79,7 @@ def status(rollup: Rollup, backend: Backend, start: int, now: int, upkeep: Upkee
     summary, advice = _told(planned, ledger, task, spec, skew)
     overdue = "" if planned.make_bucket or planned.state == "create" else comparison_overdue(rollup, present)
     if upkeep and upkeep.mended:
-        summary += f"; {upkeep.mended} windows were mended, the last {format_instant(upkeep.mended_at // NS * NS)}"
+        summary += f"; {upkeep.mended} windows were repaired, the last {format_instant(upkeep.mended_at // NS * NS)}"
     if overdue:
         summary, advice = f"{summary}; {overdue}", advice or COMPARE
     return Status(
@@ -100,7 +100,7 @@ def status(rollup: Rollup, backend: Backend, start: int, now: int, upkeep: Upkee
 
 
 COMPARE = (
-    "Run pfa-flux task run --due every 15 minutes, by cron or a timer; pfa-flux serve does it where its token may read "
+    "Run pfa-flux task run --due every 15 minutes, by cron or a timer; pfa-flux serve does it if its token may read "
     "the raw buckets, and read and write the rollup bucket."
 )
 
@@ -118,7 +118,7 @@ def comparison_overdue(rollup: Rollup, now: int) -> str:
     if newest is None and first >= due - _OVERDUE * spec.width:
         return ""
     since = f"since {format_instant(newest)}" if newest is not None else "ever"
-    return f"nobody has compared the windows with raw data {since}, so that late rows go unseen"
+    return f"the windows have not been compared with raw data {since}, so late rows may be missing"
 
 
 def _told(planned: Plan, ledger: Ledger, task: Installed | None, spec: TaskSpec, skew: int) -> tuple[str, str]:
@@ -127,29 +127,31 @@ def _told(planned: Plan, ledger: Ledger, task: Installed | None, spec: TaskSpec,
     if abs(skew) > _SKEW:
         ahead = "ahead of" if skew > 0 else "behind"
         words = f"this machine's clock is {format_duration(abs(skew))} {ahead} the server's"
-        why, advice = (f"{why}; {words}" if why else words), advice or "Set the clock by NTP."
+        why, advice = (f"{why}; {words}" if why else words), advice or "Synchronise the clock with NTP."
     if ledger.state == "gaps":
         windows = length(ledger.to_mend) // spec.width
         since = format_instant(ledger.since or 0)
-        plural = "s are" if windows > 1 else " is"
+        several = windows > 1
         if ledger.to_mend == ledger.to_fill:
-            words = f"incomplete since {since}: {windows} window{plural} missing or short"
+            words = f"incomplete since {since}: {windows} window{'s are' if several else ' is'} missing or short"
             mend = f"pfa-flux task backfill --start {since}"
         else:
-            words = f"wrong since {since}: {windows} window{plural} not what raw data says ({_kinds(ledger, spec)})"
+            verb = "s do" if several else " does"
+            words = f"wrong since {since}: {windows} window{verb} not match raw data ({_kinds(ledger, spec)})"
             mend = f"pfa-flux task verify --repair --start {since}"
         if ledger.foreign:
-            advice += " Rows of another origin come into the rollup: find out who writes them, and stop it."
+            advice += " Another program writes rows to the rollup bucket: find it, and stop it."
         if not why:
-            return f"{words}; the task is well now and does not go back", f"Run {mend}.{advice}"
+            return f"{words}; the task works now, but does not recompute old windows", f"Run {mend}.{advice}"
         return f"{words}; {why}", f"{advice} Then {mend}.".lstrip()
     if ledger.newest is None and not ledger.raw_windows:
-        there = "nothing to downsample yet: there are no raw rows"
+        there = "nothing to downsample yet: no raw rows"
     else:
         there = f"complete up to {format_instant(ledger.stop)}"
     if ledger.unknown:
         there += (
-            f"; of {ledger.unknown} windows before {format_instant(ledger.known_from)} raw data has expired: unknown"
+            f"; {ledger.unknown} windows before {format_instant(ledger.known_from)} are unknown, because raw data has "
+            "expired"
         )
     return (f"{there}; {why}" if why else there), advice
 
@@ -157,8 +159,8 @@ def _told(planned: Plan, ledger: Ledger, task: Installed | None, spec: TaskSpec,
 _KIND_WORDS: dict[Kind, str] = {
     "missing": "missing",
     "short": "short",
-    "excess": "too much",
-    "foreign": "with rows of another origin",
+    "excess": "too high",
+    "foreign": "with rows of other writers",
     "wrong": "wrong by domain or page",
 }
 
@@ -172,7 +174,7 @@ def _why(planned: Plan, task: Installed | None) -> tuple[str, str]:
     if planned.state in {"create", "disabled", "duplicates", "foreign"} or planned.make_bucket:
         return planned.words, planned.advice
     if task and task.last_error:
-        return f"the last run failed: {task.last_error}", "Mend what the server says."
+        return f"the last run failed: {task.last_error}", "Fix what the server reports."
     if planned.differs:
         return planned.words, planned.advice
     return "", ""

@@ -1,4 +1,4 @@
-"""A downsampling task for its whole life: what `Analytics.task()` gives."""
+"""A downsampling task, from installation to removal: the result of `Analytics.task()`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pfa_flux.windows.verify import Verification, verify
 
 
 class Task:
-    """One task: of hits or of page loads. Times are nanoseconds since the epoch."""
+    """A task for hits or for loads. Times are nanoseconds since the epoch."""
 
     def __init__(
         self, engine: Engine, state: State, settings: Settings, what: Side, backend: str, clock: Callable[[], int]
@@ -44,25 +44,25 @@ class Task:
         return plan(self._engine, self.backend, self.spec)
 
     def install(self, *, adopt: bool = False, create_bucket: bool = False) -> Installation:
-        """Install the task, or bring it up to date, and prove it.
+        """Install or update the task, and prove it.
 
         Args:
-            adopt: take over a task of the name that was not made by pfa-flux; its rows are kept.
+            adopt: take over a task of the same name that pfa-flux did not create; its rows are kept.
             create_bucket: make the rollup bucket if it is missing.
 
         Raises:
-            TaskError, CapabilityError, BucketNotFoundError, AccessDeniedError: as their words say; what was there
-                before is back.
+            TaskError, CapabilityError, BucketNotFoundError, AccessDeniedError: see the message; the previous task is
+                restored.
         """
         return install(self.rollup, self.backend, self._now(), adopt=adopt, create_bucket=create_bucket)
 
     def status(self, start: int) -> Status:
-        """How the task is doing, with every window since `start`."""
+        """Status of the task and of every window since `start`."""
         found = status(self.rollup, self.backend, start, self._clock(), self.upkeep())
         return replace(found, summary="; ".join((found.summary, *self.raw_warnings())))
 
     def raw_warnings(self) -> list[str]:
-        """What has to be known of raw rows, where the engine removes them itself: late ones, those kept for now."""
+        """Warnings about raw rows if the engine removes them itself: rows that arrived late, rows kept for now."""
         found = self._engine.uncounted(self.spec.raw)
         warnings = []
         if found.waiting:
@@ -76,7 +76,7 @@ class Task:
         return [*warnings, *([doubt] if doubt else [])]
 
     def runs(self, limit: int = 20) -> list[Run]:
-        """The newest runs that are remembered, newest first."""
+        """The newest recorded runs, newest first."""
         return self.backend.runs(self.installed(), limit)
 
     def logs(self, run: str = "") -> list[str]:
@@ -84,10 +84,10 @@ class Task:
         return self.backend.logs(self.installed(), run)
 
     def run(self) -> list[Span]:
-        """Run now: the last windows that are closed; of the runner every window that is due.
+        """Run now: the last closed windows or, with the runner, every window that is due.
 
         Returns:
-            Start and stop of what was recomputed; none where nothing was due.
+            Start and stop of the recomputed time; empty if nothing was due.
 
         Raises:
             TaskError: the task is not installed or disabled, or its run failed.
@@ -128,12 +128,12 @@ class Task:
         return make_pass(self.rollup, self._state, self.spec.due(now) - self.spec.width, now)
 
     def disable(self) -> None:
-        """Let the task rest; it keeps its id and history."""
+        """Disable the task; it keeps its id and history."""
         task = self.installed()
         self.backend.update(task, task.text, active=False)
 
     def enable(self) -> None:
-        """Let it run again. What it has missed it does not make up for: that is for `backfill`."""
+        """Enable the task. It does not recompute missed windows; use `backfill`."""
         task = self.installed()
         self.backend.update(task, task.text, active=True)
 
@@ -141,28 +141,28 @@ class Task:
         """Remove the task; its rows stay.
 
         Args:
-            task_id: which, where there are several of the name.
+            task_id: the task's id, if several have the name.
 
         Returns:
-            The ids of those that were removed.
+            The ids of the removed tasks.
 
         Raises:
-            TaskError: there is none, or several and none was named.
+            TaskError: there is no task, or there are several and no id was given.
         """
         task = self.installed(task_id)
         self.backend.remove(task)
         return [task.id]
 
     def gaps(self, start: int, stop: int | None = None) -> Ledger:
-        """Which windows of a range are missing or short."""
+        """Find windows of a range that are missing or short."""
         now = self._now()
         return find_gaps(self.rollup, start, now if stop is None else stop, now)
 
     def backfill(self, start: int, stop: int | None = None, *, report: Report = nobody) -> tuple[Ledger, int]:
-        """Fill what `gaps` finds. Broken off, it goes on where it was; done again, it does nothing.
+        """Fill what `gaps` finds. After an interruption it continues; repeated, it does nothing.
 
         Returns:
-            What was found before, and the number of rows written.
+            The gaps found, and the number of rows written.
         """
         found, now = self.gaps(start, stop), self._now()
         rows = recompute(self.rollup, found.to_fill, report=report)
@@ -170,14 +170,14 @@ class Task:
         return found, rows
 
     def verify(self, start: int, stop: int | None = None, *, report: Report = nobody) -> Verification:
-        """Compare raw with downsampled data, window by window and page by page."""
+        """Compare downsampled data with raw data, by window and page."""
         now = self._now()
         return verify(self.rollup, start, now if stop is None else stop, now, report=report)
 
     def repair(
         self, start: int, stop: int | None = None, *, lower: bool = False, report: Report = nobody
     ) -> tuple[Verification, Verification]:
-        """Verify, make right what differs with what was read, and verify that again.
+        """Verify, correct differences, and verify the corrected windows again.
 
         Args:
             start: the range; nanoseconds.
@@ -186,7 +186,7 @@ class Task:
             report: called after every piece.
 
         Returns:
-            What was found, and what is left of it.
+            The differences found, and those left.
         """
         now = self._now()
         stop = now if stop is None else stop
@@ -208,7 +208,7 @@ class Task:
         return list(self._state.late_windows(self.spec).ends)
 
     def note_late(self, times: list[int]) -> None:
-        """Note that raw rows of these times have arrived after their windows were recomputed."""
+        """Record raw rows of these times that arrived after their windows were recomputed."""
         self._state.note_late(self.spec.raw_bucket, self.spec.source, times)
 
     def repair_touched(self, *, lower: bool = False, report: Report = nobody) -> list[Span]:
@@ -232,11 +232,14 @@ class Task:
         return self._state.upkeep(self.spec)
 
     def _now(self) -> int:
-        """The present: where our clock is ahead of the engine's, no window is closed that is still open there."""
+        """The current time.
+
+        If our clock is ahead of the engine's, use the engine's, so that no window closes too early.
+        """
         return min(self._clock(), self._engine.now())
 
     def installed(self, task_id: str = "") -> Installed:
-        """The task as it is installed.
+        """The installed task.
 
         Raises:
             TaskError: it is not, or there are several of the name and none was named.
@@ -268,8 +271,8 @@ def _backend(engine: Engine, state: State, settings: Settings, spec: TaskSpec, a
         return Runner(engine, state, spec, settings.url)
     if chosen != has:
         raise CapabilityError(
-            f"tasks cannot be run by {chosen} here: this engine has {has or 'nobody who runs them'}",
-            "Leave --backend out, or say --backend runner and run pfa-flux task run --due every 15 minutes.",
+            f"tasks cannot be run by {chosen} here: this engine has {has or 'no such backend'}",
+            "Leave --backend out, or use --backend runner and run pfa-flux task run --due every 15 minutes.",
         )
     backend: Backend = registry.backend_module(chosen).open_backend(engine, settings, spec)
     return backend

@@ -1,4 +1,4 @@
-"""Bars: a share with its interval in a row each."""
+"""Bars: a row for each share, with its interval."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass
 
 from pfa_flux.queries import words
 from pfa_flux.queries.rows import RatioRow
-from pfa_flux.views.document import text
+from pfa_flux.views.html import text
 
 VAGUE = 0.2
-"""Width of an interval from which on a share is too vague to be a headline.
+"""Width of an interval above which a share is too vague for a headline.
 
-Beyond 10 points to either side a quarter cannot be told from a third.
+Beyond 10 points on either side, a quarter cannot be told from a third.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A row as it is shown.
+    """A row for display.
 
     Attributes:
-        name: of what it is.
+        name: the key's value for display.
         row: its figures.
-        colour: class of its colour: all, clearnet, tor or i2p.
-        href: where its name leads, empty for nowhere.
+        colour: CSS class: all, clearnet, tor or i2p.
+        href: link of its name; empty for none.
     """
 
     name: str
@@ -34,17 +34,17 @@ class Named:
 
 
 def is_vague(row: RatioRow) -> bool:
-    """The share of a row says little more than its interval does."""
+    """A row's share is too uncertain to show alone."""
     return row.ratio_low is not None and row.ratio_high is not None and row.ratio_high - row.ratio_low > VAGUE
 
 
 def linked(name: str, href: str) -> str:
-    """A name, as a link where it leads somewhere."""
+    """A name, as a link if it has one."""
     return f'<a href="{text(href)}">{text(name)}</a>' if href else text(name)
 
 
 def bars(rows: Sequence[Named]) -> str:
-    """All of them, or a word if there are none."""
+    """All bars, or a note if there are none."""
     if not rows:
         return '<p class="soft">No page views.</p>'
     return f'<div class="bars" role="list">{"".join(map(_bar, rows))}</div>'

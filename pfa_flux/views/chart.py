@@ -1,4 +1,4 @@
-"""The share over time as a drawing: a line each, its interval as a band."""
+"""The share over time as a drawing: lines, with their intervals as bands."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
+from pfa_flux.queries import words
 from pfa_flux.queries.dates import tick
 from pfa_flux.queries.rows import RatioRow
 from pfa_flux.times import NS, parse_instant
-from pfa_flux.views.document import text
+from pfa_flux.views.html import text
 
 _LONE = 14
-"""Width of an interval of time that has no neighbour, in thousandths of the plot."""
+"""Width of an interval of time without neighbours, in thousandths of the plot."""
 _TICKS = 6
 _FEW_TICKS = 4
-"""So many labels have room on a phone."""
+"""Labels that fit on a phone."""
 _DAYS_WITH_HOURS = 4
 _GRID = 5
-"""Lines of the grid, at most."""
+"""Maximum number of grid lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,8 @@ class Line:
     """A line of the chart.
 
     Attributes:
-        name: of what it is.
-        colour: class of its colour: all, clearnet, tor or i2p.
+        name: its label.
+        colour: CSS class: all, clearnet, tor or i2p.
         rows: figures by time.
     """
 
@@ -37,16 +38,16 @@ class Line:
 
 
 def chart(lines: Sequence[Line], starts: Sequence[int], zone: tzinfo) -> str:
-    """The drawing with its legend; what it says is said elsewhere, too.
+    """The drawing with its legend. Screen readers skip it, because a table has the same figures.
 
     Args:
-        lines: what is drawn.
+        lines: the lines to draw.
         starts: start of each interval, nanoseconds.
         zone: time zone of the labels.
     """
     first, last = starts[0], max(starts[-1], starts[0] + 1)
     ends = [row.ratio_high for line in lines for row in line.rows if row.ratio_high is not None]
-    # Tenths, or above a half fifths, so that every line of the grid stands for a round number.
+    # Steps of 10%, or of 20% above one half, so that every grid line stands for a round number.
     tenths = min(10, int(max(ends, default=1.0) * 10) + 1)
     steps = tenths if tenths <= _GRID else -(-tenths // 2)
     top = (tenths if tenths <= _GRID else 2 * steps) / 10
@@ -68,12 +69,12 @@ def _legend(lines: Sequence[Line]) -> str:
 
 def _grid(share: float, top: float) -> str:
     y = f"{100 - 100 * share:.2f}%"
-    label = f'<text class="share" x="-9" y="{y}" dy=".33em">{100 * top * share:.0f}\u00a0%</text>'
+    label = f'<text class="share" x="-9" y="{y}" dy=".33em">{words.percent(top * share, 0)}</text>'
     return f'<line x2="100%" y1="{y}" y2="{y}"/>{label}'
 
 
 def _axis(starts: Sequence[int], zone: tzinfo) -> str:
-    """Labels at even distances; on a phone every other one is left out where there are many."""
+    """Evenly spaced labels. If there are many, a phone shows every other one."""
     first, last = starts[0], max(starts[-1], starts[0] + 1)
     clock = starts[-1] - starts[0] < _DAYS_WITH_HOURS * 86400 * NS
     shown = starts[:: max(1, -(-len(starts) // _TICKS))]
@@ -87,13 +88,13 @@ def _axis(starts: Sequence[int], zone: tzinfo) -> str:
 
 
 def _shapes(line: Line, first: int, last: int, top: float) -> str:
-    """A line and its band, broken where there is no share."""
+    """A line and its band, interrupted where there is no share."""
     shapes = []
     for run in _runs(line.rows):
         places = [1000 * (parse_instant(row.key["time"], 0) - first) / (last - first) for row in run]
         at = [(x, row.ratio, row.ratio_low, row.ratio_high) for x, row in zip(places, run, strict=True)]
         if len(at) == 1:
-            # One interval alone would have neither length nor width.
+            # A single interval would have no length.
             half = _LONE / 2
             x = min(max(at[0][0], half), 1000 - half)
             at = [(x + side, *at[0][1:]) for side in (-half, half)]

@@ -1,4 +1,4 @@
-"""What is in a report: which questions it asks, and their answers."""
+"""Contents of a report: its questions and their answers."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _KEYS: dict[str, tuple[tuple[str, ...], ...]] = {
     "page": (("page",),),
     "time": (("time",), ("network", "time")),
 }
-"""Keys of the answers beside that of all page views, by the key that a report is about; empty: an overview."""
+"""Keys of the answers in addition to the total, by the key that a report is about; empty: an overview."""
 
 Ask = Callable[[list[Options], int], list[BlockedRatio]]
-"""Answers to questions from one read, so many of them with that of the previous period."""
+"""Answers to questions from one read; the number says how many include the previous period."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Answers of one range and one selection.
+    """Answers for one range and one selection.
 
     Attributes:
-        subject: what it is about: a site, domains.
-        by: the key that it is about; empty for an overview of all.
-        whole: one row for all.
-        answers: the others by their keys.
-        made: when it was made, nanoseconds.
-        version: of pfa-flux.
+        subject: the site or domains.
+        by: the key that the report is about; empty for an overview.
+        whole: the answer with one row for everything.
+        answers: the other answers by their keys.
+        made: time of the report, nanoseconds.
+        version: version of pfa-flux.
     """
 
     subject: str
@@ -48,15 +48,15 @@ class Content:
 def gather(
     ask: Ask, options: Options, now: int, *, by: str = "", every: str | None = None, compare: bool = True
 ) -> Content:
-    """Ask for all that is in a report.
+    """Get all answers for a report.
 
     Args:
-        ask: gives the answers.
-        options: whose page views, with a range of instants.
-        now: the present, nanoseconds.
-        by: the key that it is about: network, domain, page or time; empty for an overview of all.
-        every: interval of what is by time; by default what `interval_of` says.
-        compare: with the previous period: the total, and the rows of the key that it is about.
+        ask: answers questions.
+        options: the selection, with a range of instants.
+        now: the current time, nanoseconds.
+        by: the key that the report is about: network, domain, page or time; empty for an overview.
+        every: interval of answers by time; the default is `interval_of` the range.
+        compare: compare the total, and the rows of the report's key, with the previous period.
     """
     from pfa_flux import __version__
 
@@ -71,6 +71,9 @@ def gather(
 
 
 def interval_of(start: int, stop: int) -> str:
-    """Interval of a plot: an hour up to two days, a day up to ninety, else a week. `start`, `stop`: nanoseconds."""
+    """Interval of a plot: an hour for up to two days, a day for up to ninety, else a week.
+
+    `start`, `stop`: nanoseconds.
+    """
     length = stop - start
     return "1h" if length <= 2 * _DAY else "1d" if length <= 90 * _DAY else "1w"

@@ -1,4 +1,4 @@
-"""The frame of a page: its head, its styles, and the policy that lets it load nothing else."""
+"""The frame of a page: head, styles, and the policy that forbids loading anything else."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 
-from pfa_flux.views import html
-
-
-def text(value: str) -> str:
-    """Escaped text, in which a figure stays with its percent sign."""
-    return html.text(value).replace(" %", "\u00a0%")
+from pfa_flux.views.html import text
 
 
 @cache
@@ -22,11 +17,11 @@ def style(name: str) -> str:
 
 
 def policy(styles: str, *, forms: bool = False) -> str:
-    """Content-Security-Policy of a page: its own styles by their hash, and nothing else from anywhere.
+    """Content-Security-Policy of a page: allows its own styles by hash, and nothing else.
 
     Args:
-        styles: the text of its style element.
-        forms: it has forms, which may be sent to where it comes from.
+        styles: text of the page's style element.
+        forms: allow forms, which submit to the page's own origin.
     """
     digest = base64.b64encode(hashlib.sha256(styles.encode()).digest()).decode()
     sent_to = "'self'" if forms else "'none'"
@@ -37,10 +32,10 @@ def document(title: str, body: str, *, more_styles: str = "", forms: bool = Fals
     """A whole page in HTML.
 
     Args:
-        title: its title, not yet escaped.
-        body: what is in its body, in HTML.
-        more_styles: style sheet of the package beside that of the report; empty for none.
-        forms: it has forms.
+        title: title, not yet escaped.
+        body: HTML of the body.
+        more_styles: name of a further style sheet of the package; empty for none.
+        forms: the page has forms.
     """
     styles = styles_of(more_styles)
     return f"""<!doctype html>

@@ -1,4 +1,4 @@
-"""Figures as a table of a page. On a phone it leaves out what can be spared, and needs no scrolling."""
+"""Figures as an HTML table. On a phone it hides less important columns, so it needs no scrolling."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from pfa_flux.queries import words
 from pfa_flux.queries.rows import RatioRow
 from pfa_flux.views.bars import Named, linked
-from pfa_flux.views.document import text
+from pfa_flux.views.html import text
 
 
 def table(caption: str, heading: str, rows: Sequence[Named], *, compared: bool = False) -> str:
     """A table.
 
     Args:
-        caption: what it is about.
-        heading: of its first column, the names.
-        rows: what is in it.
-        compared: rows have the previous period beside them.
+        caption: caption of the table.
+        heading: heading of the first column, which has the names.
+        rows: rows of the table.
+        compared: show the previous period too.
     """
     spare, more = (" spare", _COMPARED) if compared else ("", ())
-    heads = (("key", heading), *_HEADS, (f"interval{spare}", "95 % interval"), *more)
+    heads = (("key", heading), *_HEADS, (f"interval{spare}", "95% interval"), *more)
     head = "".join(f'<th scope="col" class="{kind}">{text(name)}</th>' for kind, name in heads)
     body = "".join(_row(named, spare, compared=compared) for named in rows)
     return f"<table><caption>{text(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -48,7 +48,7 @@ def _row(named: Named, spare: str, *, compared: bool) -> str:
 
 
 def _change(row: RatioRow) -> str:
-    """How a share has changed: small where it may be chance."""
+    """The change of a share; in small type if it may be chance."""
     if row.change is None:
         return "–"
     change, low, high = row.change

@@ -1,4 +1,4 @@
-"""Results as tables in a notebook. Every text from data is escaped."""
+"""Results as tables in a notebook. All text from data is escaped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STYLES = {"key": _LEFT, "note": _LEFT, "number": _RIGHT, "ratio": _RIGHT, "inte
 
 
 def table(sheet: Sheet) -> str:
-    """HTML of a table, with its styles in the cells, as a notebook keeps them."""
+    """HTML of a table. Its cells carry their styles, because notebooks keep only those."""
     kept = [(i, column) for i, column in enumerate(sheet.columns) if column.kind != "bar"]
     head = "".join(f'<th scope="col"{_STYLES[column.kind]}>{text(column.name)}</th>' for _, column in kept)
     body = "".join(f"<tr>{''.join(_cell(column, row[i]) for i, column in kept)}</tr>" for row in sheet.rows)
@@ -27,5 +27,5 @@ def _cell(column: Column, value: str) -> str:
 
 
 def text(value: str) -> str:
-    """Text from data as it may stand in HTML: markup and control characters, which anyone can send, do nothing."""
+    """Text from data, escaped for HTML. Anyone can send markup and control characters; they have no effect."""
     return escape(words.plain(value))

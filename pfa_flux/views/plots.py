@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from pfa_flux.queries.result import BlockedRatio
     from pfa_flux.queries.rows import RatioRow
 
-# Okabe and Ito's colours, which colour-blind readers tell apart.
+# Okabe and Ito's colours: colour-blind readers can tell them apart.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _BAR_HEIGHT = 0.42
 
 
 def plot(result: BlockedRatio) -> Figure:
-    """A line over time with the interval as a band where `time` is a key, else a bar for each row.
+    """A line over time with the interval as a band if `time` is a key, else a bar for each row.
 
-    A figure of its own, known to no window system: a notebook shows it by itself, and `savefig` saves it.
+    The figure is not registered with pyplot: a notebook displays it, and `savefig` saves it.
 
     Raises:
         CapabilityError: matplotlib is not installed.
@@ -57,14 +57,14 @@ def _over_time(axes: Axes, result: BlockedRatio) -> None:
     for number, (label, rows) in enumerate(lines.items()):
         colour = _COLOURS[number % len(_COLOURS)]
         times: Any = [to_datetime(parse_instant(row.key["time"], 0)) for row in rows]
-        # An interval without a figure breaks the line: it is no zero.
+        # An interval without a ratio interrupts the line; it is not zero.
         low, ratio, high = (_numbers(rows, field) for field in ("ratio_low", "ratio", "ratio_high"))
         axes.fill_between(times, low, high, color=colour, alpha=0.18, linewidth=0)
         axes.plot(times, ratio, color=colour, marker="o", markersize=3, linewidth=1.6, label=label)
     locator = AutoDateLocator(tz=result.tz)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=result.tz))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_ylim(0, 1)
     axes.set_ylabel("page views without the analytics")
     axes.grid(axis="y", alpha=0.25)
@@ -86,9 +86,9 @@ def _bars(axes: Axes, result: BlockedRatio) -> None:
     axes.set_yticks(range(len(result)), [_name(row, result.by) for row in result])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.08)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-    axes.set_xlabel("page views without the analytics, with the 95 % interval")
+    axes.set_xlabel("page views without the analytics, with the 95% interval")
 
 
 def _by_other_keys(result: BlockedRatio) -> dict[str, list[RatioRow]]:
@@ -101,7 +101,7 @@ def _by_other_keys(result: BlockedRatio) -> dict[str, list[RatioRow]]:
 
 def _name(row: RatioRow, keys: tuple[str, ...]) -> str:
     text = ", ".join(name(key, row.key[key]) for key in keys)
-    # A dollar sign would begin a formula.
+    # A dollar sign would start a formula.
     return (f"{text[:25]}…{text[-8:]}" if len(text) > 36 else text).replace("$", r"\$")
 
 

@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs nothing else, no script and no request. Every text from data is escaped."""
+"""The report: one self-contained HTML page, without scripts and requests. All text from data is escaped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pfa_flux.times import parse_instant
 from pfa_flux.views import chart, figures
 from pfa_flux.views.bars import Named, bars, is_vague
 from pfa_flux.views.contents import Content
-from pfa_flux.views.document import document, text
+from pfa_flux.views.document import document
+from pfa_flux.views.html import text
 
 _MOST_ROWS, _MOST_ROWS_OF_KEY = 25, 500
 _MOST_BARS = 25
@@ -27,11 +28,11 @@ def _nowhere(_key: str, _value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What a live page has beside the report.
+    """What a live page adds to the report.
 
     Attributes:
         controls: HTML above the report.
-        link: address of the page that is about a value of a key, empty for none.
+        link: address of the page about a value of a key; empty for none.
     """
 
     controls: str = ""
@@ -62,14 +63,14 @@ class _Report:
         return text(f"{day(instant, self._zone, clock=True)} {self._zone.key}")
 
     def header(self) -> str:
-        """What it is about, the share of all page views, and the counts."""
+        """The subject, the share of all page views, and the counts."""
         (row,) = self._whole.rows
         span = f"{day(self._whole.start, self._zone, clock=True)} to {self.moment(self._whole.stop)}"
         size, headline, lead = _headline(row)
         facts = [
             (f"{row.hits:,}", "page views, by the pixel"),
-            (f"{row.js:,}", "of them seen by the analytics"),
-            (f"{row.blocked:,}".replace("-", "−"), "without it"),
+            (f"{row.js:,}", "of them reported by the analytics"),
+            (f"{row.blocked:,}".replace("-", "−"), "not reported"),
         ]
         change = ""
         if row.before:
@@ -84,7 +85,7 @@ class _Report:
 </header>"""
 
     def sections(self) -> Iterable[str]:
-        """What there are answers for."""
+        """A section for each answer."""
         made = {"network": self._networks, "domain": self._domains, "time": self._over_time, "page": self._pages}
         for (key, *more), answer in self._content.answers.items():
             if not more:
@@ -114,11 +115,11 @@ class _Report:
                 for name in names
             ]
         starts = [parse_instant(row.key["time"], 0) for row in answer]
-        label = "Share of page views without the analytics over time; the table below has the figures."
+        label = "Share of page views without the analytics over time. The table below has the figures."
         opened = " open" if self._content.by else ""
         table = self._rows(answer.rows, "time", "By time", compared=answer.before is not None)
         return f"""<section><h2>Over time</h2>
-<p class="soft">The line is the share, the band its 95 % interval; where there is no data there is no line.</p>
+<p class="soft">The line is the share, the band its 95% interval. Times without data have no line.</p>
 <figure role="img" aria-label="{text(label)}">{chart.chart(lines, starts, self._zone)}</figure>
 <details{opened}><summary>The figures</summary>{table}</details>
 </section>"""
@@ -127,7 +128,7 @@ class _Report:
         return f"<section><h2>By page</h2>\n{self._table(answer, 'page', always=True)}</section>"
 
     def _table(self, answer: BlockedRatio, key: str, *, always: bool = False) -> str:
-        """The largest rows as a table, where the report is about them; and how many others there are."""
+        """The largest rows as a table, if the report is about them, and the number of other rows."""
         if not always and not self._content.by:
             return ""
         largest = _largest(answer, _MOST_ROWS_OF_KEY if self._content.by else _MOST_ROWS)
@@ -148,7 +149,7 @@ class _Report:
         return [Named(words.name(key, row.key[key]), row, href=self._link(key, row.key[key])) for row in rows]
 
     def quality(self) -> str:
-        """What the reader of the figures has to know."""
+        """Warnings about the figures."""
         content, (row,) = self._content, self._whole.rows
         answers = (self._whole, *(a for key, a in content.answers.items() if content.by or "time" not in key))
         found: dict[str, str] = {}
@@ -160,31 +161,30 @@ class _Report:
         if empty:
             silent = f"<p>{empty} of {len(times)} intervals of time have neither page views nor JS loads.</p>"
         if not said and row.ratio is not None:
-            few = "They are of few page views: a longer range makes them surer." if is_vague(row) else ""
-            said = f"<p>{few or 'Nothing was found that makes these figures doubtful.'}</p>"
+            few = "There are few page views; a longer range gives a more precise share." if is_vague(row) else ""
+            said = f"<p>{few or 'No problems found.'}</p>"
         return f"<section><h2>Data quality</h2>\n{said}{silent}</section>" if said or silent else ""
 
 
 def _headline(row: RatioRow) -> tuple[str, str, str]:
-    """The share of all page views, or its interval where it says little more: class, HTML, and the sentence below."""
+    """The share of all page views, or only its interval if that is wide: CSS class, HTML, and the sentence below."""
     without = "came without the JavaScript analytics"
     if row.ratio is None or row.ratio_low is None or row.ratio_high is None:
-        return "headline vague", "No figure", f"No share can be said: {words.STATUS[row.status] or 'no data'}."
+        return "headline vague", "No figure", f"There is no share: {words.STATUS[row.status] or 'no data'}."
     if is_vague(row):
-        low, high = (f"{end * 100:.0f}" for end in (row.ratio_low, row.ratio_high))
         return (
             "headline vague",
-            f"{low}–{high}&thinsp;%",
-            f"of all page views {without} (95 % interval). {row.hits:,} page views are too few to tell more; of these "
-            f"it was {words.percent(row.ratio)}.",
+            words.percent_range(row.ratio_low, row.ratio_high, 0),
+            f"of all page views {without} (95% interval). {row.hits:,} page views are too few for a narrower range; "
+            f"the share among them was {words.percent(row.ratio)}.",
         )
     ends = words.percent_range(row.ratio_low, row.ratio_high)
-    share = f"{row.ratio * 100:.1f}<small>&thinsp;%</small>"
-    return "headline", share, f"of all page views {without} (95 % interval: {ends})."
+    share = f"{words.percent(row.ratio)[:-1]}<small>%</small>"
+    return "headline", share, f"of all page views {without} (95% interval: {ends})."
 
 
 def _change(row: RatioRow, before: RatioRow) -> tuple[list[tuple[str, str]], str]:
-    """The change since the previous period: a fact where it is clear, else a small sentence."""
+    """The change since the previous period: a fact if it is clear, else a sentence in small type."""
     if row.change is None:
         why = words.STATUS[before.status] if before.ratio is None else ""
         return [], f'<p class="soft">The previous period has no share to compare with: {why}.</p>' if why else ""
@@ -193,8 +193,8 @@ def _change(row: RatioRow, before: RatioRow) -> tuple[list[tuple[str, str]], str
     if not words.may_be_chance(low, high):
         return [(f"{words.points(change)} points", f"since the previous period ({ends})")], ""
     said = (
-        f"In the previous period it was {words.percent(before.ratio)}. The difference may be chance: "
-        f"{words.points(change)} points, 95 % interval {ends}."
+        f"The share of the previous period was {words.percent(before.ratio)}. The difference may be chance: "
+        f"{words.points(change)} points, 95% interval {ends}."
     )
     return [], f'<p class="soft">{text(said)}</p>'
 
@@ -210,17 +210,17 @@ def _largest(result: BlockedRatio, most: int) -> list[RatioRow]:
 def _method(content: Content) -> str:
     whole = content.whole
     items = (
-        ("Page view", "a request of the pixel, which browsers make without JavaScript"),
+        ("Page view", "a request for the pixel, which browsers send even without JavaScript"),
         ("JS load", "a page load that the JavaScript analytics reported"),
         ("Share", "(page views − JS loads) / page views"),
         (
-            "95 % interval",
-            "Wilson's, with the number of independent draws that blocks of time say page views are worth, because a "
-            "visitor blocks on all pages or on none; it covers chance, never bias",
+            "95% interval",
+            "Wilson's interval with an effective number of page views, estimated from blocks of time, because one "
+            "visitor blocks on all pages or on none; it covers chance, not bias",
         ),
-        ("Bias", "bots, feed readers, caches and blockers of the pixel itself move the figure"),
-        ("Store", f"{whole.engine}, asked in {whole.dialect}, from {words.SOURCES[whole.source]}"),
-        ("Visitors", "no address, no user agent and no cookie is kept: nothing here can be led back to a person"),
+        ("Bias", "bots, feed readers, caches and blockers of the pixel itself change the figure"),
+        ("Store", f"{whole.engine}, query language {whole.dialect}, {words.SOURCES[whole.source]}"),
+        ("Visitors", "no address, user agent or cookie is stored, so no figure can be traced to a person"),
     )
     rows = "".join(f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in items)
     return f"<section><h2>How it was made</h2>\n<dl>{rows}</dl></section>"

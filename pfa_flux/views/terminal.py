@@ -1,4 +1,4 @@
-"""Results as tables on a terminal, and as plain columns in a pipe."""
+"""Results as tables on a terminal, or as plain columns in a pipe."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 _BAR = 10
 _GAP = 3
-"""Columns between those of a ruled table."""
+"""Characters between the columns of a ruled table."""
 _LEAST = {"key": 12, "note": 10}
-"""How narrow a column may become: keys lose their middle, notes are folded."""
+"""Minimum width of a column. Keys lose their middle, notes wrap."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 PIPE_WIDTH = 10_000
-"""Width of a table that is no terminal's: none of its lines is broken."""
+"""Width of a table outside a terminal: no line wraps."""
 
 _STYLES: dict[str, dict[str, Any]] = {
     "key": {"no_wrap": True},
@@ -45,8 +45,8 @@ def empty_table(shown: Console, *, title: str | None = None) -> Table:
 def table(shown: Console, sheet: Sheet, width: int | None = None) -> Table:
     """A result's table.
 
-    A figure is never cut. Where there is little room, columns that can be spared are left out, which the caption says,
-    and long keys lose their middle.
+    Figures are never cut. If there is little room, less important columns are left out and named in the caption, and
+    long keys lose their middle.
     """
     made = empty_table(shown)
     rows = [*sheet.rows, *filter(None, [sheet.total])]
@@ -71,12 +71,12 @@ def table(shown: Console, sheet: Sheet, width: int | None = None) -> Table:
 
 
 def _is_wanted(column: Column, rows: Sequence[Sequence[str]], index: int, bars: bool) -> bool:
-    """Bars are shown on a terminal only, a last column of notes only where there are any."""
+    """Bars need a terminal; the last column appears only if there are notes."""
     return (bars or column.kind != "bar") and bool(column.name or any(row[index] for row in rows))
 
 
 def _kept(columns: Sequence[Column], widths: Mapping[int, int], room: int) -> list[int]:
-    """Columns that are shown, when keys are as short as they may be."""
+    """Columns to show if keys are as short as possible."""
     keep = list(widths)
     for index in sorted(widths, key=lambda index: -columns[index].spare):
         least = {i: min(widths[i], _LEAST.get(columns[i].kind, widths[i])) for i in keep}
@@ -86,7 +86,7 @@ def _kept(columns: Sequence[Column], widths: Mapping[int, int], room: int) -> li
 
 
 def _fitted(columns: Sequence[Column], widths: Mapping[int, int], room: int) -> dict[int, int]:
-    """Widths that fit: the widest of the keys and notes are made narrower, as little as can be."""
+    """Widths that fit. The widest keys and notes become narrower, by as little as possible."""
     fitted = dict(widths)
     while _total(fitted) > room:
         soft = [index for index, width in fitted.items() if width > _LEAST.get(columns[index].kind, width)]
@@ -102,7 +102,7 @@ def _total(widths: Mapping[int, int]) -> int:
 
 
 def _width(column: Column, cells: Sequence[str]) -> int:
-    """Width of a column that shows all."""
+    """Width of a column that cuts nothing."""
     return _BAR if column.kind == "bar" else max([len(column.name), *(len(words.plain(cell)) for cell in cells)])
 
 
@@ -113,23 +113,24 @@ def _cell(column: Column, value: str, width: int) -> RenderableType:
 
 
 def shortened(value: str, width: int) -> str:
-    """A name that is too long without its middle: both ends tell names apart, and the end says the network."""
+    """A long name without its middle. Both ends distinguish names, and the end shows the network."""
     text = words.plain(value)
     if len(text) <= width:
         return value
-    end = max(1, (width - 1) * 2 // 5)
+    # At least .onion, where that fits.
+    end = max(1, min(width - 2, max(len(".onion"), (width - 1) * 2 // 5)))
     return f"{text[: width - 1 - end]}…{text[-end:]}"
 
 
 def escaped(value: str) -> str:
-    """Text from data as it may go to a terminal: markup and control characters, which anyone can send, do nothing."""
+    """Text from data, escaped for a terminal. Anyone can send markup and control characters; they have no effect."""
     from rich.markup import escape
 
     return escape(words.plain(value))
 
 
 def bar(ratio: float) -> str:
-    """A bar of ten characters' length at most, an eighth of one exact."""
+    """A bar of up to ten characters, exact to an eighth of a character."""
     eighths = round(ratio * _BAR * 8)
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
 

@@ -1,1 +1,1 @@
-"""Windows of time: what raw rows make of them, what is stored of them, and making the one the other."""
+"""Windows of time: their raw sums, their downsampled rows, and making these match."""

@@ -1,4 +1,4 @@
-"""What is wrong with the windows of a range: the destination is the ledger, whatever a task remembers of its runs."""
+"""What is wrong with the windows of a range. The rows that exist decide, not what a task recorded about its runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pfa_flux.windows.trust import raw_begins, trust
 from pfa_flux.windows.whole import whole
 
 _AT_ONCE = 8640
-"""Windows asked for in one query: 90 days of 15 minutes."""
+"""Windows per query: 90 days of 15 minutes."""
 
 Kind = Literal["missing", "short", "excess", "foreign", "wrong"]
 KINDS: tuple[Kind, ...] = ("missing", "short", "excess", "foreign", "wrong")
@@ -22,20 +22,20 @@ KINDS: tuple[Kind, ...] = ("missing", "short", "excess", "foreign", "wrong")
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Windows of a range, raw data compared with downsampled data. Times are nanoseconds.
+    """Windows of a range: downsampled data compared with raw data. Times are nanoseconds.
 
     Attributes:
         start: an edge of windows.
-        stop: another.
-        known_from: raw data is kept from here on; what was before can only be taken on trust.
-        raw_windows: windows since then that have raw rows.
-        missing: of them those without any downsampled row, as spans.
-        short: those whose downsampled sum is less than the raw one: a write that was broken off, or late rows.
-        newest: end of the newest window that is there, None without any.
-        unknown: windows before `known_from` that were never compared with raw data: nobody can say if they are right.
-        excess: windows whose downsampled sum is more than the raw one.
-        foreign: windows that hold a row which is none of ours: with further tags, another label, or a float.
-        wrong: windows whose sums agree as a whole, and differ by domain or page.
+        stop: an edge of windows.
+        known_from: raw data is kept from here on; earlier windows must be taken on trust.
+        raw_windows: number of windows since then with raw rows.
+        missing: spans of windows with raw rows but no downsampled row.
+        short: spans of windows with a downsampled sum below the raw sum, after an interrupted write or late rows.
+        newest: end of the newest downsampled window; None without any.
+        unknown: number of windows before `known_from` that were never compared with raw data, so may be wrong.
+        excess: spans of windows with a downsampled sum above the raw sum.
+        foreign: spans of windows with a row of another writer: with further tags, another label, or a float.
+        wrong: spans of windows with equal sums that differ by domain or page.
     """
 
     start: int
@@ -52,7 +52,7 @@ class Ledger:
 
     @property
     def state(self) -> Literal["complete", "gaps", "unknown"]:
-        """Gaps: windows are not what raw data says. Unknown: of some nobody can say. Complete: neither."""
+        """Gaps: some windows do not match raw data. Unknown: some cannot be checked. Complete: neither."""
         if self.to_mend:
             return "gaps"
         return "unknown" if self.unknown else "complete"
@@ -64,31 +64,31 @@ class Ledger:
 
     @property
     def by_kind(self) -> dict[Kind, tuple[Span, ...]]:
-        """Spans of windows that are not what raw data says, by what is wrong with them."""
+        """Spans of windows that do not match raw data, by kind of fault."""
         return {kind: getattr(self, kind) for kind in KINDS}
 
     @property
     def to_mend(self) -> list[Span]:
-        """Spans of all windows that are not what raw data says, in order."""
+        """Spans of all windows that do not match raw data, in order."""
         return merged(span for spans in self.by_kind.values() for span in spans)
 
     @property
     def since(self) -> int | None:
-        """Start of the first window that is not what raw data says."""
+        """Start of the first window that does not match raw data."""
         return self.to_mend[0][0] if self.to_mend else None
 
 
 def find_gaps(rollup: Rollup, start: int, stop: int, now: int) -> Ledger:
-    """Compare a range's windows with raw data: by their totals and, where those do not prove it, row by row.
+    """Compare a range's windows with raw data: by totals and, if those prove nothing, row by row.
 
     Args:
         rollup: the windows.
         start: widened to an edge of windows; nanoseconds.
         stop: cut to the newest window that is due.
-        now: the present, nanoseconds, by which raw data expires.
+        now: the current time, nanoseconds; it decides which raw data has expired.
 
     Raises:
-        PartialAnswerError: the engine answers in part.
+        PartialAnswerError: an answer of the engine is partial.
     """
     spec = rollup.spec
     start, stop = spec.floor(start), min(spec.floor(stop), spec.due(now))
@@ -110,14 +110,14 @@ class _Found:
     unknown: int = 0
 
     def look(self, low: int, high: int, horizon: int, begins: int) -> None:
-        """Look at the windows of [low, high); raw data has expired before `horizon`, and begins with `begins`."""
+        """Check the windows of [low, high). Raw data before `horizon` has expired; raw data starts at `begins`."""
         rollup, width = self.rollup, self.rollup.spec.width
         known, expired = max(low, begins), min(high, begins)
         there = rollup.totals(low, high)
         self.newest = max(there, default=self.newest)
         known_of = trust(rollup, low, high)
         unknown = [end for start, stop in known_of.unproved for end in _ends(start, min(stop, expired), width)]
-        # An engine that removes raw rows itself removes none that were not proved.
+        # An engine that removes raw rows itself removes only rows of proved windows.
         removes = rollup.engine.capabilities.expires_proved
         self.unknown += sum(not (removes and end in there) if end <= horizon else end in there for end in unknown)
         if known >= high:
@@ -139,7 +139,7 @@ class _Found:
             self._judge(found)
 
     def _judge(self, found: Compared) -> None:
-        """Take up windows that were compared row by row."""
+        """Record windows that were compared row by row."""
         width = self.rollup.spec.width
         sums: dict[int, int] = {}
         foreign: set[int] = set()

@@ -1,10 +1,10 @@
-"""What is remembered of windows that were compared with raw data, on engines that remember nothing themselves.
+"""Proofs: records of windows that were compared with raw data, for engines without records of their own.
 
-A measurement of its own beside the downsampled rows has three integer fields for each window, labelled as that is:
-`total` and `rows`, the sum and the number of the rows that the window has by the raw data, and `proved`: 1 where the
-downsampled rows were the same. 0 says that they cannot be trusted: raw data has expired uncompared, or has lost rows
-since. Every reader of the rollup bucket sees it, and need not read raw data to trust what is there: as long as sum and
-number of the downsampled rows are those that were proved, nothing has been added, removed or overwritten since.
+A separate measurement in the rollup bucket has three integer fields for each window, with the window's label. `total`
+and `rows` are the sum and number of the window's rows according to raw data. `proved` is 1 if the downsampled rows were
+the same. It is 0 if they cannot be trusted: raw data expired uncompared, or lost rows since. So readers of the rollup
+bucket can trust a window without reading raw data: as long as the sum and number of the downsampled rows are the proved
+ones, nothing was added, removed or overwritten.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ DAY = 86400 * NS
 
 
 class Noted(NamedTuple):
-    """What is remembered of a window.
+    """The record of a window.
 
     Attributes:
         total: sum of its rows.
-        rows: their number; where the raw data expired uncompared, of all that are there, otherwise of ours.
-        proved: it was what raw data said.
+        rows: number of its own rows, or of all rows if raw data expired uncompared.
+        proved: it matched raw data.
     """
 
     total: int
@@ -40,15 +40,15 @@ class Noted(NamedTuple):
 
 
 class Summed(NamedTuple):
-    """Windows of a stretch of time, remembered and downsampled, as sums.
+    """Sums over the windows of a stretch of time, recorded and downsampled.
 
     Attributes:
-        windows: number of windows that are remembered.
-        proved: number of those that were proved.
-        total: sum of the rows that are remembered.
-        rows: their number.
+        windows: number of recorded windows.
+        proved: number of proved windows.
+        total: recorded sum.
+        rows: recorded number of rows.
         there_total: sum of the downsampled rows.
-        there_rows: their number.
+        there_rows: number of the downsampled rows.
     """
 
     windows: int
@@ -60,12 +60,12 @@ class Summed(NamedTuple):
 
     @property
     def plain(self) -> bool:
-        """The downsampled rows are those that are remembered, as far as sums say."""
+        """The downsampled rows match the record, according to the sums."""
         return (self.total, self.rows) == (self.there_total, self.there_rows)
 
 
 class ProofLog:
-    """What is remembered of the windows of one measurement."""
+    """The records of one measurement's windows."""
 
     def __init__(self, engine: Engine, windows: Windows) -> None:
         self._engine, self._windows = engine, windows
@@ -75,12 +75,12 @@ class ProofLog:
         self._rows = {name: Rows(rollup.bucket, MEASUREMENT, name, every=rollup.every) for name in _FIELDS}
 
     def summed(self, start: int, stop: int, width: int) -> dict[int, Summed]:
-        """Sums of stretches of a width (nanoseconds) by their starts, of [start, stop); those without any left out."""
+        """Sums of the stretches of [start, stop) by their starts, without empty ones. `width`: nanoseconds."""
         rollup = self._windows.rollup
         return self._asked(start, stop, width, [(rollup, {}), (replace(rollup, count=True), {})])
 
     def noted(self, start: int, stop: int) -> dict[int, Noted]:
-        """What is remembered of the windows of [start, stop), by their ends."""
+        """Records of the windows of [start, stop), by their ends."""
         width = self._windows.width
         return {
             begin + width: Noted(each.total, each.rows, each.proved == each.windows)
@@ -102,7 +102,7 @@ class ProofLog:
         return {begin: Summed(*(sums[begin] for sums in found)) for begin in begins}
 
     def note(self, found: Mapping[int, Noted]) -> None:
-        """Remember windows, by their ends."""
+        """Record windows, by their ends."""
         self._engine.write(self._windows.rollup.bucket, self._points(found))
 
     def _points(self, found: Mapping[int, Noted]) -> Iterable[Point]:
@@ -111,19 +111,19 @@ class ProofLog:
                 yield Point(MEASUREMENT, {_OF: self._key}, name, int(value), end)
 
     def newest(self, stop: int) -> int | None:
-        """End of the newest window before an instant that is remembered; None without any."""
+        """End of the newest recorded window before an instant; None without any."""
         return self._engine.edge(self._rows["proved"], "last", 0, stop, self._where)
 
     def windows_to_look_at(self, start: int, stop: int) -> Iterator[tuple[int, Summed | None]]:
-        """Windows of the days of [start, stop) that are not proved throughout, or not what they were.
+        """Windows of those days of [start, stop) that are not wholly proved or have changed.
 
         Yields:
-            The end of each, and its sums; None where nothing is remembered or there.
+            The end of each, and its sums; None without a record and rows.
         """
         return self.windows_of(span for span, _ in self.days_to_look_at(start, stop))
 
     def windows_of(self, spans: Iterable[Span]) -> Iterator[tuple[int, Summed | None]]:
-        """The end of each window of spans, and its sums; None where nothing is remembered or there."""
+        """The end of each window of spans, and its sums; None without a record and rows."""
         width = self._windows.width
         for low, high in merged(spans):
             found = self.summed(low, high, width)
@@ -131,15 +131,15 @@ class ProofLog:
                 yield end, found.get(end - width)
 
     def days_to_look_at(self, start: int, stop: int) -> list[tuple[Span, Summed | None]]:
-        """Stretches of [start, stop), each within a day, that are not proved throughout, or not what they were.
+        """Stretches of [start, stop), each within a day, that are not wholly proved or have changed.
 
         Returns:
-            Each with its sums; None where nothing is remembered or there.
+            Each with its sums; None without a record and rows.
         """
         width, found = self._windows.width, self.summed(start, stop, DAY)
         left: list[tuple[Span, Summed | None]] = []
         for day in range(start // DAY * DAY, stop, DAY):
-            # A window belongs to the day that it ends in.
+            # A window belongs to the day in which it ends.
             low, high = max(start, day // width * width), min(stop, (day + DAY) // width * width)
             count, each = (high - low) // width, found.get(day)
             if count > 0 and not (each and each.plain and each.windows == each.proved == count):

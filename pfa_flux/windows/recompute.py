@@ -1,4 +1,4 @@
-"""Going through windows in pieces: to make them what the raw data says, or only to compare."""
+"""Going through windows in pieces, to make them match raw data or only to compare."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from pfa_flux.windows.whole import whole
 T = TypeVar("T")
 
 _AT_ONCE = 2880
-"""Windows of which is read at once what is remembered of them: a month of 15 minutes."""
+"""Number of windows whose records are read at once: a month of 15 minutes."""
 _LONGEST_PAUSE = 60.0
 _PATIENCE = 600.0
-"""Seconds that a busy server is waited for in all, for one piece."""
+"""Maximum total wait for a busy server, seconds for one piece."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far it is.
+    """Progress of the work.
 
     Attributes:
-        done: windows that are through.
+        done: windows finished.
         total: windows in all.
-        rows: rows written so far; of a comparison those that were compared.
-        waiting: seconds that a busy server is being waited for; 0 where it is not.
+        rows: rows written so far, or compared if nothing is written.
+        waiting: current wait for a busy server, seconds; 0 if there is none.
     """
 
     done: int
@@ -46,30 +46,30 @@ Report = Callable[[Progress], None]
 
 
 def nobody(_: Progress) -> None:
-    """A report to nobody."""
+    """Ignore progress."""
 
 
 def recompute(
     rollup: Rollup, spans: Iterable[Span], *, keep: Keep = shrunk, report: Report = nobody, waited: bool = False
 ) -> int:
-    """Make the windows of spans what the raw data says, and write only what is not so already.
+    """Make the windows of spans match raw data; write only what differs.
 
-    In pieces of many windows and bounded memory; done again it changes nothing.
+    The work is done in pieces, in bounded memory. Repeating it changes nothing.
 
     Args:
         rollup: the windows.
-        spans: edges of windows, nanoseconds, within what raw data is kept of.
+        spans: edges of windows, nanoseconds, while raw data is kept.
         keep: says which of them stay as they are.
         report: called after every piece, and while the server is busy.
         waited: what was written before can be read by now.
 
     Returns:
-        Number of rows written.
+        The number of rows written.
 
     Raises:
         BusyError: the server was too busy for ten minutes.
-        PartialAnswerError: the server answers in part; of what was read so nothing is written.
-        QueryError, AccessDeniedError, UnreachableError: the server refuses or is gone; what was done stays done.
+        PartialAnswerError: an answer of the server is partial; nothing from it is written.
+        QueryError, AccessDeniedError, UnreachableError: the server refuses or is unreachable; finished pieces stay.
     """
     return sum(written for _, written in pieces(rollup, spans, fix=True, keep=keep, report=report, waited=waited))
 
@@ -83,18 +83,18 @@ def pieces(
     report: Report = nobody,
     waited: bool = False,
 ) -> Iterator[tuple[Compared, int]]:
-    """Compare the windows of spans piece by piece, and make them right if asked for.
+    """Compare the windows of spans piece by piece, and optionally correct them.
 
     Args:
         rollup: the windows.
         spans: edges of windows, nanoseconds.
-        fix: make them right.
+        fix: correct the windows.
         keep: says which of them stay as they are.
         report: called after every piece, and while the server is busy.
         waited: what was written before can be read by now; else that is waited for.
 
     Yields:
-        What was found in each piece, and the number of rows that were written. Errors as of `recompute`.
+        What was found in each piece, and the number of rows written. Errors are those of `recompute`.
     """
     wanted, width = merged(spans), rollup.spec.width
     total = length(wanted) // width
@@ -124,7 +124,7 @@ def _piece(rollup: Rollup, span: Span, noted: _Noted, keep: Keep | None) -> tupl
 
 
 def patiently(act: Callable[[], T], waiting: Callable[[float], None]) -> T:
-    """Do something, again and again while the server is too busy, with pauses as long as it asks for."""
+    """Do something, and retry while the server is too busy, after the pauses that it requests."""
     pause, waited = 1.0, 0.0
     while True:
         try:
@@ -139,7 +139,7 @@ def patiently(act: Callable[[], T], waiting: Callable[[float], None]) -> T:
 
 
 class _Noted:
-    """What is remembered of windows, read for many short spans at once."""
+    """Records of windows, read for many short spans at once."""
 
     def __init__(self, rollup: Rollup, stop: int) -> None:
         self._rollup, self._stop = rollup, stop
@@ -147,7 +147,7 @@ class _Noted:
         self._found: dict[int, Noted] = {}
 
     def of(self, span: Span) -> dict[int, Noted]:
-        """By the ends of the windows of a span; spans are asked for in order."""
+        """Records by the ends of the windows of a span. Ask for spans in order."""
         log, width = self._rollup.log, self._rollup.spec.width
         if log is None:
             return {}

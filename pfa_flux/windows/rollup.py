@@ -1,4 +1,4 @@
-"""Downsampled rows beside the raw rows that they are made of, and the one rule of what a right row is."""
+"""Downsampled rows compared with their raw rows, and the one rule for a correct row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pfa_flux.windows.spec import TaskSpec
 
 
 class Cell(NamedTuple):
-    """Place of a downsampled row: the end of its window in nanoseconds, and the spec's tags, '' where there is none."""
+    """Place of a downsampled row: the end of its window in nanoseconds, and the spec's tags, '' for an absent tag."""
 
     end: int
     tags: tuple[str, ...]
@@ -29,15 +29,15 @@ Sums = dict[Cell, int]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A place where downsampled data is not what raw data says.
+    """A place where downsampled data does not match raw data.
 
     Attributes:
         end: end of the window, nanoseconds.
-        tags: the tags that are kept.
-        raw: what raw data says; 0 where it knows nothing of it.
-        rollup: what is there, None where there is no row.
-        reason: why, in words.
-        foreign: a row there is none of ours, whatever its value.
+        tags: the kept tags.
+        raw: value according to raw data; 0 without raw rows.
+        rollup: downsampled value; None without a row.
+        reason: why, as text.
+        foreign: a row there is from another writer, whatever its value.
     """
 
     end: int
@@ -50,18 +50,18 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Windows of which raw and downsampled rows were read.
+    """Windows with their raw and downsampled rows read.
 
     Attributes:
         span: edges of windows, nanoseconds.
-        raw: what the windows are by the raw data.
+        raw: the windows according to raw data.
         totals: raw sums by the ends of windows.
         rows: number of downsampled rows.
-        differences: places that are not right.
-        foreign: ends of the windows with a row that ours would not overwrite; they have to be emptied first.
-        missing: rows that have to be written.
-        mark: changes when raw rows do.
-        noted: what was remembered of the windows, by their ends.
+        differences: places that differ.
+        foreign: ends of windows with a row that our rows would not overwrite; empty them first.
+        missing: rows to write.
+        mark: changes whenever raw rows change.
+        noted: records of the windows, by their ends.
     """
 
     span: Span
@@ -76,23 +76,23 @@ class Compared:
 
 
 Keep = Callable[[Compared], frozenset[int]]
-"""Says which of the windows that were compared stay as they are, by their ends."""
+"""Chooses the compared windows to leave unchanged, by their ends."""
 
 
 def shrunk(found: Compared) -> frozenset[int]:
-    """Those whose raw rows are fewer than when they were proved."""
+    """Windows with fewer raw rows than when they were proved."""
     return frozenset(end for end, noted in found.noted.items() if found.totals.get(end, 0) < noted.total)
 
 
 def lost(found: Compared) -> frozenset[int]:
-    """Those and windows that hold rows, have no raw ones, and were never proved: raw rows may have been removed."""
+    """The windows of `shrunk`, and unproved windows with rows but no raw rows: raw rows may have been removed."""
     proved = {end for end, noted in found.noted.items() if noted.proved}
     emptied = {each.end for each in found.differences if not found.totals.get(each.end)}
     return shrunk(found) | (emptied - proved)
 
 
 def nothing(found: Compared) -> frozenset[int]:
-    """None: each becomes what raw data says, even where that is less."""
+    """No windows: each becomes what raw data says, even if that is less."""
     del found
     return frozenset()
 
@@ -105,20 +105,20 @@ class Rollup:
 
     @cached_property
     def log(self) -> ProofLog | None:
-        """What is remembered of compared windows; None where the engine remembers that itself."""
+        """Records of compared windows; None if the engine has its own."""
         remembers = self.engine.unproved(self.spec.windows, (0, 0)) is not None
         return None if remembers else ProofLog(self.engine, self.spec.windows)
 
     def raw_sums(self, start: int, stop: int) -> Sums:
-        """What the windows of [start, stop), edges of windows in nanoseconds, are by the raw data."""
+        """The windows of [start, stop) according to raw data; start and stop are edges of windows in nanoseconds."""
         return self._sums(self.spec.raw, start, stop, self.spec.tags)
 
     def sums(self, start: int, stop: int) -> Sums:
-        """What the same windows are by the downsampled data. Rows with further tags add up, as in every query."""
+        """The same windows according to downsampled data. Rows with further tags add up, as in every query."""
         return self._sums(self.spec.rollup, start, stop, self.spec.tags)
 
     def raw_totals(self, start: int, stop: int) -> dict[int, int]:
-        """Raw sums by the ends of windows, without tags: much less to read."""
+        """Raw sums by the ends of windows, without tags, which is much less to read."""
         return {cell.end: value for cell, value in self._sums(self.spec.raw, start, stop, ()).items()}
 
     def totals(self, start: int, stop: int) -> dict[int, int]:
@@ -147,10 +147,10 @@ class Rollup:
         return self.engine.rows(self.spec.rollup, start, stop)
 
     def own(self, start: int, stop: int) -> Iterator[tuple[Cell, int, int]]:
-        """The downsampled rows of [start, stop) without those of others, where one of ours stands for the same cell.
+        """The downsampled rows of [start, stop), without rows of other writers if our row has the same cell.
 
         Yields:
-            Each cell with its sum, and the number of rows that it is of.
+            Each cell with its sum and its number of rows.
         """
         pieces = Pieces([(start, stop)], self.spec.width)
         for low, high in pieces:
@@ -165,11 +165,11 @@ class Rollup:
             pieces.resize(len(stored))
 
     def has_others(self, start: int, stop: int) -> bool:
-        """There are rows of [start, stop) that are not of ours."""
+        """Some rows of [start, stop) come from other writers."""
         return any(self._reason(row, self._cell(row)) for row in self.stored(start, stop))
 
     def answer(self, ask: Ask) -> Answer:
-        """What the engine would answer to a question of downsampled rows, without the rows of others."""
+        """The engine's answer to a question about downsampled rows, without rows of other writers."""
         places = [self.spec.tags.index(tag) if tag in self.spec.tags else None for tag in ask.tags]
         found: Answer = {}
         for cell, value, _ in self.own(ask.start, ask.stop):
@@ -193,7 +193,7 @@ class Rollup:
         return None if label is None else self.spec.ceiling(label) - self.spec.width
 
     def has_before(self, stop: int, where: Callable[[Rows], Where | None] = lambda _: {}) -> bool:
-        """There is any row before an instant, raw or downsampled, of those that count; None: none of them do."""
+        """There is a matching row before an instant, raw or downsampled. `where`: filters; None: no row can match."""
         for rows in (self.spec.raw, self.spec.rollup):
             try:
                 chosen = where(rows)
@@ -206,13 +206,13 @@ class Rollup:
     def compare(self, start: int, stop: int, noted: Mapping[int, Noted] | None = None) -> Compared:
         """Compare raw and downsampled rows of the windows of [start, stop).
 
-        A row is right if it is labelled with the end of a window, has no tags but those that are kept, is an integer,
-        and is what raw rows add up to.
+        A row is correct if its label is the end of a window, it has only the kept tags, and its value is an integer and
+        the sum of the raw rows.
 
         Args:
             start: an edge of windows, nanoseconds.
             stop: another.
-            noted: what is remembered of them, by their ends; it is read where this is None.
+            noted: their records, by their ends; read from the engine if None.
         """
         if noted is None:
             noted = self.log.noted(start, stop) if self.log else {}
@@ -249,14 +249,14 @@ class Rollup:
         return Cell(self.spec.ceiling(row.time), tuple(row.tags.get(tag, "") for tag in self.spec.tags))
 
     def _reason(self, row: Stored, cell: Cell) -> str:
-        """Why a row is none of ours whatever its value; empty where it may be."""
+        """Why a row must come from another writer; empty if it may be ours."""
         further = sorted(set(row.tags) - set(self.spec.tags))
         if further:
             return f"a row has further tags ({', '.join(f'{tag}={row.tags[tag]}' for tag in further)})"
         if row.time != cell.end:
-            return "a row is labelled with a time that ends no window"
+            return "a row's label is not the end of a window"
         if not isinstance(row.value, int):
-            return "the value is no integer"
+            return "the value is not an integer"
         return ""
 
     def _difference(self, cell: Cell, raw: Sums, there: Sums, wrong: str | None) -> Difference:
@@ -272,16 +272,16 @@ class Rollup:
         return Difference(cell.end, tags, raw.get(cell, 0), value, reason, foreign=wrong is not None)
 
     def fix(self, found: Compared, keep: Keep = shrunk) -> int:
-        """Make windows what raw data says, writing only what is not so already. Returns the number of rows written.
+        """Make windows match raw data; write only what differs. Returns the number of rows written.
 
-        A window that holds a row which has no business there is emptied first, so that nothing counts twice.
+        A window with a row of another writer is emptied first, so that nothing counts twice.
 
         Args:
-            found: the windows, as they were compared.
-            keep: says which of them stay as they are, and are not proved.
+            found: the compared windows.
+            keep: chooses windows to leave unchanged and unproved.
 
         Raises:
-            TaskError: a row that is no whole number keeps the field from being an integer.
+            TaskError: a row with a fraction prevents the field from being an integer.
         """
         kept = keep(found)
         for low, high in merged((end - self.spec.width, end) for end in found.foreign - kept):
@@ -301,7 +301,7 @@ class Rollup:
         return written
 
     def _proved(self, found: Compared, kept: frozenset[int]) -> dict[int, Noted]:
-        """What has to be remembered of windows that are right now, but for those that were kept as they are."""
+        """Records of windows that are now correct, without those left unchanged."""
         width, totals, rows = self.spec.width, found.totals, Counter(cell.end for cell in found.raw)
         right = {
             end: found.noted[end]._replace(proved=False)
@@ -313,7 +313,7 @@ class Rollup:
         return {end: noted for end, noted in right.items() if found.noted.get(end) != noted}
 
     def _write(self, sums: Sums) -> int:
-        """Write windows in order of time, so that what a kill leaves unfinished lies in few of them."""
+        """Write windows in order of time, so that an interruption leaves few of them unfinished."""
         points: Iterable[Point] = (
             Point(
                 self.spec.measurement,

@@ -1,4 +1,4 @@
-"""Spans of time, [start, stop) in nanoseconds, and going through long ones in pieces of bounded size."""
+"""Spans of time, [start, stop) in nanoseconds, and cutting long ones into pieces of bounded size."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from pfa_flux.engines.base import Span
 
 _FIRST, _MOST = 672, 2880
-"""Windows of the first piece, and of the largest: a week and a month of 15 minutes."""
+"""Windows in the first piece and in the largest: a week and a month of 15 minutes."""
 
 _MANY, _FEW = 60_000, 15_000
-"""Rows of a piece above and below which the next one is made smaller or larger."""
+"""Rows of a piece above which the next is smaller, and below which it is larger."""
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """Spans in order, those that touch or overlap made one, empty ones left out."""
+    """Spans in order, with adjacent and overlapping ones joined and empty ones left out."""
     found: list[Span] = []
     for start, stop in sorted(spans):
         if start >= stop:
@@ -27,7 +27,7 @@ def merged(spans: Iterable[Span]) -> list[Span]:
 
 
 def covered(spans: Iterable[Span], by: Iterable[Span]) -> list[Span]:
-    """The parts of spans that others cover, in order."""
+    """The parts of spans that other spans cover, in order."""
     others = merged(by)
     return merged((max(start, low), min(stop, high)) for start, stop in spans for low, high in others)
 
@@ -46,12 +46,12 @@ def without(spans: Iterable[Span], holes: Iterable[Span]) -> list[Span]:
 
 
 def length(spans: Iterable[Span]) -> int:
-    """Nanoseconds of spans."""
+    """Total length of spans, nanoseconds."""
     return sum(stop - start for start, stop in spans)
 
 
 class Pieces:
-    """Spans cut into pieces whose size follows the rows found in them, so that memory stays bounded."""
+    """Spans cut into pieces. The rows found determine the size of the next piece, so memory stays bounded."""
 
     def __init__(self, spans: Iterable[Span], width: int) -> None:
         self._spans, self._width = list(spans), width
@@ -66,7 +66,7 @@ class Pieces:
                 low = high
 
     def resize(self, rows: int) -> None:
-        """Make the next piece smaller or larger, by the number of rows that the last one had."""
+        """Make the next piece smaller or larger, according to the rows of the last one."""
         if rows > _MANY:
             self._windows = max(1, self._windows // 2)
         elif rows < _FEW:

@@ -1,4 +1,4 @@
-"""What downsampled windows are to be: one spec, from which every backend makes its task."""
+"""The specification of downsampled windows, from which every backend makes its task."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pfa_flux.times import NS
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """Downsampling of one measurement: which rows, how put together, to where, how often.
+    """How to downsample one measurement: source rows, grouping, destination and interval.
 
     Attributes:
-        what: hits, or page loads of the JavaScript analytics.
+        what: hits or loads.
         name: the task's name.
-        raw_bucket: bucket the rows are read from.
-        rollup_bucket: bucket their windows are written to.
-        source: their measurement.
-        source_field: their field.
-        excluded_actions: values of the tag `action` whose rows are left out.
+        raw_bucket: bucket of the source rows.
+        rollup_bucket: bucket of the windows.
+        source: measurement of the source rows.
+        source_field: field of the source rows.
+        excluded_actions: leave out rows with these values of the tag `action`.
         measurement: measurement of the windows.
         field: integer field of the windows: the sum of hits, the number of loads.
-        tags: tags that are kept, sorted; any other order would make a second series in InfluxDB 2.
-        every: width of a window in seconds; windows are aligned to the epoch and labelled by their end.
-        offset: seconds after a window's end at which it is put together, for rows under way.
-        lookback: windows that each run recomputes.
+        tags: kept tags, sorted; another order would create a second series in InfluxDB 2.
+        every: width of a window in seconds; windows are aligned to the epoch and labelled with their end.
+        offset: seconds from a window's end to its computation, for rows in transit.
+        lookback: number of windows that each run recomputes.
     """
 
     what: Side
@@ -47,7 +47,7 @@ class TaskSpec:
 
     @classmethod
     def from_settings(cls, settings: Settings, what: Side = Side.HITS) -> TaskSpec:
-        """The spec that the settings ask for."""
+        """The spec according to the settings."""
         names, task = settings.schema, settings.task
         hits = what == Side.HITS
         return cls(
@@ -60,7 +60,7 @@ class TaskSpec:
             excluded_actions=() if hits else names.excluded_actions,
             measurement=names.rollup_hits_measurement if hits else names.rollup_loads_measurement,
             field=names.rollup_hits_field if hits else names.rollup_loads_field,
-            # The JavaScript analytics knows of no scheme.
+            # The JavaScript analytics stores no scheme.
             tags=tuple(sorted(tag for tag in task.tags if hits or tag != "scheme")),
             every=task.every,
             offset=task.offset,
@@ -74,7 +74,7 @@ class TaskSpec:
 
     @property
     def reach(self) -> int:
-        """What a run recomputes, nanoseconds."""
+        """Length of time that a run recomputes, nanoseconds."""
         return self.lookback * self.width
 
     def floor(self, instant: int) -> int:
@@ -86,7 +86,7 @@ class TaskSpec:
         return -(-instant // self.width) * self.width
 
     def due(self, now: int) -> int:
-        """End of the newest window that is to be there at `now`, nanoseconds."""
+        """End of the newest window due at `now`, nanoseconds."""
         return self.floor(now - self.offset * NS)
 
     @property
@@ -97,14 +97,14 @@ class TaskSpec:
 
     @property
     def rollup(self) -> Rows:
-        """The downsampled rows, which are labelled with the end of their window."""
+        """The downsampled rows; their label is the end of their window."""
         return Rows(self.rollup_bucket, self.measurement, self.field, every=self.every)
 
     @property
     def windows(self) -> Windows:
-        """The windows, as an engine knows them."""
+        """The windows, for an engine."""
         return Windows(self.raw, self.rollup, self.tags, self.width)
 
     def as_json(self) -> str:
-        """The spec as a store keeps it."""
+        """The spec as stored."""
         return json.dumps(asdict(self), sort_keys=True, indent=1)

@@ -1,7 +1,7 @@
-"""What a store does with points, measured: two of them 1 ns apart are written, one is sent again, and both are read.
+"""A test of how a store handles points: write two points 1 ns apart, send one again, and read both.
 
-A store may confirm a write and then keep only the microseconds of its times, keep a re-sent point twice, show points
-seconds later, or delete nothing. What was found is remembered in the rollup bucket, where other machines see it.
+A store may confirm a write and then keep times only to the microsecond, keep a re-sent point twice, show points seconds
+later, or delete nothing. The result is stored in the rollup bucket, for other machines.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from pfa_flux.errors import (
 from pfa_flux.times import NS, format_duration
 
 MEASUREMENT = "pfa_flux_check"
-"""Of the points that are measured with (tag `run`), and of what is remembered (tag `what`)."""
+"""Measurement of the test points (tag `run`) and of stored results (tag `what`)."""
 _FIELD = "value"
 _DAY = 86400 * NS
 _FAR = 2**62
-"""An instant after all points: the year 2116."""
+"""An instant after all points, in the year 2116."""
 _AT_ONCE = 0.05
-"""Seconds within which a point that can be read was there at once."""
+"""A point readable within this many seconds counts as readable at once."""
 _WITHIN = 30.0
-"""Seconds within which a point has to be readable."""
+"""Seconds until a point must be readable."""
 _MOST = 60.0
-"""Seconds that are waited at most, whatever is remembered."""
+"""Maximum wait in seconds, whatever the stored result."""
 _GONE_WITHIN = 1.0
 _SKEW = 30
-"""Seconds that two clocks may differ."""
+"""Tolerated difference between two clocks, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreCheck:
-    """What a store was found to do.
+    """Result of the test of a store.
 
     Attributes:
-        nanoseconds: points 1 ns apart stay two, at their exact times.
-        idempotent: a point that is sent again is still one.
-        delay: seconds from the answer to a write until its points can be read; 0 where they can at once.
+        nanoseconds: points 1 ns apart stay separate, at their exact times.
+        idempotent: a re-sent point stays one point.
+        delay: seconds from the answer to a write until its points are readable; 0 if at once.
         deletes: points can be deleted.
-        skew: seconds that the server's clock is ahead of the clock of the machine that measured; negative: behind.
-        at: when it was measured by the server's clock, nanoseconds.
+        skew: seconds by which the server's clock is ahead of the testing machine's clock; negative: behind.
+        at: time of the test by the server's clock, nanoseconds.
     """
 
     nanoseconds: bool
@@ -63,52 +63,52 @@ class StoreCheck:
 
     @property
     def faults(self) -> tuple[tuple[str, str], ...]:
-        """Why no figure from this store could be right, and what it would do to figures; nothing where they can."""
+        """Why figures from this store would be wrong, and in what way; empty if they can be right."""
         found = []
         if not self.nanoseconds:
             found.append(
                 (
-                    "the store does not keep nanoseconds: points 1 ns apart do not stay two points at their own times",
-                    "Hits of one second differ in nanoseconds alone. Many would replace each other, so that hits and "
+                    "the store does not keep nanoseconds: points 1 ns apart do not stay separate points at their "
+                    "own times",
+                    "Hits of one second differ only in nanoseconds. Many would overwrite each other, and hits and "
                     "blocked ratio would be too low.",
                 )
             )
         if not self.idempotent:
             found.append(
                 (
-                    "the store keeps a point twice that is sent twice",
+                    "the store keeps a re-sent point twice",
                     "Hits are sent again until the store confirms them, and windows are written again. Both would "
-                    "count twice, so that hits and blocked ratio would be too high.",
+                    "count twice, and hits and blocked ratio would be too high.",
                 )
             )
         return tuple(found)
 
     @property
     def remarks(self) -> tuple[tuple[str, str], ...]:
-        """What is to be known of it though figures are right, and what to do about it."""
+        """Remarks about a store with correct figures, and what to do."""
         found = []
         if not self.deletes:
             found.append(
                 (
-                    "the store deletes no points",
-                    "task verify --repair cannot remove rows that should not be there: remove them by the store's own "
-                    "means.",
+                    "the store does not delete points",
+                    "pfa-flux task verify --repair cannot remove surplus rows: remove them with the store's own tools.",
                 )
             )
         if abs(self.skew) > _SKEW:
             ahead = "ahead of" if self.skew > 0 else "behind"
             words = f"the server's clock is {format_duration(abs(self.skew))} {ahead} this machine's"
-            found.append((words, "Set both clocks by NTP."))
+            found.append((words, "Synchronise both clocks with NTP."))
         return tuple(found)
 
     @property
     def pause(self) -> float:
-        """Seconds to wait for what was written: a quarter longer than it took, because that varies; 60 at most."""
+        """Seconds to wait for written points: a quarter longer than in the test, because that varies; at most 60."""
         return _pause(self.delay)
 
     @property
     def words(self) -> str:
-        """All of it in a line."""
+        """The result in one line."""
         kept = "keeps nanoseconds" if self.nanoseconds else "does not keep nanoseconds"
         once = "keeps a re-sent point once" if self.idempotent else "keeps a re-sent point twice"
         shown = f"shows points after {self.delay:.1f} s" if self.delay else "shows points at once"
@@ -121,21 +121,21 @@ def _pause(delay: float) -> float:
 
 
 def check_store(engine: Engine, bucket: str, *, remember: bool = True) -> StoreCheck:
-    """Measure what a store does, remember it, and remove the points that it was measured with if that can be done.
+    """Test how a store handles points, store the result, and remove the test points if possible.
 
     Args:
         engine: the store.
-        bucket: where to measure. Nothing else in it is touched.
-        remember: write what was found there, for others to see.
+        bucket: bucket for the test. Nothing else in it changes.
+        remember: store the result in the bucket, for others.
 
     Raises:
-        TaskError: the store took the points, and shows none of them within 30 s.
-        AccessDeniedError, BucketNotFoundError: the right to write or the bucket is missing.
+        TaskError: the store accepted the points, but shows none of them within 30 s.
+        AccessDeniedError, BucketNotFoundError: the token may not write, or the bucket is missing.
     """
     at = engine.now()
     skew = round((at - time.time_ns()) / NS)
     run = secrets.token_hex(8)
-    # Neither is a whole microsecond, so that a store which cuts times moves both.
+    # Neither time is a whole microsecond, so a store that truncates times moves both.
     first = at // NS * NS + secrets.randbelow(10**6) * 1000 + 123
     pair = [Point(MEASUREMENT, {"run": run}, _FIELD, n + 1, first + n) for n in (0, 1)]
     rows = Rows(bucket, MEASUREMENT, _FIELD)
@@ -163,19 +163,19 @@ def check_store(engine: Engine, bucket: str, *, remember: bool = True) -> StoreC
 
 
 def _read(engine: Engine, rows: Rows, start: int, stop: int) -> list[Stored]:
-    """Rows of a measurement that need not be there yet."""
+    """Rows of a measurement that may not exist yet."""
     try:
         return engine.rows(rows, start, stop)
     except (QueryError, BucketNotFoundError):
-        # There are stores to which a measurement without points is an error.
+        # For some stores, a measurement without points is an error.
         return []
 
 
 def _shown(read: Callable[[], list[Stored]], times: list[int]) -> tuple[list[Stored], float]:
-    """The points as they are read, once both are there or one has another time, and the seconds until then.
+    """The points as read, once both exist or one has another time, and the seconds until then.
 
     Raises:
-        TaskError: there are none in time.
+        TaskError: no points appear in time.
     """
     began = time.monotonic()
     while True:
@@ -186,8 +186,8 @@ def _shown(read: Callable[[], list[Stored]], times: list[int]) -> tuple[list[Sto
             return found, 0.0 if waited < _AT_ONCE else math.ceil(waited * 10) / 10
         if waited > _WITHIN:
             raise TaskError(
-                f"the store confirmed two points and shows none of them after {_WITHIN:.0f} s",
-                "Look at its log. Figures from it would lack whatever is written.",
+                f"the store confirmed two points but shows neither after {_WITHIN:.0f} s",
+                "Look at its log. Otherwise figures would lack what is written.",
             )
         time.sleep(max(0.02, waited / 20))
 
@@ -207,7 +207,7 @@ def _delete(engine: Engine, rows: Rows, times: list[int], read: Callable[[], lis
 
 
 def _remember(engine: Engine, rows: Rows, found: StoreCheck) -> None:
-    """Write what was found in the place of what was remembered: one point a day where nothing can be deleted."""
+    """Replace the stored result: one point a day if the store cannot delete."""
     day = found.at // _DAY * _DAY
     if engine.kept_since(rows.bucket, found.at) > day:
         day = found.at
@@ -220,7 +220,7 @@ def _remember(engine: Engine, rows: Rows, found: StoreCheck) -> None:
         "at": found.at // NS,
     }
     engine.write(rows.bucket, [Point(MEASUREMENT, {"what": k}, _FIELD, value, day) for k, value in values.items()])
-    # Whoever asks next is to see it.
+    # The next reader must find it.
     time.sleep(found.pause)
     if found.deletes and any(row.time < day for row in _read(engine, rows, 0, day)):
         engine.delete(rows, 0, day)
@@ -252,10 +252,10 @@ def same_store(engine: Engine, bucket: str, other: Engine, other_bucket: str) ->
 
 
 def remembered(engine: Engine, bucket: str) -> StoreCheck | None:
-    """What was found when the store was last measured; None where it never was.
+    """Result of the last test of the store; None without one.
 
     Raises:
-        AccessDeniedError: the right to read the bucket is missing.
+        AccessDeniedError: the token may not read the bucket.
     """
     found = [row for row in _read(engine, Rows(bucket, MEASUREMENT, _FIELD), 0, _FAR) if "what" in row.tags]
     newest = max((row.time for row in found), default=0)
@@ -274,7 +274,7 @@ def remembered(engine: Engine, bucket: str) -> StoreCheck | None:
 
 
 def wait_until_visible(engine: Engine, bucket: str) -> None:
-    """Wait until what was written before can be read, by the time that the store was found to take for that."""
+    """Wait until earlier writes are readable, for as long as the store's test result says."""
     if engine.capabilities.in_process:
         return
     found = remembered(engine, bucket)

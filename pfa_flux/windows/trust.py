@@ -1,4 +1,4 @@
-"""How far the downsampled rows of a range can be trusted, without reading raw data."""
+"""Which downsampled rows of a range can be trusted, without reading raw data."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pfa_flux.windows.spans import length, merged
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What is known of the windows of a range.
+    """What is known about the windows of a range.
 
     Attributes:
-        unproved: windows that nobody compared with raw data, or that were changed since, as spans.
-        mixed: windows among whose rows some may be of others: they have to be read row by row (`Rollup.own`).
+        unproved: spans of windows that were not compared with raw data, or changed since.
+        mixed: spans of windows that may have rows of other writers, so must be read row by row (`Rollup.own`).
     """
 
     unproved: tuple[Span, ...] = ()
@@ -24,7 +24,7 @@ class Trust:
 
 
 def trust(rollup: Rollup, start: int, stop: int) -> Trust:
-    """Look at what is remembered of the windows of [start, stop), edges of windows in nanoseconds."""
+    """Read the records of the windows of [start, stop), edges of windows in nanoseconds."""
     log, width = rollup.log, rollup.spec.width
     if log is None:
         own = tuple(rollup.engine.unproved(rollup.spec.windows, (start, stop)) or ())
@@ -39,16 +39,16 @@ def trust(rollup: Rollup, start: int, stop: int) -> Trust:
             unproved.append(span)
             mixed += [span] if each else []
         elif each.plain and each.windows * width == span[1] - span[0]:
-            # Raw data had expired before anybody compared them, and nothing has changed since.
+            # Raw data expired before anything compared them, and nothing has changed since.
             unproved.append(span)
         else:
             look.append(span)
     unproved_ends: list[int] = []
     mixed_ends: list[int] = []
-    # Proved ones among whose rows there are others: they are as they were if ours are.
+    # Proved windows with rows of other writers: they are unchanged if our rows are.
     totals: dict[int, tuple[int, int]] = {}
     for end, each in log.windows_of(look):
-        # Whether its rows are still those that were proved is seen without the rows of others.
+        # Compare with the proved rows without rows of other writers.
         if each and each.proved and not each.plain:
             totals[end] = each.total, each.rows
         elif not (each and each.proved):
@@ -61,11 +61,11 @@ def trust(rollup: Rollup, start: int, stop: int) -> Trust:
 
 
 FEW_WINDOWS = 672
-"""So many windows that nobody has compared, a week of 15 minutes, are looked at one by one for an answer."""
+"""Up to this many uncompared windows, a week of 15 minutes, an answer checks them one by one."""
 
 
 def _with_others(rollup: Rollup, spans: list[Span]) -> tuple[Span, ...]:
-    """Of spans that nobody has compared those that have to be read row by row."""
+    """The uncompared spans that must be read row by row."""
     if length(spans) <= FEW_WINDOWS * rollup.spec.width:
         return tuple(spans)
     may = rollup.engine.may_hold_others(rollup.spec.windows, (spans[0][0], spans[-1][1]))
@@ -73,7 +73,7 @@ def _with_others(rollup: Rollup, spans: list[Span]) -> tuple[Span, ...]:
 
 
 def _changed(rollup: Rollup, proved: dict[int, tuple[int, int]]) -> Iterator[int]:
-    """Ends of the windows whose rows, without those of others, are not those that were proved."""
+    """Ends of windows with rows, ignoring other writers, that differ from the proved ones."""
     for low, high in _spans(list(proved), rollup.spec.width):
         own: dict[int, tuple[int, int]] = {}
         for cell, value, _ in rollup.own(low, high):
@@ -88,9 +88,9 @@ def _spans(ends: list[int], width: int) -> list[Span]:
 
 
 def raw_begins(rollup: Rollup, stop: int, now: int) -> int:
-    """Edge of windows from which raw data says what is right: it has not expired, and there is any.
+    """Edge of windows from which raw data decides: it exists and has not expired.
 
-    Rows of before were downsampled from something that is no longer there, such as another raw bucket.
+    Earlier rows were downsampled from data that no longer exists, such as another raw bucket.
     """
     known = rollup.known_from(now)
     if rollup.log is None:

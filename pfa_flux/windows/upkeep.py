@@ -1,4 +1,4 @@
-"""Keeping windows right: finding those that are not what raw data says, whoever wrote what when, and mending them."""
+"""Keeping windows right: find those that do not match raw data, whatever the cause, and repair them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pfa_flux.windows.whole import whole
 
 _DAY = 86400 * NS
 RECENT = 7 * _DAY
-"""How far back each pass compares totals: what was buffered somewhere mostly arrives within days."""
+"""How far back each pass compares totals. Buffered rows mostly arrive within days."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """What a pass did.
+    """Result of a pass.
 
     Attributes:
         spans: windows that were compared row by row.
-        mended: spans of those that had been downsampled before, and were not what raw data says.
-        kept: spans of windows that were left as they are, because raw data has fewer rows than when they were proved.
-        rows: rows that were written.
+        mended: spans of windows that had been downsampled before, did not match raw data, and were repaired.
+        kept: spans of windows left unchanged, because raw data has fewer rows than when they were proved.
+        rows: number of rows written.
     """
 
     spans: tuple[Span, ...] = ()
@@ -46,23 +46,22 @@ def keep_up(
     lower: bool = False,
     report: Report = nobody,
 ) -> Upkeep:
-    """Compare windows with raw data and make them right: a pass.
+    """Run a pass: compare windows with raw data, and correct them.
 
-    Windows that nobody has compared yet are compared row by row. Of those that were proved, the totals of the last
-    seven days are compared each time, and one day of the rest in turn row by row, so that all of it is looked at again
-    before it expires.
+    Each pass compares new windows row by row, and the totals of proved windows of the last seven days. It also compares
+    one earlier day row by row, in turn, so that every window is checked again before raw data expires.
 
     Args:
         rollup: the windows.
         stop: cut to the newest window that is due; nanoseconds.
-        now: the present, nanoseconds, by which raw data expires.
-        late: windows that are known to have received late rows.
+        now: the current time, nanoseconds; it decides which raw data has expired.
+        late: windows known to have received late rows.
         everything: compare all windows row by row.
-        lower: make right even windows whose raw rows are fewer than when they were proved.
+        lower: also correct windows with fewer raw rows than when they were proved.
         report: called after every piece.
 
     Raises:
-        As of `recompute`.
+        Those of `recompute`.
     """
     spec = rollup.spec
     stop = min(spec.floor(stop), spec.due(now))
@@ -74,7 +73,7 @@ def keep_up(
     settle_expired(rollup, start, known)
     keep = nothing if lower else shrunk if everything or rollup.log is None else lost
     with whole(rollup.engine):
-        # Windows beyond the newest are made for the first time, and not mended.
+        # Windows after the newest are new, so they do not count as repaired.
         newest = rollup.engine.edge(spec.rollup, "last", start, stop, {})
         wanted = [(known, stop)] if everything else [*late, *_suspects(rollup, known, stop)]
     spans = merged((max(known, low), min(stop, high)) for low, high in wanted)
@@ -96,10 +95,10 @@ def _begins(rollup: Rollup, stop: int) -> list[int]:
 
 
 def _suspects(rollup: Rollup, known: int, stop: int) -> list[Span]:
-    """Windows that have to be compared row by row, as spans."""
+    """Windows to compare row by row, as spans."""
     log = rollup.log
     if log is None:
-        # Whoever writes to a window takes its proof back, so that nothing else has changed.
+        # Every write to a window removes its proof, so nothing else has changed.
         return rollup.engine.unproved(rollup.spec.windows, (known // _DAY * _DAY, stop)) or []
     recent = max(known, rollup.spec.floor(stop - RECENT))
     days = max(1, -(-(recent - known) // _DAY))
@@ -118,7 +117,7 @@ def _unproved(rollup: Rollup, log: ProofLog, start: int, stop: int) -> Iterator[
 
 
 def _changed(rollup: Rollup, log: ProofLog, start: int, stop: int) -> Iterator[Span]:
-    """Windows whose raw total is not the one that was proved."""
+    """Windows with a raw total that differs from the proved one."""
     raw, noted, width = rollup.raw_totals(start, stop), log.noted(start, stop), rollup.spec.width
     for end in range(start + width, stop + 1, width):
         if end in noted and raw.get(end, 0) != noted[end].total:
@@ -126,7 +125,7 @@ def _changed(rollup: Rollup, log: ProofLog, start: int, stop: int) -> Iterator[S
 
 
 def settle_expired(rollup: Rollup, start: int, known: int) -> None:
-    """Deal with windows of [start, known) that nobody proved while their raw rows were kept."""
+    """Handle windows of [start, known) that were not proved while their raw rows were kept."""
     log = rollup.log
     if log is None:
         _trust_removed(rollup, start // _DAY * _DAY, known)
@@ -137,7 +136,7 @@ def settle_expired(rollup: Rollup, start: int, known: int) -> None:
         noted = log.noted(low, high)
         if all(end in noted for end in ends):
             continue
-        # What ours add up to, beside the number of all: where these are the same rows, they need not be read again.
+        # The sum of our rows with the number of all rows: if these are the same rows, nobody needs to read them again.
         with whole(rollup.engine):
             sums, rows = dict.fromkeys(ends, 0), rollup.counts(low, high)
             for cell, value, _ in rollup.own(low, high):
@@ -146,10 +145,10 @@ def settle_expired(rollup: Rollup, start: int, known: int) -> None:
 
 
 def _trust_removed(rollup: Rollup, start: int, known: int) -> None:
-    """Windows whose raw rows the engine itself removed: it removes none that were not proved."""
+    """Windows with raw rows removed by the engine itself, which removes only rows of proved windows."""
     engine, spec = rollup.engine, rollup.spec
     for low, high in engine.unproved(spec.windows, (start, known)) or ():
-        # A raw row where there should be none, or a row of others, says that something is wrong here.
+        # An unexpected raw row, or a row of another writer, means that something is wrong.
         with whole(engine):
             trusted = engine.edge(spec.raw, "first", low, high, {}) is None and not rollup.has_others(low, high)
         if trusted:
@@ -157,7 +156,7 @@ def _trust_removed(rollup: Rollup, start: int, known: int) -> None:
 
 
 def prove_days(rollup: Rollup, start: int, stop: int, now: int) -> None:
-    """Prove what is not proved yet of the windows from the start of a day on, and make it right on the way."""
+    """Prove unproved windows from the start of a day on, and correct them."""
     engine, spec = rollup.engine, rollup.spec
     known = min(max(rollup.known_from(now), start), max(start, stop))
     _trust_removed(rollup, start, known)
@@ -165,12 +164,12 @@ def prove_days(rollup: Rollup, start: int, stop: int, now: int) -> None:
 
 
 def prove_range(rollup: Rollup, start: int, stop: int, now: int) -> int:
-    """Prove what is not proved of the windows of a range, and make it right on the way. Returns the rows written."""
+    """Prove unproved windows of a range, and correct them. Returns the number of rows written."""
     spec = rollup.spec
     stop = min(spec.floor(stop), spec.due(now))
     begins = _begins(rollup, stop)
     if rollup.log is None:
-        # Proofs begin with days.
+        # Proofs start at the start of a day.
         prove_days(rollup, max(-(-start // _DAY) * _DAY, min(begins, default=stop) // _DAY * _DAY), stop, now)
         return 0
     start = max(spec.floor(start), spec.floor(min(begins, default=stop)))

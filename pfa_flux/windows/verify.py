@@ -1,4 +1,4 @@
-"""Comparing downsampled data with raw data, window by window and page by page, and repairing what differs."""
+"""Comparing downsampled data with raw data, by window and page, and repairing differences."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pfa_flux.windows.trust import raw_begins
 from pfa_flux.windows.whole import whole
 
 _SHOWN = 1000
-"""Differences that are kept word for word; all are counted."""
+"""Number of differences to list; all are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What `verify` found. Times are nanoseconds.
+    """Result of `verify`. Times are nanoseconds.
 
     Attributes:
-        start: first edge of windows that was looked at.
-        stop: the last.
-        unknown: windows before it, of which there is no raw data any more, and which were not looked at.
-        windows: windows that were compared.
-        rows: rows that raw data makes of them.
-        count: places that differ.
+        start: start of the first compared window.
+        stop: end of the last compared window.
+        unknown: number of earlier windows that were not compared, because their raw data has expired.
+        windows: number of compared windows.
+        rows: number of their rows according to raw data.
+        count: number of places that differ.
         differences: the first 1,000 of them.
-        spans: the windows that they lie in.
-        counted: page views of the raw rows that were compared.
+        spans: spans of windows with differences.
+        counted: page views in the compared raw rows.
     """
 
     start: int
@@ -59,20 +59,20 @@ def verify(
     report: Report = nobody,
     waited: bool = False,
 ) -> Verification:
-    """Compare raw and downsampled data, in pieces of bounded memory.
+    """Compare downsampled with raw data in pieces, in bounded memory.
 
     Args:
         rollup: the windows.
-        start: widened to an edge of windows, and cut to where raw data begins; nanoseconds.
+        start: widened to an edge of windows, and limited to the start of raw data; nanoseconds.
         stop: cut to the newest window that is due.
-        now: the present, nanoseconds, by which raw data expires.
-        fix: make right what differs, with what was just read.
-        lower: make right even windows whose raw rows are fewer than when they were proved.
+        now: the current time, nanoseconds; it decides which raw data has expired.
+        fix: correct differences with the rows just read.
+        lower: also correct windows with fewer raw rows than when they were proved.
         report: called after every piece.
         waited: what was written before can be read by now; else that is waited for.
 
     Raises:
-        PartialAnswerError: the engine answers in part.
+        PartialAnswerError: an answer of the engine is partial.
     """
     spec = rollup.spec
     asked, stop = spec.floor(start), min(spec.floor(stop), spec.due(now))
@@ -82,7 +82,7 @@ def verify(
     keep = nothing if lower else shrunk
     for piece, _ in pieces(rollup, [(start, stop)], fix=fix, keep=keep, report=report, waited=waited):
         found.take(piece)
-    # Sums of longer windows are made from the downsampled rows, also of those whose raw rows have expired.
+    # Sums of longer windows come from the downsampled rows, including those with expired raw rows.
     for low, high in rollup.engine.check_sums(spec.windows, (asked, stop), fix=fix):
         found.add(_of_day(low), (low, high))
     return Verification(
@@ -99,7 +99,7 @@ def verify(
 
 
 def _of_day(day: int) -> Difference:
-    reason = f"the sums of the day {format_instant(day)[:10]} are not those of its windows"
+    reason = f"the sums of the day {format_instant(day)[:10]} differ from those of its windows"
     return Difference(day, {}, 0, None, reason)
 
 
@@ -113,14 +113,14 @@ class _Found:
     spans: set[Span] = field(default_factory=set)
 
     def take(self, piece: Compared) -> None:
-        """Take up a piece."""
+        """Add a piece."""
         self.rows += len(piece.raw)
         self.counted += sum(piece.raw.values())
         for difference in piece.differences:
             self.add(difference, (difference.end - self.width, difference.end))
 
     def add(self, difference: Difference, span: Span) -> None:
-        """Take up a difference."""
+        """Add a difference."""
         self.count += 1
         self.spans.add(span)
         if len(self.differences) < _SHOWN:

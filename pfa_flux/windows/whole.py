@@ -1,4 +1,4 @@
-"""The one rule about answers that the engine itself calls partial: nothing is proved, and nothing changed, by them."""
+"""The one rule for answers that the engine calls partial: they prove nothing and change nothing."""
 
 from __future__ import annotations
 
@@ -9,31 +9,30 @@ from pfa_flux.engines.base import Engine
 from pfa_flux.errors import PartialAnswerError
 
 WHY = (
-    "A node of its cluster may be down, or max-row-limit of an InfluxDB 1.x cuts its answers (set it to 0, as it is "
-    "shipped)."
+    "A node of its cluster may be down, or max-row-limit of InfluxDB 1.x may cut its answers (set it to 0, the "
+    "default)."
 )
-"""What partial answers come from, and what to do."""
+"""The causes of partial answers, and what to do."""
 
-
-COMPARED = "raw and downsampled data cannot be compared, and nothing is changed"
-"""What follows where windows are looked at."""
+COMPARED = "raw and downsampled data cannot be compared, and nothing was changed"
+"""The consequence for a comparison of windows."""
 
 
 @contextmanager
 def whole(engine: Engine, follows: str = COMPARED) -> Iterator[None]:
-    """Within it all answers have to be whole. Another thread's that is not counts as ours.
+    """A block in which all answers must be complete. Partial answers of other threads count, too.
 
     Args:
-        engine: who answers.
-        follows: what follows from a partial answer, in words.
+        engine: the engine that answers.
+        follows: the consequence of a partial answer, in words.
 
     Raises:
-        PartialAnswerError: at the end of the block, if one was not.
+        PartialAnswerError: at the end of the block, if an answer was partial.
     """
     before = engine.partial_answers
     yield
     if engine.partial_answers != before:
         raise PartialAnswerError(
-            f"{engine.capabilities.title} answers in part, and says so: {follows}",
-            f"{WHY} Mend that, then try again.",
+            f"{engine.capabilities.title} reported a partial answer: {follows}",
+            f"{WHY} Fix that, then try again.",
         )

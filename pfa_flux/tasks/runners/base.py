@@ -1,4 +1,4 @@
-"""Who runs the task: InfluxDB, Kapacitor, or pfa-flux itself. One Protocol for all."""
+"""The programs that run tasks: InfluxDB, Kapacitor, or pfa-flux itself. One Protocol for all."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pfa_flux.engines.base import Span
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A task as who runs it has it.
+    """An installed task, as its backend has it.
 
     Attributes:
         id: its id there.
-        text: its Flux, with any token in it; of the runner the spec.
-        active: it is not disabled.
-        last_run: RFC 3339 time of the last run that ended, empty before the first.
-        last_error: what that run failed with, empty where it did not.
+        text: its Flux, including any token; for the runner, the spec.
+        active: the task is not disabled.
+        last_run: RFC 3339 time of the last finished run; empty before the first.
+        last_error: error of that run; empty if it succeeded.
     """
 
     id: str
@@ -33,11 +33,11 @@ class Run:
 
     Attributes:
         id: its id.
-        scheduled_for: RFC 3339 time that its windows end at.
+        scheduled_for: RFC 3339 time of the end of its windows.
         status: scheduled, started, success, failed or canceled.
-        started: RFC 3339 time, empty where it has not started.
-        finished: the same of its end.
-        error: what it failed with, empty where it did not.
+        started: RFC 3339 time of its start; empty before that.
+        finished: RFC 3339 time of its end; empty before that.
+        error: its error; empty without one.
     """
 
     id: str
@@ -49,17 +49,17 @@ class Run:
 
 
 class Backend(Protocol):
-    """One runner of tasks, seen as far as one name goes."""
+    """A backend that runs tasks, limited to one task name."""
 
     @property
     def name(self) -> str:
         """Backend name: influxdb, kapacitor or runner."""
 
     def text(self) -> str:
-        """What the task is to be there, secrets included."""
+        """The task's intended text, including secrets."""
 
     def masked(self, text: str) -> str:
-        """A task's text without secrets, to be looked at."""
+        """A task's text without secrets, for display."""
 
     def find(self) -> list[Installed]:
         """The tasks of the name; names need not be unique."""
@@ -74,7 +74,7 @@ class Backend(Protocol):
         """Delete a task; its rows stay."""
 
     def run(self, task: Installed, stop: int) -> None:
-        """Run it as if it were `stop` (nanoseconds, a window's end), and wait for the end of the run.
+        """Run the task as if the time were `stop` (nanoseconds, a window's end), and wait for the run's end.
 
         Raises:
             TaskError: the run failed or did not end in time; with the server's words.
@@ -92,10 +92,10 @@ class Backend(Protocol):
 
     @property
     def advice(self) -> str:
-        """What has to be set up for the task to run, empty where a server runs it by itself."""
+        """What to set up so that the task runs; empty if a server runs it."""
 
     def runs(self, task: Installed, limit: int) -> list[Run]:
-        """The newest runs that are remembered, newest first; InfluxDB remembers 72 h of them."""
+        """The newest recorded runs, newest first; InfluxDB keeps them for 72 h."""
 
     def logs(self, task: Installed, run: str = "") -> list[str]:
-        """Lines of the log, oldest first: of one run, or of all that are remembered."""
+        """Lines of the log, oldest first: of one run, or of all recorded runs."""

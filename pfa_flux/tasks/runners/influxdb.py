@@ -46,15 +46,15 @@ class InfluxDBTasks:
 
     @property
     def name(self) -> str:
-        """Who it is."""
+        """Backend name."""
         return "influxdb"
 
     def text(self) -> str:
-        """What the task is to be."""
+        """The task's intended text."""
         return task_flux(self._spec)
 
     def masked(self, text: str) -> str:
-        """A task's Flux without the tokens in it, whoever put them there."""
+        """A task's Flux without any tokens."""
         return _TOKEN.sub(r'\1"***"', text)
 
     def find(self) -> list[Installed]:
@@ -111,7 +111,9 @@ class InfluxDBTasks:
             time.sleep(0.1)
             run = self._run(path, run)
         if run["status"] != "success":
-            raise TaskError(f"the run failed: {self._reason(path, run)}", "Mend what the server says, then try again.")
+            raise TaskError(
+                f"the run failed: {self._reason(path, run)}", "Fix what the server reports, then try again."
+            )
 
     def run_now(self, task: Installed, now: int) -> list[Span]:
         """Force a run for the last closed windows. Returns their span."""
@@ -126,7 +128,7 @@ class InfluxDBTasks:
 
     @understood(_RUNS)
     def runs(self, task: Installed, limit: int) -> list[Run]:
-        """The newest runs that are remembered, newest first."""
+        """The newest recorded runs, newest first."""
         path = f"/api/v2/tasks/{task.id}/runs"
         try:
             # All of them: of a shorter list a server gives the oldest.

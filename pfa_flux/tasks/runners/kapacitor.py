@@ -29,11 +29,11 @@ class KapacitorTasks(InfluxDBTasks):
 
     @property
     def name(self) -> str:
-        """Who it is."""
+        """Backend name."""
         return "kapacitor"
 
     def text(self) -> str:
-        """What the task is to be, with the address and the token that Kapacitor needs in it."""
+        """The task's intended text, with the address and token that Kapacitor needs."""
         origin = f", host: {flux.literal(self._url)}, token: {flux.literal(self._token.reveal())}"
         return task_flux(self._spec, origin=origin, cut=self._cut)
 
@@ -47,10 +47,10 @@ class KapacitorTasks(InfluxDBTasks):
             super().run(task, stop)
         except (QueryError, BucketNotFoundError) as error:
             words = self.masked(error.message.partition("could not execute task run: ")[2] or error.message)
-            raise TaskError(f"the run failed: {words}", "Mend what the server says, then try again.") from error
+            raise TaskError(f"the run failed: {words}", "Fix what the server reports, then try again.") from error
 
     def find(self) -> list[Installed]:
-        """The tasks of the name; Kapacitor can not search by it."""
+        """The tasks of the name; Kapacitor cannot search by name."""
         return self._listed({})
 
     def _owner(self) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""pfa-flux itself as the one who runs tasks, where no server does: `pfa-flux task run --due`, every 15 minutes.
+"""pfa-flux itself as a backend, if no server runs tasks: `pfa-flux task run --due`, every 15 minutes.
 
-What it knows of its tasks and runs lies in the data directory (`pfa_flux.tasks.state`).
+Its tasks and runs are recorded in the data directory (`pfa_flux.tasks.state`).
 """
 
 from __future__ import annotations
@@ -87,10 +87,10 @@ class Runner:
             self._logged(task.id, stop, recomputed)
 
     def run_now(self, task: Installed, now: int) -> list[Span]:
-        """Make every window that is due what raw data says.
+        """Make every window that is due match raw data.
 
-        That is what has closed since the last run, the lookback before it, windows that received late rows, and those
-        that are not what they were when they were proved (`pfa_flux.windows.upkeep`).
+        These are windows closed since the last run, the lookback before it, windows that received late rows, and
+        windows that changed since they were proved (`pfa_flux.windows.upkeep`).
 
         Args:
             task: the installed task.
@@ -178,4 +178,4 @@ class Runner:
     @property
     def advice(self) -> str:
         """What has to be set up for the task to run."""
-        return f"Have `pfa-flux task run --due` run every {format_duration(self._spec.every)}, by cron or systemd."
+        return f"Run `pfa-flux task run --due` every {format_duration(self._spec.every)}, by cron or systemd."
