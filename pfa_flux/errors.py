@@ -101,11 +101,13 @@ class BusyError(PfaFluxError):
 
     Attributes:
         retry_after: seconds that it asks to wait, 0 where it does not say.
+        status: HTTP status of its answer.
     """
 
-    def __init__(self, message: str, hint: str = "", retry_after: float = 0.0) -> None:
+    def __init__(self, message: str, hint: str = "", retry_after: float = 0.0, status: int = 0) -> None:
         super().__init__(message, hint)
         self.retry_after = retry_after
+        self.status = status
 
 
 class TaskError(PfaFluxError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pfa_flux import settings_network as network
 from pfa_flux.errors import SettingsError
 from pfa_flux.pixel_settings import KEYS as PIXEL_KEYS
 from pfa_flux.problems import Problems, meant
@@ -18,7 +19,7 @@ from pfa_flux.values import positive_int, zone_name
 
 KEYS = (
     *("url", "write_url", "token", "token_file", "org", "raw_bucket", "loads_bucket", "rollup_bucket", "data_dir"),
-    *("kapacitor_url", "ca_file", "timeout", "tz"),
+    *("kapacitor_url", "ca_file", "client_cert", "client_key", "proxy", "replication", "consistency", "timeout", "tz"),
 )
 """What can stand at the top level of the file, and in the environment."""
 TABLES: Mapping[str, Sequence[str]] = {"sites": (), "schema": SCHEMA_KEYS, "task": TASK_KEYS, "pixel": PIXEL_KEYS}
@@ -164,18 +165,26 @@ def _take(made: Merged, key: str, value: Any) -> None:
     if key == "token":
         made.sources.pop("token_file", None)
         made.token_file = None
+    if key in network.LISTS:
+        value, made.values[network.LISTS[key]] = next(iter(value), ""), value[1:]
     made.values[key] = value
 
 
 def _value(key: str, value: object, source: str, environ: Mapping[str, str]) -> Any:
     if key == "timeout":
         return _timeout(value, source)
+    if key in network.LISTS:
+        return network.addresses(value, source, key)
+    if key == "replication":
+        return network.replication(value, source)
     if not isinstance(value, str | Path):
         raise SettingsError(f"{source}: {key} is {type(value).__name__}, not a string", f'Write {key} = "…".')
     if CONTROL.search(str(value)):
         raise SettingsError(f"{source}: {key} holds a control character", "Write it anew, and nothing else.")
     if key == "tz":
         return zone_name(value, source)
+    if key == "consistency":
+        return network.consistency(value, source) if value else ""
     if key in {"token_file", "data_dir"}:
         return expanded(value, source, environ)
     return Secret(str(value)) if key == "token" else str(value)

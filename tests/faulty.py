@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -86,7 +87,7 @@ class Faulty:
             self._hold(request)
             return
         request.send_response(answer.status)
-        for name, value in answer.headers.items():
+        for name, value in self.headers_of(answer).items():
             if name.lower() not in _HOP:
                 request.send_header(name, value)
         # An answer without a body is cut within its head.
@@ -98,6 +99,10 @@ class Faulty:
             return
         request.end_headers()
         request.wfile.write(data)
+
+    def headers_of(self, answer: urllib3.BaseHTTPResponse) -> Mapping[str, str]:
+        """Headers to answer with."""
+        return answer.headers
 
     def _refuse(self, request: BaseHTTPRequestHandler, mode: str) -> None:
         words = b'{"code":"refused","message":"as the test wants it"}'

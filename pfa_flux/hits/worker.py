@@ -241,8 +241,12 @@ def _jobs(order: Order) -> list[_Job]:
 
 def _guarded(job: _Job, order: Order, ended: threading.Event, teller: Teller) -> None:
     """A job that breaks, or ends before its time, takes the process with it, which is then started again."""
+    from pfa_flux.engines.patience import NONE, patience
+
     try:
-        job(order, ended, teller)
+        # A job waits between its tries, and hears there that it is to end.
+        with patience(NONE):
+            job(order, ended, teller)
     except BrokenPipeError:
         os._exit(1)
     except BaseException as error:

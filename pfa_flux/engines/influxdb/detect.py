@@ -6,6 +6,7 @@ from pfa_flux import flux, foreign
 from pfa_flux.engines.base import OLD_FLUX, Capabilities
 from pfa_flux.engines.influxdb.transport import (
     MalformedAnswerError,
+    Network,
     Transport,
     relay_of,
     transport_to,
@@ -115,7 +116,7 @@ def _refuse_kapacitor(transport: Transport) -> None:
 
 def _organisation(transport: Transport, settings: Settings) -> str | None:
     """Organisation's name where the server has a tasks API, and so is an InfluxDB 2; None where it has not."""
-    query = {"limit": "1", **({"org": settings.org} if settings.org else {})}
+    query = {"limit": "1", **transport.org_query}
     try:
         answer = transport.request("GET", "/api/v2/tasks", query=query)
     except MalformedAnswerError:
@@ -170,8 +171,7 @@ def kapacitor_transport(settings: Settings) -> Transport:
     return Transport(
         f"{settings.kapacitor_url.rstrip('/')}/kapacitor/v1",
         settings.token,
-        timeout=settings.timeout,
-        ca_file=settings.ca_file,
+        network=Network.of(settings),
         basic=True,
     )
 

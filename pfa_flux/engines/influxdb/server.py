@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Literal
@@ -363,4 +364,6 @@ def _side_by_side(calls: Sequence[Callable[[], list[Sums]]]) -> list[Sums]:
     if len(calls) == 1:
         return calls[0]()
     with ThreadPoolExecutor(min(len(calls), _MOST_AT_ONCE) or 1) as pool:
-        return [sums for answers in pool.map(lambda call: call(), calls) for sums in answers]
+        # A question waits as long there as it would here.
+        under_way = [pool.submit(copy_context().run, call) for call in calls]
+        return [sums for answer in under_way for sums in answer.result()]

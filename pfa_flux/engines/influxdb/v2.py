@@ -103,7 +103,7 @@ class InfluxDB2(Server):
         if bucket in self._databases:
             return self._databases[bucket]
         bucket_id = self.bucket_id(bucket)
-        answer = self.transport.request("GET", "/api/v2/dbrps", query={"org": self.transport.org})
+        answer = self.transport.request("GET", "/api/v2/dbrps", query=self.transport.org_query)
         for mapping in answer.listed("content"):
             if mapping["bucketID"] == bucket_id:
                 found = str(mapping["database"]), str(mapping["retention_policy"])
@@ -178,7 +178,7 @@ class InfluxDB2(Server):
             "stop": format_instant(after - 1),
             "predicate": f'_measurement="{name}"',
         }
-        query = {"bucket": rows.bucket, "org": self.transport.org}
+        query = {"bucket": rows.bucket, **self.transport.org_query}
         self.transport.request("POST", "/api/v2/delete", query=query, json_body=body)
 
     @understood(_NAMES)
@@ -187,7 +187,7 @@ class InfluxDB2(Server):
 
     def _buckets(self, query: dict[str, str]) -> list[dict[str, Any]]:
         try:
-            answer = self.transport.request("GET", "/api/v2/buckets", query={"org": self.transport.org, **query})
+            answer = self.transport.request("GET", "/api/v2/buckets", query={**self.transport.org_query, **query})
         except BucketNotFoundError:
             return []
         return answer.listed("buckets")

@@ -59,7 +59,7 @@ class InfluxDBTasks:
 
     def find(self) -> list[Installed]:
         """The tasks of the name in the organisation."""
-        return self._listed({"name": self._spec.name, "org": self._transport.org})
+        return self._listed({"name": self._spec.name, **self._transport.org_query})
 
     @understood(_TASKS)
     def _listed(self, query: dict[str, str]) -> list[Installed]:
@@ -80,7 +80,7 @@ class InfluxDBTasks:
         return _installed(self._transport.request("POST", "/api/v2/tasks", json_body=body).json())
 
     def _owner(self) -> dict[str, str]:
-        return {"org": self._transport.org}
+        return self._transport.org_query
 
     def update(self, task: Installed, text: str, *, active: bool) -> None:
         """Give the task another text and status."""
