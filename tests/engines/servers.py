@@ -125,9 +125,9 @@ def start(name: str, *, flux: bool = True, auth: bool = False, row_limit: int = 
 
     Args:
         name: one of `ENGINES`.
-        flux: Flux is on; InfluxDB 1.8 only.
-        auth: a user and password are asked for; InfluxDB 1.8 and the one behind Kapacitor only.
-        row_limit: rows at which InfluxDB 1.8 cuts an answer, 0 for none.
+        flux: Flux is on; InfluxDB 1.x only.
+        auth: a user and password are asked for; InfluxDB 1.x and the one behind Kapacitor only.
+        row_limit: rows at which InfluxDB 1.x cuts an answer, 0 for none.
 
     Raises:
         EngineUnavailableError: it cannot be had here.
@@ -180,7 +180,7 @@ def _named(name: str) -> Server:
 
 
 def _start_1(server: Server, folder: Path, *, flux: bool, auth: bool, row_limit: int) -> None:
-    program = PROGRAMS["influxdb-1.8"]
+    program = PROGRAMS["influxdb-1.8" if server.name == "kapacitor" else server.name]
     http, rpc = free_ports(2)
     config = folder / "influxdb.conf"
     # What is not named here is as shipped, max-values-per-tag above all.
