@@ -30,7 +30,7 @@ class Capabilities:
     Attributes:
         engine: its name in answers: influxdb2 where the server has organisations, buckets and a tasks API; influxdb1;
             embedded.
-        version: the server's own version, as it writes it.
+        version: the server's own version, as it writes it; empty where it names none. It is shown, and decides nothing.
         flux_version: version of its Flux, `OLD_FLUX` where that cannot tell; empty where Flux is off or absent.
         join: Flux has the `join` package.
         to: Flux can write with `to()`.
@@ -55,7 +55,9 @@ class Capabilities:
     @property
     def title(self) -> str:
         """What people call it."""
-        return f"InfluxDB {self.version}" if self.engine.startswith("influxdb") else f"the {self.engine} engine"
+        if not self.engine.startswith("influxdb"):
+            return f"the {self.engine} engine"
+        return f"InfluxDB {self.version or f'{self.engine[-1]}.x'}"
 
     @property
     def flux(self) -> bool:
@@ -67,9 +69,10 @@ class Capabilities:
         """Flux's range() takes in its stop, against Flux's own definition.
 
         So it does on InfluxDB 1.8 (measured on 1.8.10), where hits at a whole quarter of an hour would count twice.
-        The storage reader of 1.9 and 2.x cuts the stop off (`EndTime: end - 1`), and their Flux has `array`.
+        The storage reader of 1.9 and 2.x cuts the stop off (`EndTime: end - 1`). The Flux of 1.9 has `array`; that of
+        2.0.0 has not.
         """
-        return self.flux_version == OLD_FLUX
+        return self.flux_version == OLD_FLUX and self.engine == "influxdb1"
 
 
 @dataclass(frozen=True, slots=True)

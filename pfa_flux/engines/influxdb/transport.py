@@ -181,6 +181,24 @@ class Transport:
             )
         return Response(answer.status, answer.getheaders(), answer.data)
 
+    def look(self, path: str, query: Mapping[str, str] | None = None) -> Response:
+        """Answer to a GET whatever its status: to see what is there.
+
+        Raises:
+            UnreachableError: there is none.
+        """
+        api = self._client.api_client
+        with self.translated(f"GET {path}"):
+            try:
+                answer = api.request(
+                    "GET", f"{self.url}{path}", query_params=list((query or {}).items()), headers=api.default_headers
+                )
+            except ApiException as error:
+                if not error.status:
+                    raise
+                return Response(error.status, error.headers or {}, _body(error))
+        return Response(answer.status, answer.getheaders(), answer.data)
+
     def flux(self, text: str) -> list[Row]:
         """Rows of a Flux query, without the columns `result` and `table`."""
         with self.translated("the Flux query"), understood("the answer to a Flux query"):
@@ -394,9 +412,13 @@ def _retry_after(error: ApiException) -> float:
         return 0.0
 
 
+def _body(error: ApiException) -> str:
+    return error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else str(error.body or "")
+
+
 def _words(error: ApiException) -> str:
     """What the server said, from either generation's JSON, else its text."""
-    body = error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else str(error.body or "")
+    body = _body(error)
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
@@ -408,8 +430,7 @@ def _words(error: ApiException) -> str:
 
 def _says_what(error: ApiException) -> bool:
     """The refusal is InfluxDB's own JSON, not a web server's page."""
-    body = error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else str(error.body or "")
-    return body.lstrip().startswith("{")
+    return _body(error).lstrip().startswith("{")
 
 
 def _cause(error: BaseException) -> str:
