@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, Where, Windows
+from pfa_flux.errors import BucketNotFoundError
 
 if TYPE_CHECKING:
     from pfa_flux.settings import Settings
@@ -185,6 +186,9 @@ class Engine(Protocol):
     def delete(self, rows: Rows, start: int, stop: int) -> None:
         """Remove all rows of the measurement that belong to [start, stop), nanoseconds."""
 
+    def keeps_floats(self, rows: Rows, start: int, stop: int) -> bool:
+        """Rows are floats which keep those of [start, stop) from being integers, as far as that can be seen."""
+
     def make_integers(self, rows: Rows, start: int, stop: int) -> None:
         """Make integers of the values of all rows that keep those of [start, stop) from being integers.
 
@@ -194,6 +198,13 @@ class Engine(Protocol):
 
     def has_bucket(self, bucket: str) -> bool:
         """The bucket exists."""
+
+    def probe_write(self, bucket: str) -> None:
+        """Ask for the right to write to a bucket, without writing.
+
+        Raises:
+            AccessDeniedError, BucketNotFoundError: the right or the bucket is missing.
+        """
 
     def buckets(self) -> list[str]:
         """Names of buckets that can be seen, maybe not of all."""
@@ -261,6 +272,11 @@ class EngineDefaults:
         """Those that it needs are always there."""
         return []
 
+    def probe_write(self, bucket: str) -> None:
+        """Whoever can open it may write to all that there is."""
+        if not self.has_bucket(bucket):
+            raise BucketNotFoundError(f"the bucket {bucket!r} does not exist")
+
     @property
     def partial_answers(self) -> int:
         """It answers in full or not at all."""
@@ -269,6 +285,11 @@ class EngineDefaults:
     def now(self) -> int:
         """The present by our own clock."""
         return time.time_ns()
+
+    def keeps_floats(self, rows: Rows, start: int, stop: int) -> bool:
+        """Each value has a type of its own."""
+        del rows, start, stop
+        return False
 
     def make_integers(self, rows: Rows, start: int, stop: int) -> None:
         """Each value has a type of its own."""
@@ -318,3 +339,6 @@ class EngineDefaults:
 
         def aggregate(self, asks: Sequence[Ask], dialect: str = "") -> list[Sums]:
             """Answers to questions."""
+
+        def has_bucket(self, bucket: str) -> bool:
+            """The bucket exists."""

@@ -92,14 +92,17 @@ class Server:
             runner.start()
             wait_until_ready(self.name, runner, ready)
 
-    def limited_token(self, *, read: tuple[str, ...] = (), write: tuple[str, ...] = ()) -> str:
-        """A token of InfluxDB 2 that may read and write only the buckets named."""
+    def limited_token(
+        self, *, read: tuple[str, ...] = (), write: tuple[str, ...] = (), tasks: tuple[str, ...] = ()
+    ) -> str:
+        """A token of InfluxDB 2 that may read and write only the buckets named, and do with tasks what is named."""
         org_id = self.client.org_id()
-        permissions = [
+        permissions: list[dict[str, Any]] = [
             {"action": action, "resource": {"type": "buckets", "id": self.client.bucket_id(bucket), "orgID": org_id}}
             for action, buckets in (("read", read), ("write", write))
             for bucket in buckets
         ]
+        permissions += [{"action": action, "resource": {"type": "tasks", "orgID": org_id}} for action in tasks]
         body = {"orgID": org_id, "description": "limited", "permissions": permissions}
         return str(self.client.json("POST", "/api/v2/authorizations", body)["token"])
 

@@ -24,6 +24,7 @@ from influxdb_client.rest import ApiException
 
 from pfa_flux import foreign
 from pfa_flux.engines.base import Row
+from pfa_flux.engines.influxdb.rights import DENIED, denied
 from pfa_flux.errors import (
     AccessDeniedError,
     BucketNotFoundError,
@@ -50,7 +51,6 @@ _TAKEN = 204
 LONGEST_WAIT = 600.0
 """Seconds that a server may ask to wait, at most."""
 
-_DENIED = re.compile(r"unauthori[sz]ed|not authori[sz]ed|authorization failed|insufficient permissions|forbidden", re.I)
 _NO_BUCKET = re.compile(
     r"could not find bucket|bucket .{0,200}not found|database not found|retention policy not found|"
     r"execute state: no database|no dbrp mapping",
@@ -327,13 +327,8 @@ class Transport:
         return self._by_words(said, what, gate, error.status)
 
     def _denied(self, words: str, what: str) -> AccessDeniedError:
-        return AccessDeniedError(
-            f"{self.url} refuses {what}: {words}",
-            "Check the token (PFA_FLUX_TOKEN or PFA_FLUX_TOKEN_FILE; user:password on 1.x) and its rights: read on "
-            "the raw bucket, read and write on the rollup bucket."
-            if self._token
-            else "Give a token with PFA_FLUX_TOKEN or PFA_FLUX_TOKEN_FILE (user:password on 1.x).",
-        )
+        secret = self._token.reveal()
+        return denied(self.url, what, words, token=bool(secret), pair=":" in secret)
 
     def _by_words(self, said: str, what: str, gate: Gate, status: int = 0) -> PfaFluxError:
         said = self._masked(said)
@@ -342,7 +337,7 @@ class Transport:
             return CapabilityError("Flux is off on this InfluxDB", "Set [http] flux-enabled = true, or use InfluxQL.")
         if _NO_BUCKET.search(words):
             return BucketNotFoundError(f"a bucket does not exist: {words}", BUCKET_HINT)
-        if _DENIED.search(words):
+        if DENIED.search(words):
             return self._denied(words, what)
         number = f" ({status})" if status else ""
         return QueryError(
