@@ -8,6 +8,7 @@ PfaFluxError
 │   ├── TLSError               ... because its certificate or protocol is refused
 │   ├── PartialAnswerError     ... because it says itself that rows are missing from it
 │   └── NotInfluxDBError       ... that InfluxDB would give
+│       └── UnfitServerError   ... but one by which it is known what is there instead
 ├── UntrustedFileError         a settings file lies where another user may have laid it
 ├── AccessDeniedError          the server refuses the token, or the token has not the right
 ├── BucketNotFoundError        a bucket (or database and retention policy) does not exist
@@ -68,6 +69,10 @@ class PartialAnswerError(UnreachableError):
 
 class NotInfluxDBError(UnreachableError):
     """Something answers, and it is not an InfluxDB this library can use."""
+
+
+class UnfitServerError(NotInfluxDBError):
+    """What answers is known, and can not do what pfa-flux needs: no hit may be sent to it."""
 
 
 class AccessDeniedError(PfaFluxError):

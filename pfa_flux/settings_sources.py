@@ -30,6 +30,7 @@ VARIABLES = {f"{_PREFIX}{key.upper()}": key for key in KEYS}
 _OTHER_VARIABLES = ("PFA_FLUX_CONFIG", SYSTEM_VARIABLE)
 # The tests' own variables share the prefix.
 _PASSED_OVER = ("PFA_FLUX_TEST_", "PFA_FLUX_REQUIRE_ENGINES")
+_SERVICE_HOST = "_SERVICE_HOST"
 _LONGEST = 86_400
 _DIGITS = 20
 
@@ -100,8 +101,9 @@ def from_file(document: Mapping[str, Any], path: Path | None, problems: Problems
 def from_environment(environ: Mapping[str, str], problems: Problems) -> Level:
     """What the environment says; an empty variable says nothing."""
     known = (*VARIABLES, *_OTHER_VARIABLES)
+    services = _services(environ)
     for name in environ:
-        if name.startswith(_PREFIX) and name not in known and not name.startswith(_PASSED_OVER):
+        if name.startswith(_PREFIX) and name not in known and not _is_passed_over(name, services):
             with problems.of(name):
                 raise SettingsError(
                     f"unknown environment variable {name}",
@@ -109,6 +111,24 @@ def from_environment(environ: Mapping[str, str], problems: Problems) -> Level:
                 )
     values = {key: environ[name] for name, key in VARIABLES.items() if environ.get(name)}
     return Level("environment", values, "the environment", lambda key: f"{_PREFIX}{key.upper()}")
+
+
+def _services(environ: Mapping[str, str]) -> list[str]:
+    """Beginnings of what Kubernetes sets in every pod for Services called pfa-flux, or pfa-flux and more.
+
+    https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+    """
+    named = [name.removesuffix(_SERVICE_HOST) for name in environ if name.endswith(_SERVICE_HOST)]
+    return [_PREFIX.rstrip("_"), *(name for name in named if name.startswith(_PREFIX))]
+
+
+def _is_passed_over(name: str, services: Sequence[str]) -> bool:
+    """A variable is none of ours, though it begins as ours do."""
+    return name.startswith(_PASSED_OVER) or any(
+        name in {f"{service}{_SERVICE_HOST}", f"{service}_SERVICE_PORT", f"{service}_PORT"}
+        or name.startswith((f"{service}_SERVICE_PORT_", f"{service}_PORT_"))
+        for service in services
+    )
 
 
 def from_arguments(flags: Mapping[str, str | None], problems: Problems) -> Level:

@@ -57,8 +57,9 @@ class Cloud(Faulty):
             super().handle(request)
 
     def headers_of(self, answer: urllib3.BaseHTTPResponse) -> Mapping[str, str]:
-        """Those of the answer."""
-        return {**answer.headers, "X-Influxdb-Build": "Cloud"}
+        """Those of the answer, without its version."""
+        kept = {name: value for name, value in answer.headers.items() if name.lower() != "x-influxdb-version"}
+        return {**kept, "X-Influxdb-Build": "Cloud"}
 
     def _say(
         self,

@@ -28,12 +28,14 @@ class Faulty:
     Attributes:
         seen: requests of each mode.
         times: when there was a request, by the monotonic clock.
+        paths: what was asked for, with its parameters.
     """
 
     def __init__(self, target: str, mode: str = "pass") -> None:
         self.mode = mode
         self.seen: Counter[str] = Counter()
         self.times: list[float] = []
+        self.paths: list[str] = []
         self.closing = threading.Event()
         self._pool = urllib3.PoolManager(retries=False)
         self._target = target
@@ -62,6 +64,7 @@ class Faulty:
         mode = self.mode
         self.seen[mode] += 1
         self.times.append(time.monotonic())
+        self.paths.append(request.path)
         if mode in {"429", "503", "503-date", "500", "401", "404"}:
             self._refuse(request, mode)
         elif mode == "deaf":

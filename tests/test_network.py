@@ -334,11 +334,11 @@ def test_credentials_of_the_other_generation_get_the_right_hint(make_workspace: 
     new, old = make_workspace("influxdb-2.7"), make_workspace("influxdb-1.8", auth=True)
     with pytest.raises(AccessDeniedError) as upgraded:
         connect(settings.load(values_of(new, token="me:secret"), environ={}))
-    assert "InfluxDB 2 takes an API token" in upgraded.value.hint
+    assert "InfluxDB 2 takes an API token, and no user:password" in upgraded.value.hint
     assert "influx auth create" in upgraded.value.hint
     with pytest.raises(AccessDeniedError) as kept:
         connect(settings.load(values_of(old, token="0123456789abcdef"), environ={}))
-    assert kept.value.hint.startswith("InfluxDB 1.x takes user:password")
+    assert kept.value.hint.endswith("on 1.x it is user:password.")
 
 
 def test_a_busy_proxy_is_not_waited_for_by_the_live_page(make_workspace: MakeWorkspace, slept: list[float]) -> None:

@@ -34,6 +34,7 @@ class Network:
         client_key: its key, where it is in a file of its own.
         proxy: as in the settings.
         consistency: as in the settings.
+        replication: as in the settings.
     """
 
     timeout: int = 30
@@ -42,11 +43,12 @@ class Network:
     client_key: str = ""
     proxy: str = ""
     consistency: str = ""
+    replication: int = 1
 
     @classmethod
     def of(cls, settings: Settings) -> Network:
         """As the settings have it."""
-        names = ("timeout", "ca_file", "client_cert", "client_key", "proxy", "consistency")
+        names = ("timeout", "ca_file", "client_cert", "client_key", "proxy", "consistency", "replication")
         return cls(**{name: getattr(settings, name) for name in names})
 
     def options(self, proxy: Proxy | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -20,7 +21,7 @@ from pfa_flux.engines.influxdb.languages import flux, influxql
 from pfa_flux.engines.influxdb.lineprotocol import line
 from pfa_flux.engines.influxdb.retype import make_integers, shard_start
 from pfa_flux.engines.influxdb.transport import Transport, understood
-from pfa_flux.errors import BucketNotFoundError, CapabilityError, QueryError
+from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, CapabilityError, QueryError
 from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
 from pfa_flux.times import NS
@@ -162,6 +163,15 @@ class Server(EngineDefaults, ABC):
         most = (span[1] - span[0]) // windows.width
         return influxql.has_others(found, windows.tags, most) or self._has_floats(rows, *span, database)
 
+    def keeps_floats(self, rows: Rows, start: int, stop: int) -> bool:
+        """As of `Engine`: there are floats in a shard that [start, stop) lies in."""
+        database = self._database(rows.bucket)
+        if database is None:
+            return False
+        width, (first, after) = self.shard_width(rows.bucket), rows.times(start, stop)
+        low, high = shard_start(first, width) - rows.shift, shard_start(after - 1, width) + width - rows.shift
+        return self._has_floats(rows, low, high, database)
+
     def make_integers(self, rows: Rows, start: int, stop: int) -> None:
         """Make integers of the values of all rows in the shards that [start, stop) lies in.
 
@@ -298,20 +308,27 @@ class Server(EngineDefaults, ABC):
         return [*checks, Check("flux", "warning", "off or absent", advice)]
 
     def _check_buckets(self, settings: Settings) -> list[Check]:
-        missing = "missing, or the token cannot see it"
         advice = {
             "raw": "Set PFA_FLUX_RAW_BUCKET, or make it.",
             "loads": "Set PFA_FLUX_LOADS_BUCKET to where the analytics writes.",
             "rollup": "pfa-flux install-task makes it.",
         }
         buckets = {"raw": settings.raw_bucket, "loads": settings.loads_bucket, "rollup": settings.rollup_bucket}
-        return [
-            Check(f"{name} bucket", "ok", bucket)
-            if self.has_bucket(bucket)
-            else Check(f"{name} bucket", "failed", f"{bucket}: {missing}", advice[name])
-            for name, bucket in buckets.items()
-            if bucket
-        ]
+        return [self._check_bucket(name, bucket, advice[name]) for name, bucket in buckets.items() if bucket]
+
+    def _check_bucket(self, name: str, bucket: str, advice: str) -> Check:
+        """Whether a bucket is there. To a token that may not read it only the refusal of a write says so."""
+        with suppress(AccessDeniedError):
+            if self.has_bucket(bucket):
+                return Check(f"{name} bucket", "ok", bucket)
+        try:
+            self.probe_write(bucket)
+        except AccessDeniedError:
+            found = f"{bucket}: it is there, and the token may neither read nor write it"
+            return Check(f"{name} bucket", "skipped", found, 'The row "token" says who needs that.')
+        except BucketNotFoundError:
+            return Check(f"{name} bucket", "failed", f"{bucket}: it does not exist", advice)
+        return Check(f"{name} bucket", "ok", f"{bucket}, which the token may write and not read")
 
     def _check_influxql(self, settings: Settings) -> list[Check]:
         return [self._check_reach(bucket) for bucket in settings.raw_buckets]

@@ -31,6 +31,7 @@ from pfa_flux.engines.influxdb.response import (
     relay_of,
     understood,
 )
+from pfa_flux.engines.influxdb.rights import DENIED, denied
 from pfa_flux.engines.patience import in_words, patiently
 from pfa_flux.errors import (
     AccessDeniedError,
@@ -61,6 +62,8 @@ _BATCH = 5_000
 """Points in one write: the size InfluxData recommends."""
 _TAKEN = 204
 """The one status by which InfluxDB 1.x, 2.x and Cloud say that a write is done: a login page answers 200."""
+_NOT_WELL = frozenset({502, 503, 504})
+"""Statuses by which a node, or a proxy in front of it, says that it cannot answer just now."""
 _LINES = "text/plain; charset=utf-8"
 _REPEATABLE = frozenset({"/query", "/api/v2/write", "/api/v2/query", "/api/v2/delete"})
 """Paths where a request that is sent twice does what it does once: points overwrite themselves."""
@@ -68,7 +71,6 @@ _ORG_ID = re.compile("[0-9a-f]{16}")
 LONGEST_WAIT = 600.0
 """Seconds that a server may ask to wait, at most."""
 
-_DENIED = re.compile(r"unauthori[sz]ed|not authori[sz]ed|authorization failed|insufficient permissions|forbidden", re.I)
 _NO_BUCKET = re.compile(
     r"could not find bucket|bucket .{0,200}not found|database not found|retention policy not found|"
     r"execute state: no database|no dbrp mapping",
@@ -82,10 +84,6 @@ _QUOTA = re.compile(r"exceed(?:s|ed)? .{0,80}(?:quota|limit)|quota .{0,80}exceed
 _QUOTA_HINT = (
     "The organisation's plan allows no more of them. Remove one, raise the limit, or name buckets that exist with "
     "PFA_FLUX_RAW_BUCKET and PFA_FLUX_ROLLUP_BUCKET."
-)
-_UPGRADED = (
-    "InfluxDB 2 takes an API token here, and no user:password; influxd upgrade keeps the users of 1.x for its "
-    "compatible API alone. Make a token with influx auth create, and set PFA_FLUX_TOKEN or PFA_FLUX_TOKEN_FILE to it."
 )
 _FLUX_OFF = re.compile(r"flux query service disabled", re.I)
 
@@ -117,9 +115,9 @@ class Transport:
             SettingsError: a file that `network` names is missing, or the environment's proxy is none.
         """
         urls = [each.rstrip("/") for each in ([urls] if isinstance(urls, str) else urls)]
-        self._network = network or Network()
+        self.network = network or Network()
         self._token, self._names, self._org = token, frozenset(names), org
-        self._members = Members.of(urls, token, org, self._network, basic=basic)
+        self._members = Members.of(urls, token, org, self.network, basic=basic)
         self._asked = threading.local()
         parts = urlsplit(urls[0])
         self.address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
@@ -186,6 +184,28 @@ class Transport:
 
         return self._ask(f"{method} {path}", send, gate, again=method == "GET" or path in _REPEATABLE)
 
+    def look(self, path: str, query: Mapping[str, str] | None = None) -> Response:
+        """Answer to a GET whatever its status: to see what is there.
+
+        Raises:
+            UnreachableError: there is none.
+        """
+
+        def send(member: Member) -> Response:
+            api = member.client.api_client
+            try:
+                answer = api.request(
+                    "GET", f"{member.url}{path}", query_params=list((query or {}).items()), headers=api.default_headers
+                )
+            except ApiException as error:
+                # Where there are others, one that is not well says nothing of what is there.
+                if not error.status or (error.status in _NOT_WELL and len(self._members.each) > 1):
+                    raise
+                return Response(error.status, error.headers or {}, _body(error))
+            return Response(answer.status, answer.getheaders(), answer.data)
+
+        return self._ask(f"GET {path}", send, foreign.said, again=True)
+
     def flux(self, text: str) -> list[Row]:
         """Rows of a Flux query, without the columns `result` and `table`."""
 
@@ -250,7 +270,7 @@ class Transport:
 
     def _to(self, bucket: str) -> dict[str, str]:
         """Parameters of a write."""
-        asked = self._network.consistency
+        asked = self.network.consistency
         return {"bucket": bucket, "precision": "ns", **self.org_query, **({"consistency": asked} if asked else {})}
 
     def _taken(self, answer: Response) -> None:
@@ -314,7 +334,7 @@ class Transport:
             raise UnreachableError(f"{self.url} cannot be reached: {_cause(error)}", _url_hint()) from error
         except (urllib3.exceptions.TimeoutError, TimeoutError) as error:
             raise TimedOutError(
-                f"{self.url} gave no answer within {self._network.timeout} s ({what})",
+                f"{self.url} gave no answer within {self.network.timeout} s ({what})",
                 "Check that the server is up, or allow more time with PFA_FLUX_TIMEOUT (seconds).",
             ) from error
         except urllib3.exceptions.SSLError as error:
@@ -350,7 +370,7 @@ class Transport:
         if error.status == 403 and _QUOTA.search(words):
             return QueryError(f"{self.url} refuses {what}: {words}", _QUOTA_HINT, error.status, said)
         if error.status == 401 or (error.status == 403 and not _FLUX_OFF.search(words)):
-            return self._denied(words, what, _header(error, "X-Influxdb-Version"))
+            return self._denied(words, what)
         if error.status in {429, 503}:
             asked = _retry_after(error)
             hint = f"Try again in {in_words(asked)}." if asked else "Try again later."
@@ -359,20 +379,9 @@ class Transport:
             return NotInfluxDBError(f"{self.url} has no {what.rsplit(' ', maxsplit=1)[-1]}", _url_hint())
         return self._by_words(said, what, gate, error.status)
 
-    def _denied(self, words: str, what: str, version: str = "") -> AccessDeniedError:
-        number, login = version.removeprefix("v"), ":" in self._token.reveal()
-        if not self._token:
-            hint = "Give a token with PFA_FLUX_TOKEN or PFA_FLUX_TOKEN_FILE (user:password on 1.x)."
-        elif login and number.startswith("2"):
-            hint = _UPGRADED
-        elif not login and number.startswith("1"):
-            hint = "InfluxDB 1.x takes user:password: set it in PFA_FLUX_TOKEN or PFA_FLUX_TOKEN_FILE."
-        else:
-            hint = (
-                "Check the token (PFA_FLUX_TOKEN or PFA_FLUX_TOKEN_FILE; user:password on 1.x) and its rights: read on "
-                "the raw bucket, read and write on the rollup bucket."
-            )
-        return AccessDeniedError(f"{self.url} refuses {what}: {words}", hint)
+    def _denied(self, words: str, what: str) -> AccessDeniedError:
+        secret = self._token.reveal()
+        return denied(self.url, what, words, token=bool(secret), pair=":" in secret)
 
     def _by_words(self, said: str, what: str, gate: Gate, status: int = 0) -> PfaFluxError:
         said = self._masked(said)
@@ -381,7 +390,7 @@ class Transport:
             return CapabilityError("Flux is off on this InfluxDB", "Set [http] flux-enabled = true, or use InfluxQL.")
         if _NO_BUCKET.search(words):
             return BucketNotFoundError(f"a bucket does not exist: {words}", BUCKET_HINT)
-        if _DENIED.search(words):
+        if DENIED.search(words):
             return self._denied(words, what)
         number = f" ({status})" if status else ""
         return QueryError(
@@ -423,7 +432,7 @@ def _another_may_do(error: PfaFluxError, *, again: bool) -> bool:
     if isinstance(error, BusyError):
         return error.status == 503
     if isinstance(error, QueryError):
-        return again and error.status in {502, 504}
+        return again and error.status in _NOT_WELL
     unsent = isinstance(error.__cause__, urllib3.exceptions.ConnectTimeoutError | urllib3.exceptions.NewConnectionError)
     return isinstance(error, UnreachableError) and not isinstance(error, NotInfluxDBError) and (again or unsent)
 
@@ -455,9 +464,13 @@ def _header(error: ApiException, name: str) -> str:
     return str(error.headers.get(name, "")) if error.headers else ""
 
 
+def _body(error: ApiException) -> str:
+    return error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else str(error.body or "")
+
+
 def _words(error: ApiException) -> str:
     """What the server said, from either generation's JSON, else its text."""
-    body = error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else str(error.body or "")
+    body = _body(error)
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
@@ -469,8 +482,7 @@ def _words(error: ApiException) -> str:
 
 def _says_what(error: ApiException) -> bool:
     """The refusal is InfluxDB's own JSON, not a web server's page."""
-    body = error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else str(error.body or "")
-    return body.lstrip().startswith("{")
+    return _body(error).lstrip().startswith("{")
 
 
 def _cause(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from pfa_flux.engines.ask import Rows
 from pfa_flux.engines.base import Row
 from pfa_flux.engines.influxdb.languages.flux import values
+from pfa_flux.engines.influxdb.rights import READ
 from pfa_flux.engines.influxdb.server import Server
 from pfa_flux.engines.influxdb.transport import BUCKET_HINT, Transport, understood
 from pfa_flux.errors import (
@@ -67,10 +68,7 @@ class InfluxDB2(Server):
                 self.probe_write(bucket)
         except BucketNotFoundError:
             return
-        raise AccessDeniedError(
-            f"the token may not read the bucket {bucket!r}",
-            "Give it the right to read the raw bucket, and to read and write the rollup bucket.",
-        )
+        raise AccessDeniedError(f"the token may not read the bucket {bucket!r}", READ.hint())
 
     @cached_property
     @understood(_NAMES)
@@ -132,7 +130,7 @@ class InfluxDB2(Server):
         if found is None:
             self._refuse_unreadable(bucket)
             raise BucketNotFoundError(
-                f"the bucket {bucket!r} does not exist, or the token cannot see it",
+                f"the bucket {bucket!r} does not exist",
                 BUCKET_HINT,
             )
         return found
