@@ -505,7 +505,7 @@ def test_where_raw_data_has_expired_a_window_is_unknown_and_never_complete(make_
             assert "raw data has expired" in task.status(due - 4 * DAY).summary
 
 
-def test_a_delete_that_would_reach_into_another_policy_is_refused(make_workspace: MakeWorkspace) -> None:
+def test_a_row_becomes_0_where_a_delete_would_reach_into_another_policy(make_workspace: MakeWorkspace) -> None:
     workspace, at = task_workspace("influxdb-1.8 runner", make_workspace), now()
     due = (at - 60 * SECOND) // WINDOW * WINDOW
     database = workspace.rollup.partition("/")[0]
@@ -515,7 +515,11 @@ def test_a_delete_that_would_reach_into_another_policy_is_refused(make_workspace
     with analytics(workspace, at) as made:
         write_rollup(workspace, made, due, 1, host="h")
         with pytest.raises(CapabilityError, match=rf"would remove those of {database}/other"):
-            made.task().repair(due - HOUR)
+            made.engine.delete(made.task().spec.rollup, due - HOUR, due)
+        made.task().repair(due - HOUR)
+        assert made.task().verify(due - HOUR).clean
+        stored = Rollup(made.engine, made.task().spec).stored(due - HOUR, due)
+        assert sorted((row.tags.get("host", ""), row.value) for row in stored) == [("", 1), ("h", 0)]
         rows = workspace.client.influxql(f'SELECT * FROM "{database}"."other"."pf_analytics_pixel"', db=database)
         assert len(rows) == 1
 

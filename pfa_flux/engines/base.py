@@ -184,7 +184,11 @@ class Engine(Protocol):
         """Write points; a point of the same series and time replaces an earlier one. Returns their number."""
 
     def delete(self, rows: Rows, start: int, stop: int) -> None:
-        """Remove all rows of the measurement that belong to [start, stop), nanoseconds."""
+        """Remove all rows of the measurement that belong to [start, stop), nanoseconds.
+
+        Raises:
+            CapabilityError: it removes none, or would remove others as well.
+        """
 
     def keeps_floats(self, rows: Rows, start: int, stop: int) -> bool:
         """Rows are floats which keep those of [start, stop) from being integers, as far as that can be seen."""

@@ -1,10 +1,11 @@
 """What is remembered of windows that were compared with raw data, on engines that remember nothing themselves.
 
 A measurement of its own beside the downsampled rows has three integer fields for each window, labelled as that is:
-`total` and `rows`, the sum and the number of the rows that the window has by the raw data, and `proved`: 1 where the
-downsampled rows were the same. 0 says that they cannot be trusted: raw data has expired uncompared, or has lost rows
-since. Every reader of the rollup bucket sees it, and need not read raw data to trust what is there: as long as sum and
-number of the downsampled rows are those that were proved, nothing has been added, removed or overwritten since.
+`total` and `rows`, the sum and the number of the rows that the window has by the raw data (with rows of 0, which stand
+for none), and `proved`: 1 where the downsampled rows were the same. 0 says that they cannot be trusted: raw data has
+expired uncompared, or has lost rows since. Every reader of the rollup bucket sees it, and need not read raw data to
+trust what is there: as long as sum and number of the downsampled rows are those that were proved, nothing has been
+added, removed or overwritten since.
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ class StoreCheck:
             found.append(
                 (
                     "the store deletes no points",
-                    "task verify --repair cannot remove rows that should not be there: remove them by the store's own "
-                    "means.",
+                    "task verify --repair writes 0 into rows that should not be there, and pfa-flux leaves them out of "
+                    "every figure.",
                 )
             )
         if abs(self.skew) > _SKEW:

@@ -16,7 +16,7 @@ from typing import Literal
 from pfa_flux.arguments import named
 from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, Where, Windows
 from pfa_flux.engines.base import Capabilities, Check, Checks, EngineDefaults, Point, Row, Span
-from pfa_flux.engines.influxdb import answers
+from pfa_flux.engines.influxdb import answers, nodes
 from pfa_flux.engines.influxdb.languages import flux, influxql
 from pfa_flux.engines.influxdb.lineprotocol import line
 from pfa_flux.engines.influxdb.retype import make_integers, shard_start
@@ -39,6 +39,7 @@ class Server(EngineDefaults, ABC):
         self.transport = transport
         self._capabilities = capabilities
         self._partial, self._counting = 0, threading.Lock()
+        self._nodes = nodes.Nodes(lambda: self.statement(nodes.SHOW, {}))
 
     @property
     def capabilities(self) -> Capabilities:
@@ -235,7 +236,11 @@ class Server(EngineDefaults, ABC):
         One a request: of several, InfluxDB 1.8 reports that which failed as "not executed", without its reason.
         """
         query = {**query, "epoch": "ns"}
-        answer = answers.read(self.transport.request("POST", "/query", query=query, form={"q": text}).text)
+        response = self.transport.request("POST", "/query", query=query, form={"q": text})
+        answer = answers.read(response.text)
+        if text != nodes.SHOW and response.headers.get("X-Influxdb-Build") != "OSS":
+            # A single server has no nodes to look at.
+            self._nodes.asked()
         if answer.partial:
             with self._counting:
                 self._partial += 1
@@ -243,8 +248,11 @@ class Server(EngineDefaults, ABC):
 
     @property
     def partial_answers(self) -> int:
-        """Number of InfluxQL answers so far that the server itself called partial. Flux has no word for it."""
-        return self._partial
+        """Number of InfluxQL answers so far that the server itself called partial, or that lack a node's rows.
+
+        Flux has no word for it.
+        """
+        return self._partial + self._nodes.partial_answers()
 
     def database_of(self, bucket: str) -> tuple[str, str]:
         """Database and retention policy under which InfluxQL knows a bucket."""

@@ -78,8 +78,8 @@ class InfluxDB1(Server):
         """Remove all rows of the measurement that belong to [start, stop), nanoseconds.
 
         Raises:
-            CapabilityError: DELETE would reach into another retention policy of the database that has such points: that
-                of 1.8 knows no policies, that of 1.12 does.
+            CapabilityError: there is no DELETE; or it would reach into another retention policy of the database that
+                has such points: that of 1.8 knows no policies, that of 1.12 does.
         """
         database, policy = self.database_of(rows.bucket)
         first, after = rows.times(start, stop)
@@ -88,6 +88,12 @@ class InfluxDB1(Server):
         try:
             self.statement(f"DELETE FROM {identifier(policy)}.{name} WHERE {span}", {"db": database})
         except QueryError as error:
+            if "unsupported command" in error.said:
+                # So openGemini says it.
+                raise CapabilityError(
+                    f"rows of {rows.measurement!r} cannot be removed: the server has no DELETE",
+                    "Remove them by the server's own means.",
+                ) from error
             if "retention policy not supported" not in error.said:
                 raise
             self._refuse_to_reach_others(rows, span)

@@ -167,7 +167,11 @@ class InfluxDB2(Server):
         return dict(rules[0]) if rules else {}
 
     def delete(self, rows: Rows, start: int, stop: int) -> None:
-        """Remove all rows of the measurement that belong to [start, stop), nanoseconds."""
+        """Remove all rows of the measurement that belong to [start, stop), nanoseconds.
+
+        Raises:
+            CapabilityError: the server removes none.
+        """
         first, after = rows.times(start, stop)
         name = rows.measurement.replace("\\", "\\\\").replace('"', '\\"')
         # The API takes its stop in.
@@ -177,7 +181,15 @@ class InfluxDB2(Server):
             "predicate": f'_measurement="{name}"',
         }
         query = {"bucket": rows.bucket, **self.transport.org_query}
-        self.transport.request("POST", "/api/v2/delete", query=query, json_body=body)
+        try:
+            self.transport.request("POST", "/api/v2/delete", query=query, json_body=body)
+        except (QueryError, NotInfluxDBError) as error:
+            if isinstance(error, QueryError) and error.status not in {404, 405, 501}:
+                raise
+            raise CapabilityError(
+                f"rows of {rows.measurement!r} cannot be removed: {error.message}",
+                "Remove them by the server's own means.",
+            ) from error
 
     @understood(_NAMES)
     def _find(self, bucket: str) -> dict[str, Any] | None:
