@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import threading
-import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from email.utils import parsedate_to_datetime
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -24,6 +21,7 @@ from influxdb_client.rest import ApiException
 from pfa_flux import foreign
 from pfa_flux.engines.base import Row
 from pfa_flux.engines.influxdb.members import Member, Members, Network
+from pfa_flux.engines.influxdb.refusals import BUCKET_HINT, Gate, Refusals, body_of, cause, url_hint
 from pfa_flux.engines.influxdb.response import (
     ANSWER_HINT,
     MalformedAnswerError,
@@ -31,18 +29,14 @@ from pfa_flux.engines.influxdb.response import (
     relay_of,
     understood,
 )
-from pfa_flux.engines.influxdb.rights import DENIED, denied
-from pfa_flux.engines.patience import in_words, patiently
+from pfa_flux.engines.patience import patiently
 from pfa_flux.errors import (
-    AccessDeniedError,
     BucketNotFoundError,
     BusyError,
-    CapabilityError,
     NotInfluxDBError,
     PfaFluxError,
     QueryError,
     TimedOutError,
-    TLSError,
     UnreachableError,
 )
 from pfa_flux.settings import Secret, Settings
@@ -52,11 +46,6 @@ __all__ = [
 ]  # fmt: skip
 
 T = TypeVar("T")
-
-BUCKET_HINT = (
-    "Check PFA_FLUX_RAW_BUCKET and PFA_FLUX_ROLLUP_BUCKET (database/retention policy on 1.x); "
-    "pfa-flux doctor shows which is missing."
-)
 
 _BATCH = 5_000
 """Points in one write: the size InfluxData recommends."""
@@ -68,24 +57,6 @@ _LINES = "text/plain; charset=utf-8"
 _REPEATABLE = frozenset({"/query", "/api/v2/write", "/api/v2/query", "/api/v2/delete"})
 """Paths where a request that is sent twice does what it does once: points overwrite themselves."""
 _ORG_ID = re.compile("[0-9a-f]{16}")
-LONGEST_WAIT = 600.0
-"""Seconds that a server may ask to wait, at most."""
-
-_NO_BUCKET = re.compile(
-    r"could not find bucket|bucket .{0,200}not found|database not found|retention policy not found|"
-    r"execute state: no database|no dbrp mapping",
-    re.I,
-)
-
-Gate = Callable[[str], str]
-"""What a server's words pass before they are in an error, and before anything is concluded from them."""
-
-_QUOTA = re.compile(r"exceed(?:s|ed)? .{0,80}(?:quota|limit)|quota .{0,80}exceeded", re.I)
-_QUOTA_HINT = (
-    "The organisation's plan allows no more of them. Remove one, raise the limit, or name buckets that exist with "
-    "PFA_FLUX_RAW_BUCKET and PFA_FLUX_ROLLUP_BUCKET."
-)
-_FLUX_OFF = re.compile(r"flux query service disabled", re.I)
 
 
 class Transport:
@@ -201,7 +172,7 @@ class Transport:
                 # Where there are others, one that is not well says nothing of what is there.
                 if not error.status or (error.status in _NOT_WELL and len(self._members.each) > 1):
                     raise
-                return Response(error.status, error.headers or {}, _body(error))
+                return Response(error.status, error.headers or {}, body_of(error))
             return Response(answer.status, answer.getheaders(), answer.data)
 
         return self._ask(f"GET {path}", send, foreign.said, again=True)
@@ -318,89 +289,32 @@ class Transport:
             AccessDeniedError, BucketNotFoundError, CapabilityError: the server said so.
             QueryError: any other refusal, with the server's words.
         """
+        told = Refusals(self._member, self._token)
         try:
             yield
         except PfaFluxError:
             raise
         except ApiException as error:
-            raise self._refusal(error, what, gate) from None
+            raise told.of_answer(error, what, gate) from None
         except FluxQueryException as error:
-            raise self._by_words(str(error.message), what, gate) from None
+            raise told.by_words(str(error.message), what, gate) from None
         except FluxCsvParserException:
             raise MalformedAnswerError(f"the answer to {what} is not what InfluxDB would give", ANSWER_HINT) from None
         except urllib3.exceptions.ProxyError as error:
-            raise self._by_proxy(_cause(error)) from error
+            raise told.by_proxy(cause(error)) from error
         except urllib3.exceptions.NewConnectionError as error:  # refused or unknown, though a kind of time-out there
-            raise UnreachableError(f"{self.url} cannot be reached: {_cause(error)}", _url_hint()) from error
+            raise UnreachableError(f"{self.url} cannot be reached: {cause(error)}", url_hint()) from error
         except (urllib3.exceptions.TimeoutError, TimeoutError) as error:
             raise TimedOutError(
                 f"{self.url} gave no answer within {self.network.timeout} s ({what})",
                 "Check that the server is up, or allow more time with PFA_FLUX_TIMEOUT (seconds).",
             ) from error
         except urllib3.exceptions.SSLError as error:
-            raise self._tls(error) from error
+            raise told.tls(error) from error
         except (UnicodeDecodeError, zlib.error, urllib3.exceptions.DecodeError) as error:
-            raise MalformedAnswerError(f"{self.url} answers something that InfluxDB would not", _url_hint()) from error
+            raise MalformedAnswerError(f"{self.url} answers something that InfluxDB would not", url_hint()) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise UnreachableError(f"{self.url} cannot be reached: {_cause(error)}", _url_hint()) from error
-
-    def _by_proxy(self, words: str) -> UnreachableError:
-        proxy = self._member.proxy
-        if proxy is None:
-            return UnreachableError(f"{self.url} cannot be reached: {words}", _url_hint())
-        return UnreachableError(
-            f"{self.url} cannot be reached through the proxy {proxy.url}, which {proxy.source} names: {words}",
-            f"Check {proxy.source}, or reach the server without it: add its host to NO_PROXY.",
-        )
-
-    def _tls(self, error: BaseException) -> TLSError:
-        return TLSError(
-            f"the TLS connection to {self.url} failed: {_cause(error)}",
-            "Check the scheme (http or https) and the certificate; name your own authority with PFA_FLUX_CA_FILE.",
-        )
-
-    def _refusal(self, error: ApiException, what: str, gate: Gate) -> PfaFluxError:
-        if not error.status:
-            return self._tls(error)
-        said = self._masked(_words(error))
-        # A page called /unauthorized is no reason to think so.
-        words = gate(said)
-        if error.status == 407:
-            return self._by_proxy(words)
-        if error.status == 403 and _QUOTA.search(words):
-            return QueryError(f"{self.url} refuses {what}: {words}", _QUOTA_HINT, error.status, said)
-        if error.status == 401 or (error.status == 403 and not _FLUX_OFF.search(words)):
-            return self._denied(words, what)
-        if error.status in {429, 503}:
-            asked = _retry_after(error)
-            hint = f"Try again in {in_words(asked)}." if asked else "Try again later."
-            return BusyError(f"{self.url} is too busy ({error.status}): {words}", hint, asked, error.status)
-        if error.status == 404 and not _says_what(error):
-            return NotInfluxDBError(f"{self.url} has no {what.rsplit(' ', maxsplit=1)[-1]}", _url_hint())
-        return self._by_words(said, what, gate, error.status)
-
-    def _denied(self, words: str, what: str) -> AccessDeniedError:
-        secret = self._token.reveal()
-        return denied(self.url, what, words, token=bool(secret), pair=":" in secret)
-
-    def _by_words(self, said: str, what: str, gate: Gate, status: int = 0) -> PfaFluxError:
-        said = self._masked(said)
-        words = gate(said)
-        if _FLUX_OFF.search(words):
-            return CapabilityError("Flux is off on this InfluxDB", "Set [http] flux-enabled = true, or use InfluxQL.")
-        if _NO_BUCKET.search(words):
-            return BucketNotFoundError(f"a bucket does not exist: {words}", BUCKET_HINT)
-        if DENIED.search(words):
-            return self._denied(words, what)
-        number = f" ({status})" if status else ""
-        return QueryError(
-            f"{self.url} refuses {what}{number}: {words}", "See the server's own words above.", status, said
-        )
-
-    def _masked(self, words: str) -> str:
-        """`words` without the token, which Kapacitor's errors may quote from a task."""
-        secret = self._token.reveal()
-        return words.replace(secret, "***") if secret else words
+            raise UnreachableError(f"{self.url} cannot be reached: {cause(error)}", url_hint()) from error
 
 
 def transport_to(settings: Settings, urls: Sequence[str] = ()) -> Transport:
@@ -444,53 +358,3 @@ def _all_failed(failures: Sequence[PfaFluxError]) -> PfaFluxError:
         return min(busy, key=lambda each: each.retry_after)
     words = "; ".join(each.message for each in failures)
     return type(failures[-1])(f"none of {len(failures)} addresses answers: {words}", failures[-1].hint)
-
-
-def _retry_after(error: ApiException) -> float:
-    """Seconds that the server asks to wait, from either form of the header, 600 at most; 0 where it does not say.
-
-    https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
-    """
-    asked = _header(error, "Retry-After")
-    if asked.isdecimal():
-        return min(float(asked[:20]), LONGEST_WAIT)
-    try:
-        return min(max(0.0, parsedate_to_datetime(asked).timestamp() - time.time()), LONGEST_WAIT)
-    except (ValueError, OverflowError, TypeError, IndexError, OSError):
-        return 0.0
-
-
-def _header(error: ApiException, name: str) -> str:
-    return str(error.headers.get(name, "")) if error.headers else ""
-
-
-def _body(error: ApiException) -> str:
-    return error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else str(error.body or "")
-
-
-def _words(error: ApiException) -> str:
-    """What the server said, from either generation's JSON, else its text."""
-    body = _body(error)
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        return body.strip() or str(error.reason)
-    if not isinstance(said, dict):
-        return body.strip()
-    return str(said.get("message") or said.get("error") or body)
-
-
-def _says_what(error: ApiException) -> bool:
-    """The refusal is InfluxDB's own JSON, not a web server's page."""
-    return _body(error).lstrip().startswith("{")
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason, without urllib3's wrapping and object addresses."""
-    reason = getattr(error, "reason", None) or error
-    lines = re.sub(r"<[^>]*>:?\s*", "", str(reason)).strip().splitlines()
-    return foreign.said(lines[-1]) if lines else type(reason).__name__
-
-
-def _url_hint() -> str:
-    return "Check PFA_FLUX_URL (scheme, host and port) and that the server is up."
