@@ -136,6 +136,14 @@ INFLUXDB_3_BEHIND_A_PROXY = Shape(
     influxql=INFLUXDB_3.influxql,
     otherwise=INFLUXDB_3.otherwise,
 )
+OLDER_INFLUXDB_3 = Shape(
+    {
+        **INFLUXDB_3.paths,
+        "/ping": _json({"version": "3.0.0", "revision": "abc1234567"}, X_Influxdb_Version="3.0.0"),
+    },
+    influxql=INFLUXDB_3.influxql,
+    otherwise=INFLUXDB_3.otherwise,
+)
 QUESTDB = Shape(
     {
         "/ping": Answer(204, "", {"Server": "questDB/1.0", "X-Influxdb-Version": "v2.7.4"}),

@@ -61,6 +61,8 @@ def test_the_next_address_is_asked_where_a_server_was_killed(pair: tuple[Server,
         asked = pfa_flux("blocked-ratio", "--start", "2025-01-01", "--stop", "2027-01-01", "--format", "json",
                          env={"PFA_FLUX_URL": values["url"]})  # fmt: skip
         assert [row["hits"] for row in asked.json["rows"]] == [5]
+        looked = pfa_flux("doctor", env={"PFA_FLUX_URL": values["url"]})
+        assert f"{first.url} cannot be reached" in " ".join(looked.out.split())
         with PixelServer(tmp_path, url=[first.url, second.url]) as server:
             assert send(server.listen, pages(20)).counted == 20
             until(lambda: server.metrics()["shipped_total"] == 20, "all shipped")

@@ -140,6 +140,7 @@ UNFIT = {
     "InfluxDB 3": (recorded.INFLUXDB_3, "is InfluxDB 3.9.1: it has no Flux, no tasks and no deletes"),
     "InfluxDB 3, its token missing": (recorded.INFLUXDB_3_WITHOUT_TOKEN, "is InfluxDB 3: it has no Flux"),
     "InfluxDB 3, behind a proxy": (recorded.INFLUXDB_3_BEHIND_A_PROXY, "is InfluxDB 3.9.1: it has no Flux"),
+    "InfluxDB 3.0": (recorded.OLDER_INFLUXDB_3, "is InfluxDB 3.0.0: it has no Flux, no tasks and no deletes"),
     "QuestDB": (recorded.QUESTDB, "is QuestDB: it takes points and answers neither Flux nor InfluxQL"),
     "QuestDB, behind a proxy": (recorded.QUESTDB_BEHIND_A_PROXY, "is QuestDB: it takes points"),
     "VictoriaMetrics": (recorded.VICTORIAMETRICS, "is VictoriaMetrics: it takes points and answers neither"),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pfa_flux import flux, foreign
 from pfa_flux.engines.base import OLD_FLUX, Capabilities
-from pfa_flux.engines.influxdb.identity import Identity, version_in
+from pfa_flux.engines.influxdb.identity import Identity, object_in, version_in
 from pfa_flux.engines.influxdb.transport import (
     MalformedAnswerError,
     Network,
@@ -101,7 +99,7 @@ def _organisation(transport: Transport, settings: Settings, identity: Identity) 
             raise
     if answer.status != 200:
         return None
-    if "tasks" not in _object(answer):
+    if "tasks" not in object_in(answer):
         identity.refuse_pages()
     answer.listed("tasks")
     return settings.org or only_org(transport)
@@ -109,20 +107,13 @@ def _organisation(transport: Transport, settings: Settings, identity: Identity) 
 
 def _says_no(answer: Response, identity: Identity) -> bool:
     """A tasks API refuses to list tasks, or something else does not let it."""
-    if {"code", "message"} <= _object(answer).keys():
+    if {"code", "message"} <= object_in(answer).keys():
         return True
     if answer.status in {401, 403}:
         # InfluxDB 3 refuses every path to those without a token.
         identity.refuse_lookalikes()
         return True
     return answer.status in {429, 503} or (answer.status >= 500 and identity.ping.status < 300)
-
-
-def _object(answer: Response) -> dict[str, Any]:
-    try:
-        return answer.json()
-    except MalformedAnswerError:
-        return {}
 
 
 def _ask_in_influxql(transport: Transport, identity: Identity) -> None:

@@ -5,7 +5,6 @@ What is decided by what a server can do is in `detect`. Names and versions decid
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from functools import cached_property
@@ -20,13 +19,20 @@ _VERSION_HEADERS = ("X-Influxdb-Version", "X-Geminidb-Version")
 _VERSION = re.compile(r"v?([\w.+-]*\w[\w.+-]*)")
 _USE = "Use InfluxDB 1.8 or newer 1.x, or 2.x. Without PFA_FLUX_URL, pfa-flux keeps everything in a file of its own."
 _CHECK = "Check PFA_FLUX_URL (scheme, host and port)."
-_QUESTDB = re.compile(r"questdb[ /]*([\d.]+\d)?", re.IGNORECASE)
 
 
 def version_in(text: str) -> str:
     """A version as people write it, without its v; empty where the text has none."""
     found = _VERSION.match(text.strip())
     return foreign.said(found[1], _VERSION_LENGTH) if found else ""
+
+
+def object_in(answer: Response) -> dict[str, Any]:
+    """The JSON object that a body is, empty where it is none."""
+    try:
+        return answer.json()
+    except NotInfluxDBError:
+        return {}
 
 
 class Identity:
@@ -54,10 +60,10 @@ class Identity:
 
     def _versions(self) -> Iterator[str]:
         yield self._in_headers
-        yield version_in(str(_json(self.ping).get("version", "")))
-        health = _json(self.health)
+        yield version_in(str(object_in(self.ping).get("version", "")))
+        health = object_in(self.health)
         yield version_in(str(health.get("version", ""))) if health.get("name") == "influxdb" else ""
-        yield version_in(str(_json(self._transport.look("/ping", {"verbose": "true"})).get("version", "")))
+        yield version_in(str(object_in(self._transport.look("/ping", {"verbose": "true"})).get("version", "")))
 
     @property
     def _in_headers(self) -> str:
@@ -114,23 +120,22 @@ class Identity:
             )
 
     def _influxdb_3(self, named: bool) -> str:
-        """InfluxDB 3 Core and Enterprise send a version header, and an id of their cluster even with a refusal."""
-        said = _json(self.ping)
-        three = self._in_headers.startswith("3.") or str(said.get("product_name", "")).startswith("InfluxDB 3")
+        """InfluxDB 3 names itself in `/ping`, and its cluster even with a refusal; older ones are known by its API."""
+        said = object_in(self.ping)
+        three = str(said.get("product_name", "")).startswith("InfluxDB 3")
         if not three and "cluster-uuid" not in self.ping.headers and (named or not self._has("/api/v3/query_influxql")):
             return ""
-        version = self._in_headers or version_in(str(said.get("version", "")))
+        version = self._in_headers or version_in(str(said.get("version", "3")))
         return (
-            f"{f'InfluxDB {version}' if version else 'InfluxDB 3'}: it has no Flux, no tasks and no deletes, and to it "
+            f"InfluxDB {version}: it has no Flux, no tasks and no deletes, and to it "
             "telegraf/autogen is the name of a database, in which no query would find the hits"
         )
 
     def _questdb(self, named: bool) -> str:
-        server = self.ping.headers.get("Server", "")
-        found = _QUESTDB.search(server)
+        found = "questdb" in self.ping.headers.get("Server", "").lower()
         if not found and not named:
             build = self._transport.look("/exec", {"query": "select build()"})
-            found = _QUESTDB.search(build.text) if build.status == 200 and not _is_page(build) else None
+            found = build.status == 200 and not _is_page(build) and "questdb" in build.text.lower()
         if not found:
             return ""
         return (
@@ -162,15 +167,6 @@ class Identity:
         """A path is known there: without the parameters that it needs, it is refused for their lack."""
         answer = self._transport.look(path)
         return answer.status == 400 and "missing query parameter" in answer.text
-
-
-def _json(answer: Response) -> dict[str, Any]:
-    """The object that a body is, empty where it is none."""
-    try:
-        found = json.loads(answer.text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _is_page(answer: Response) -> bool:

@@ -305,8 +305,10 @@ class Server(EngineDefaults, ABC):
 
     def _check_engine(self, settings: Settings) -> list[Check]:
         can = self._capabilities
+        advice = "The others are asked instead. Start it, or take it out of PFA_FLUX_URL."
         checks = [
-            Check("engine", "ok", f"{can.title} at {settings.url}"),
+            Check("engine", "ok", f"{can.title} at {', '.join(settings.urls)}"),
+            *(Check("address", "warning", words, advice) for words in self.transport.away().values()),
             Check("access", "ok", "the token is accepted" if settings.token else "no token is asked for"),
         ]
         if can.flux:

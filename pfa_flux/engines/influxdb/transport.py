@@ -259,6 +259,21 @@ class Transport:
                 "PFA_FLUX_WRITE_URL.",
             )
 
+    def away(self) -> dict[str, str]:
+        """Of several addresses those that do not answer, with the reason of each."""
+        found = {}
+        for member in self._members.each if len(self._members.each) > 1 else ():
+            self._asked.member = member
+            try:
+                with self.translated("GET /ping"):
+                    member.client.api_client.request("GET", f"{member.url}/ping")
+            except UnreachableError as error:
+                found[member.url] = error.message
+            except PfaFluxError:
+                # It answers.
+                continue
+        return found
+
     def relay(self) -> str:
         """What takes writes here and is no database, with its version; empty where nothing does or none says so."""
         try:
