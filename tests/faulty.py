@@ -43,6 +43,8 @@ class Faulty:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Heads and bodies are written apart, and would wait for each other.
+            disable_nagle_algorithm = True
 
             def _any(self) -> None:
                 proxy.handle(self)

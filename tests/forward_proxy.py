@@ -34,6 +34,8 @@ class ForwardProxy:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Heads and bodies are written apart, and would wait for each other.
+            disable_nagle_algorithm = True
 
             def handle_any(self) -> None:
                 proxy.seen.append(f"{self.command} {self.path}")
