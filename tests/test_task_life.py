@@ -675,7 +675,8 @@ def test_whatever_lies_in_the_target_a_repair_makes_it_the_raw_datas_sums(
             inside = {cell: n for cell, n in expected(points).items() if cell.end <= due}
             assert Rollup(made.engine, task.spec).sums(base - WINDOW, base + 7 * WINDOW) == inside
             rows = Rollup(made.engine, task.spec).stored(base - WINDOW, base + 7 * WINDOW)
-            assert len(rows) == len(inside)
+            # A row of 0 stands for none.
+            assert sum(row.value != 0 for row in rows) == len(inside)
             assert task.verify(base - WINDOW, base + 7 * WINDOW).clean
 
         check()
