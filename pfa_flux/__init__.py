@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         TaskError,
         TimedOutError,
         TLSError,
+        UnfitServerError,
         UnreachableError,
         UntrustedFileError,
     )
@@ -89,6 +90,7 @@ _HOME = {
     "TaskSettings": "pfa_flux.settings",
     "TaskSpec": "pfa_flux.windows.spec",
     "TimedOutError": "pfa_flux.errors",
+    "UnfitServerError": "pfa_flux.errors",
     "UnreachableError": "pfa_flux.errors",
     "UntrustedFileError": "pfa_flux.errors",
     "Verification": "pfa_flux.windows.verify",
@@ -147,6 +149,7 @@ __all__ = [
     "TaskSettings",
     "TaskSpec",
     "TimedOutError",
+    "UnfitServerError",
     "UnreachableError",
     "UntrustedFileError",
     "Verification",

@@ -17,9 +17,11 @@ from pfa_flux.errors import AccessDeniedError, PfaFluxError
 from pfa_flux.foreign import said_of_points
 from pfa_flux.hits.notes import Outcome
 from pfa_flux.hits.spool import SPOOL_NAME
+from pfa_flux.roles import look as look_at_roles
 from pfa_flux.schema import BOTH, Side
 from pfa_flux.serving import serving
 from pfa_flux.settings import Settings
+from pfa_flux.tasks.runners.base import failed
 from pfa_flux.tasks.status import COMPARE, comparison_overdue
 from pfa_flux.tasks.task import Task
 from pfa_flux.times import NS, format_duration, format_instant, parse_instant
@@ -54,8 +56,11 @@ def examine(settings: Settings, now: int) -> tuple[list[Check], PfaFluxError | N
         own = analytics.engine.checks(settings)
         # What can be read comes before what can be written.
         reads = [name for name in own if not name.startswith("write")]
+        remote = not analytics.engine.capabilities.in_process
         looks: dict[str, Callable[[], list[Check]]] = {
-            **{name: own[name] for name in reads},
+            **{name: own[name] for name in reads[:1]},
+            **({"token": lambda: [look_at_roles(analytics)]} if remote else {}),
+            **{name: own[name] for name in reads[1:]},
             "read raw": lambda: _read_raw(analytics, now),
             "newest load": lambda: _newest_load(analytics, now),
             **{name: own[name] for name in own if name not in reads},
@@ -63,14 +68,23 @@ def examine(settings: Settings, now: int) -> tuple[list[Check], PfaFluxError | N
             **{_name("task", side): partial(_task, analytics, side, now) for side in settings.task.sides},
             "raw rows": lambda: _raw_rows(analytics),
         }
-        checks = [check for name, look in looks.items() for check in _guarded(name, look)]
+        checks: list[Check] = []
+        for name, look in looks.items():
+            checks += _guarded(
+                name, look, enough=any(each.name == "token" and each.status != "failed" for each in checks)
+            )
     return [*checks, *_guarded("write_url", lambda: _relay(settings)), *_own(settings, now)], None
 
 
-def _guarded(name: str, look: Callable[[], list[Check]]) -> list[Check]:
-    """A check that breaks is a check that failed."""
+def _guarded(name: str, look: Callable[[], list[Check]], *, enough: bool = False) -> list[Check]:
+    """A check that breaks is a check that failed.
+
+    What the token may not do was not looked at, if the token is enough for something.
+    """
     try:
         return look()
+    except AccessDeniedError as error:
+        return [Check(name, "skipped" if enough else "failed", error.message, error.hint)]
     except PfaFluxError as error:
         return [Check(name, "failed", error.message, error.hint)]
 
@@ -168,6 +182,9 @@ def _name(what: str, side: Side) -> str:
 def _task(analytics: Analytics, side: Side, now: int) -> list[Check]:
     task, name = analytics.task(side.value), _name("task", side)
     planned = task.plan()
+    if planned.state == "unknown":
+        # The windows can be judged all the same.
+        return [Check(name, "skipped", planned.words, planned.advice), _windows(task, now)]
     if planned.state == "create":
         # Without page loads today's figures are right all the same.
         # Of a missing bucket there is a check of its own.
@@ -197,7 +214,7 @@ def _windows(task: Task, now: int) -> Check:
 def _last_run(task: Task, now: int) -> Check:
     found, name = task.installed(), _name("last run", task.spec.what)
     if found.last_error:
-        advice = "Mend what it says, then run pfa-flux task backfill."
+        advice = f"{failed(found.last_error).hint} For what is missing: pfa-flux task backfill."
         return Check(name, "failed", f"{found.last_run}: {found.last_error}", advice)
     if task.backend.advice:
         return _last_by_runner(name, found.last_run, task, now)

@@ -8,6 +8,7 @@ PfaFluxError
 │   ├── TLSError               ... because its certificate or protocol is refused
 │   ├── PartialAnswerError     ... because it says itself that rows are missing from it
 │   └── NotInfluxDBError       ... that InfluxDB would give
+│       └── UnfitServerError   ... but one by which it is known what is there instead
 ├── UntrustedFileError         a settings file lies where another user may have laid it
 ├── AccessDeniedError          the server refuses the token, or the token has not the right
 ├── BucketNotFoundError        a bucket (or database and retention policy) does not exist
@@ -70,6 +71,10 @@ class NotInfluxDBError(UnreachableError):
     """Something answers, and it is not an InfluxDB this library can use."""
 
 
+class UnfitServerError(NotInfluxDBError):
+    """What answers is known, and can not do what pfa-flux needs: no hit may be sent to it."""
+
+
 class AccessDeniedError(PfaFluxError):
     """The token is unknown to the server or lacks a right."""
 
@@ -101,11 +106,13 @@ class BusyError(PfaFluxError):
 
     Attributes:
         retry_after: seconds that it asks to wait, 0 where it does not say.
+        status: HTTP status of its answer.
     """
 
-    def __init__(self, message: str, hint: str = "", retry_after: float = 0.0) -> None:
+    def __init__(self, message: str, hint: str = "", retry_after: float = 0.0, status: int = 0) -> None:
         super().__init__(message, hint)
         self.retry_after = retry_after
+        self.status = status
 
 
 class TaskError(PfaFluxError):

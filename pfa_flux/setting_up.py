@@ -215,9 +215,9 @@ def covered(name: str, patterns: Sequence[str]) -> bool:
 
 def organisations(settings: Settings) -> list[str]:
     """Names of the organisations that the token sees, up to 100."""
-    from pfa_flux.engines.influxdb.transport import Transport, understood
+    from pfa_flux.engines.influxdb.transport import transport_to, understood
 
-    transport = Transport(settings.url, settings.token, timeout=settings.timeout, ca_file=settings.ca_file)
+    transport = transport_to(replace(settings, org=""))
     try:
         with understood("the answer with organisations"):
             found = transport.request("GET", "/api/v2/orgs", query={"limit": "100"}).listed("orgs")

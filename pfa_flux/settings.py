@@ -13,21 +13,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from pfa_flux import pixel_settings, settings_file, settings_tables, task_settings
+from pfa_flux import pixel_settings, settings_file, settings_network, settings_tables, task_settings
 from pfa_flux import settings_sources as given
-from pfa_flux.engines import registry
 from pfa_flux.errors import SettingsError
 from pfa_flux.pixel_settings import PixelSettings
 from pfa_flux.problems import Problem, Problems
 from pfa_flux.schema import BOTH, Schema, Side
 from pfa_flux.secret import Secret, exposed, read_token
 from pfa_flux.settings_file import FILE_NAME, Place
+from pfa_flux.settings_network import NO_PROXY
 from pfa_flux.settings_sources import KEYS, Source
 from pfa_flux.task_settings import TaskSettings
 
-__all__ = ["KEYS", "Resolution", "Secret", "Settings", "TaskSettings", "examine", "load", "resolve"]
+__all__ = ["KEYS", "NO_PROXY", "Resolution", "Secret", "Settings", "TaskSettings", "examine", "load", "resolve"]
 
 
 def _default_data_dir(environ: Mapping[str, str] | None = None) -> Path:
@@ -47,7 +46,9 @@ class Settings:
 
     Attributes:
         url: InfluxDB's address; empty means the embedded engine.
+        other_urls: further addresses of the same cluster, for when the first does not answer.
         write_url: address that the pixel writes hits to, where it is not `url`: a relay in front of the database.
+        other_write_urls: further ones of it.
         token: API token, on 1.x `user:password`.
         org: organisation of InfluxDB 2; empty is right where the token sees exactly one.
         raw_bucket: bucket of raw points, on 1.x `database/retention policy`.
@@ -56,6 +57,12 @@ class Settings:
         data_dir: directory of the embedded store.
         kapacitor_url: Kapacitor's address, for tasks on InfluxDB 1.x.
         ca_file: certificate authorities to trust instead of the system's.
+        client_cert: certificate that servers, or proxies in front of them, ask for.
+        client_key: its key, where it is not in the same file.
+        proxy: proxy's address; `NO_PROXY`: none; empty: the one that the environment names, if any.
+        replication: copies of each point that a cluster of 1.x keeps, for retention policies that pfa-flux makes.
+        consistency: nodes of a cluster of 1.x that have to have a write before it is confirmed: any, one, quorum or
+            all; empty: as the cluster has it.
         timeout: seconds to wait for an answer.
         tz: time zone of answers, and of times that name none.
         sites: domains of each site, across networks.
@@ -67,7 +74,9 @@ class Settings:
     """
 
     url: str = ""
+    other_urls: tuple[str, ...] = ()
     write_url: str = ""
+    other_write_urls: tuple[str, ...] = ()
     token: Secret = field(default_factory=lambda: Secret(""))
     org: str = ""
     raw_bucket: str = "telegraf/autogen"
@@ -76,6 +85,11 @@ class Settings:
     data_dir: Path = field(default_factory=_default_data_dir)
     kapacitor_url: str = ""
     ca_file: str = ""
+    client_cert: str = ""
+    client_key: str = ""
+    proxy: str = ""
+    replication: int = 1
+    consistency: str = ""
     timeout: int = 30
     tz: str = "UTC"
     sites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -84,6 +98,16 @@ class Settings:
     pixel: PixelSettings = field(default_factory=PixelSettings)
     warnings: tuple[str, ...] = ()
     file: Path | None = field(default=None, compare=False)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All addresses of the database, in the order in which they are tried; none: the embedded engine."""
+        return (self.url, *self.other_urls) if self.url else ()
+
+    @property
+    def write_urls(self) -> tuple[str, ...]:
+        """All addresses that hits are written to, in the same order."""
+        return (self.write_url, *self.other_write_urls) if self.write_url else self.urls
 
     def raw_bucket_of(self, side: Side) -> str:
         """Bucket of the raw rows of a side."""
@@ -263,10 +287,8 @@ def resolve(
 
 
 def _check(settings: Settings, problems: Problems) -> None:
-    """Compare settings with each other, and look at addresses."""
-    for key in ("url", "write_url", "kapacitor_url"):
-        with problems.of(key):
-            _check_address(key, getattr(settings, key))
+    """Look at addresses, and compare settings with each other."""
+    settings_network.check(settings, problems)
     for key in ("raw_bucket", "rollup_bucket"):
         if not getattr(settings, key):
             with problems.of(key):
@@ -277,30 +299,3 @@ def _check(settings: Settings, problems: Problems) -> None:
                 raise SettingsError(
                     f"{key} and rollup_bucket are the same", "Keep downsampled points in one of their own."
                 )
-    if settings.write_url and problems.none_of("url", "write_url"):
-        with problems.of("write_url"):
-            _check_relay(settings)
-    if settings.kapacitor_url and not settings.url and problems.none_of("url", "kapacitor_url"):
-        with problems.of("kapacitor_url"):
-            raise SettingsError(
-                "kapacitor_url is set and url is not", "Name the InfluxDB 1.x behind it with PFA_FLUX_URL."
-            )
-
-
-def _check_relay(settings: Settings) -> None:
-    if registry.registration(settings.url).hits != "spool":
-        raise SettingsError("write_url is set and url is no InfluxDB", "Name the database behind it with PFA_FLUX_URL.")
-
-
-def _check_address(key: str, value: str) -> None:
-    if key == "url":
-        registry.registration(value)
-    try:
-        parts = urlsplit(value)
-    except ValueError as error:
-        raise SettingsError(f"{key} is no address", "Write for example http://localhost:8086.") from error
-    web = key != "url" or parts.scheme in {"http", "https"}
-    if value and (not parts.hostname or (web and parts.scheme not in {"http", "https"})):
-        raise SettingsError(f"{key} is not an http or https address", "Write for example http://localhost:8086.")
-    if parts.username or parts.password:
-        raise SettingsError(f"{key} holds a user name or password", "Put it in token_file as user:password.")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pfa_flux.errors import SettingsError, UntrustedFileError
 from pfa_flux.files import read_found, read_system
+from pfa_flux.settings_network import RECIPIENTS
 
 if TYPE_CHECKING:
     from pfa_flux.settings_sources import Level
@@ -187,7 +188,7 @@ def check_recipients(path: Path, levels: Sequence[Level]) -> None:
     """Refuse a file found in the working directory that says where a token of another source is sent."""
     document, *higher = levels
     token = next((level.called for level in higher if {"token", "token_file"} & level.values.keys()), "")
-    for key in ("url", "write_url", "kapacitor_url"):
+    for key in RECIPIENTS:
         if token and document.values.get(key) and not any(key in level.values for level in higher):
             raise UntrustedFileError(
                 f"{path}, found here, gives {key}, and {token} the token: it is not sent there",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pfa_flux.problems import Problem
 from pfa_flux.settings import KEYS, Resolution
 from pfa_flux.settings_file import Place, state_of
+from pfa_flux.settings_network import LISTS, shown
 from pfa_flux.times import format_duration
 
 _SECONDS = {"task.every", "task.offset", "pixel.raw_retention"}
@@ -128,6 +129,8 @@ def _values(made: Resolution) -> Iterator[tuple[str, Any]]:
             yield key, HIDDEN if settings.token else ""
         elif key == "token_file":
             yield key, str(made.token_file or "")
+        elif key in LISTS:
+            yield key, shown(getattr(settings, key), getattr(settings, LISTS[key]))
         else:
             yield key, getattr(settings, key)
     for name, domains in settings.sites.items():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pfa_flux import settings_network as network
 from pfa_flux.errors import SettingsError
 from pfa_flux.pixel_settings import KEYS as PIXEL_KEYS
 from pfa_flux.problems import Problems, meant
@@ -18,7 +19,7 @@ from pfa_flux.values import positive_int, zone_name
 
 KEYS = (
     *("url", "write_url", "token", "token_file", "org", "raw_bucket", "loads_bucket", "rollup_bucket", "data_dir"),
-    *("kapacitor_url", "ca_file", "timeout", "tz"),
+    *("kapacitor_url", "ca_file", "client_cert", "client_key", "proxy", "replication", "consistency", "timeout", "tz"),
 )
 """What can stand at the top level of the file, and in the environment."""
 TABLES: Mapping[str, Sequence[str]] = {"sites": (), "schema": SCHEMA_KEYS, "task": TASK_KEYS, "pixel": PIXEL_KEYS}
@@ -29,6 +30,7 @@ VARIABLES = {f"{_PREFIX}{key.upper()}": key for key in KEYS}
 _OTHER_VARIABLES = ("PFA_FLUX_CONFIG", SYSTEM_VARIABLE)
 # The tests' own variables share the prefix.
 _PASSED_OVER = ("PFA_FLUX_TEST_", "PFA_FLUX_REQUIRE_ENGINES")
+_SERVICE_HOST = "_SERVICE_HOST"
 _LONGEST = 86_400
 _DIGITS = 20
 
@@ -99,8 +101,9 @@ def from_file(document: Mapping[str, Any], path: Path | None, problems: Problems
 def from_environment(environ: Mapping[str, str], problems: Problems) -> Level:
     """What the environment says; an empty variable says nothing."""
     known = (*VARIABLES, *_OTHER_VARIABLES)
+    services = _services(environ)
     for name in environ:
-        if name.startswith(_PREFIX) and name not in known and not name.startswith(_PASSED_OVER):
+        if name.startswith(_PREFIX) and name not in known and not _is_passed_over(name, services):
             with problems.of(name):
                 raise SettingsError(
                     f"unknown environment variable {name}",
@@ -108,6 +111,24 @@ def from_environment(environ: Mapping[str, str], problems: Problems) -> Level:
                 )
     values = {key: environ[name] for name, key in VARIABLES.items() if environ.get(name)}
     return Level("environment", values, "the environment", lambda key: f"{_PREFIX}{key.upper()}")
+
+
+def _services(environ: Mapping[str, str]) -> list[str]:
+    """Beginnings of what Kubernetes sets in every pod for Services called pfa-flux, or pfa-flux and more.
+
+    https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+    """
+    named = [name.removesuffix(_SERVICE_HOST) for name in environ if name.endswith(_SERVICE_HOST)]
+    return [_PREFIX.rstrip("_"), *(name for name in named if name.startswith(_PREFIX))]
+
+
+def _is_passed_over(name: str, services: Sequence[str]) -> bool:
+    """A variable is none of ours, though it begins as ours do."""
+    return name.startswith(_PASSED_OVER) or any(
+        name in {f"{service}{_SERVICE_HOST}", f"{service}_SERVICE_PORT", f"{service}_PORT"}
+        or name.startswith((f"{service}_SERVICE_PORT_", f"{service}_PORT_"))
+        for service in services
+    )
 
 
 def from_arguments(flags: Mapping[str, str | None], problems: Problems) -> Level:
@@ -164,18 +185,26 @@ def _take(made: Merged, key: str, value: Any) -> None:
     if key == "token":
         made.sources.pop("token_file", None)
         made.token_file = None
+    if key in network.LISTS:
+        value, made.values[network.LISTS[key]] = next(iter(value), ""), value[1:]
     made.values[key] = value
 
 
 def _value(key: str, value: object, source: str, environ: Mapping[str, str]) -> Any:
     if key == "timeout":
         return _timeout(value, source)
+    if key in network.LISTS:
+        return network.addresses(value, source, key)
+    if key == "replication":
+        return network.replication(value, source)
     if not isinstance(value, str | Path):
         raise SettingsError(f"{source}: {key} is {type(value).__name__}, not a string", f'Write {key} = "…".')
     if CONTROL.search(str(value)):
         raise SettingsError(f"{source}: {key} holds a control character", "Write it anew, and nothing else.")
     if key == "tz":
         return zone_name(value, source)
+    if key == "consistency":
+        return network.consistency(value, source) if value else ""
     if key in {"token_file", "data_dir"}:
         return expanded(value, source, environ)
     return Secret(str(value)) if key == "token" else str(value)

@@ -24,12 +24,13 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-NEW, OTHERS = ("influxdb-2.9",), ("influxdb-2.9", "influxdb-1.8", "kapacitor")
+NEW = ("influxdb-2.9", "influxdb-1.12")
+OTHERS = (*NEW, "influxdb-1.8", "kapacitor")
 _APART = {"test_flux_on_servers.py", "test_detect.py", "test_original_query.py"}
 """Tests of what tells servers apart."""
 _CONTRACT = {
     *("test_blocked_ratio.py", "test_install_task.py", "test_task_life.py", "test_upgrade_server.py"),
-    *("test_engines.py", "test_ledger.py", "test_late_month.py"),
+    *("test_engines.py", "test_ledger.py", "test_late_month.py", "test_first_look.py", "test_rights.py"),
 }
 """Tests of what every server has to do."""
 _COMMANDS = {
@@ -46,7 +47,7 @@ _QUESTIONS = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what has a twin on another server: on 2.9 what runs on 2.7, too.
+    """Mark what has a twin on another server: on 2.9 what runs on 2.7, on 1.12 what runs on 1.8, too.
 
     The continuous integration runs those of what every server has to do (`slow`); others are for a release (`twin`).
     """

@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -27,12 +28,14 @@ class Faulty:
     Attributes:
         seen: requests of each mode.
         times: when there was a request, by the monotonic clock.
+        paths: what was asked for, with its parameters.
     """
 
     def __init__(self, target: str, mode: str = "pass") -> None:
         self.mode = mode
         self.seen: Counter[str] = Counter()
         self.times: list[float] = []
+        self.paths: list[str] = []
         self.closing = threading.Event()
         self._pool = urllib3.PoolManager(retries=False)
         self._target = target
@@ -40,6 +43,8 @@ class Faulty:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Heads and bodies are written apart, and would wait for each other.
+            disable_nagle_algorithm = True
 
             def _any(self) -> None:
                 proxy.handle(self)
@@ -61,6 +66,7 @@ class Faulty:
         mode = self.mode
         self.seen[mode] += 1
         self.times.append(time.monotonic())
+        self.paths.append(request.path)
         if mode in {"429", "503", "503-date", "500", "401", "404"}:
             self._refuse(request, mode)
         elif mode == "deaf":
@@ -86,7 +92,7 @@ class Faulty:
             self._hold(request)
             return
         request.send_response(answer.status)
-        for name, value in answer.headers.items():
+        for name, value in self.headers_of(answer).items():
             if name.lower() not in _HOP:
                 request.send_header(name, value)
         # An answer without a body is cut within its head.
@@ -98,6 +104,10 @@ class Faulty:
             return
         request.end_headers()
         request.wfile.write(data)
+
+    def headers_of(self, answer: urllib3.BaseHTTPResponse) -> Mapping[str, str]:
+        """Headers to answer with."""
+        return answer.headers
 
     def _refuse(self, request: BaseHTTPRequestHandler, mode: str) -> None:
         words = b'{"code":"refused","message":"as the test wants it"}'

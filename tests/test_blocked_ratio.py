@@ -143,7 +143,7 @@ def test_the_answer_says_where_it_is_from(target: Target, make_workspace: MakeWo
     assert (result.start, result.stop) == (T0, T0 + DAY)
 
 
-@pytest.mark.parametrize("engine", ["influxdb-1.8", "influxdb-2.7", "influxdb-2.9"])
+@pytest.mark.parametrize("engine", ["influxdb-1.8", "influxdb-1.12", "influxdb-2.7", "influxdb-2.9"])
 def test_auto_asks_in_influxql_which_is_the_fastest_everywhere(engine: str, make_workspace: MakeWorkspace) -> None:
     workspace = make_workspace(engine)
     fill(workspace, T0 + DAY, many(hit, 2))

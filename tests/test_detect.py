@@ -23,6 +23,7 @@ from pfa_flux import (
     SettingsError,
     TimedOutError,
     TLSError,
+    UnfitServerError,
     UnreachableError,
     connect,
     settings,
@@ -55,6 +56,8 @@ OLD = Capabilities(
         ("influxdb-1.8", {"flux": False}, replace(OLD, flux_version="")),
         ("influxdb-1.8", {"auth": True}, OLD),
         ("influxdb-1.8", {"auth": True, "flux": False}, replace(OLD, flux_version="")),
+        ("influxdb-1.12", {}, Capabilities("influxdb1", "1.12.4", "0.196.1", join=True, to=True, kapacitor=True)),
+        ("influxdb-1.12", {"flux": False}, Capabilities("influxdb1", "1.12.4", kapacitor=True)),
         (
             "influxdb-2.7",
             {},
@@ -213,11 +216,9 @@ def reply(status: int, body: bytes, **headers: str) -> Answer:
 @pytest.mark.parametrize(
     ("status", "body"),
     [
-        (200, b"<html>hello</html>"),
         (404, b"<html>nothing here</html>"),
         (404, b""),
         (500, b"oops"),
-        (200, b"\xff\xfe\x00"),
     ],
 )
 def test_a_web_server_that_is_no_influxdb(status: int, body: bytes) -> None:
@@ -227,8 +228,12 @@ def test_a_web_server_that_is_no_influxdb(status: int, body: bytes) -> None:
 
 
 def test_a_server_that_only_says_it_is_an_influxdb() -> None:
-    with serving(reply(200, b"<html>", X_Influxdb_Version="9.9")) as url:
+    with serving(reply(200, b"{}", X_Influxdb_Version="9.9")) as url:
         refused({"url": url}, MalformedAnswerError, 4)
+    with serving(reply(200, b"\xff\xfe\x00", X_Influxdb_Version="9.9")) as url:
+        refused({"url": url}, MalformedAnswerError, 4)
+    with serving(reply(200, b"<html>", X_Influxdb_Version="9.9")) as url:
+        refused({"url": url}, UnfitServerError, 4)
 
 
 def test_a_server_that_speaks_no_http(tmp_path: Path) -> None:
@@ -271,4 +276,4 @@ def test_a_certificate_of_an_unknown_authority_is_refused_and_a_named_one_accept
         error = refused({"url": url}, TLSError, 4)
         assert "PFA_FLUX_CA_FILE" in error.hint
         # Past TLS, it turns out to be no InfluxDB.
-        refused({"url": url, "ca_file": str(ca_file)}, NotInfluxDBError, 4)
+        refused({"url": url, "ca_file": str(ca_file)}, UnfitServerError, 4)

@@ -26,7 +26,7 @@ LAYERS = (
     (
         *("errors", "foreign", "files", "times", "schema", "values", "flux", "names", "shown", "rules", "arguments"),
         *("problems", "secret", "pixel_settings", "task_settings", "settings_tables", "settings_sources"),
-        *("settings_file", "settings", "settings_report", "engines.registry"),
+        *("settings_file", "settings_network", "settings", "settings_report", "engines.registry"),
     ),
     ("engines",),
     ("windows",),

@@ -293,7 +293,7 @@ def test_a_group_that_is_not_ones_own_may_not_write_it_either(tmp_path: Path) ->
         settings.load({}, environ={}, directory=tmp_path)
 
 
-@pytest.mark.parametrize("key", ["url", "write_url", "kapacitor_url"])
+@pytest.mark.parametrize("key", ["url", "write_url", "kapacitor_url", "proxy"])
 def test_a_found_file_does_not_say_where_a_token_of_the_environment_is_sent(key: str, tmp_path: Path) -> None:
     url = {} if key == "url" else {"PFA_FLUX_URL": "http://mine:8086"}
     with pytest.raises(UntrustedFileError) as caught:

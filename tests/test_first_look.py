@@ -26,9 +26,7 @@ def health(server: PixelServer) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize(
-    "engine", ["influxdb-1.8", "influxdb-2.7", pytest.param("influxdb-2.9", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("engine", ["influxdb-1.8", "influxdb-1.12", "influxdb-2.7", "influxdb-2.9"])
 def test_an_ordinary_store_is_looked_at_once_and_nothing_is_left_in_it(
     engine: str, make_workspace: MakeWorkspace, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from tests.data import DAY, T0, hit, load
 from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace
 
-SERVERS = ("influxdb-1.8", "influxdb-2.7", "influxdb-2.9")
+SERVERS = ("influxdb-1.8", "influxdb-1.12", "influxdb-2.7", "influxdb-2.9")
 servers = pytest.mark.parametrize("engine", SERVERS)
 POINTS = [*(hit(T0 + i * NS) for i in range(9)), *(load(T0 + i * NS) for i in range(4)), hit(T0, "b.example")]
 
@@ -38,7 +38,7 @@ def pasted(name: str, bucket: str, start: str, stop: str) -> str:
 
 @pytest.mark.parametrize(
     ("engine", "dialect"),
-    [("influxdb-1.8", "union"), *itertools.product(("influxdb-2.7", "influxdb-2.9"), ("union", "join"))],
+    [("influxdb-1.8", "union"), *itertools.product(SERVERS[1:], ("union", "join"))],
 )
 def test_a_query_file_runs_as_it_stands(engine: str, dialect: str, make_workspace: MakeWorkspace) -> None:
     workspace = make_workspace(engine)

@@ -15,7 +15,7 @@ from tests.engines.plugin import MakeWorkspace
 from tests.original import delta_query
 
 DOMAIN = "example.com"
-SERVERS = pytest.mark.parametrize("engine", ["influxdb-1.8", "influxdb-2.7", "influxdb-2.9"])
+SERVERS = pytest.mark.parametrize("engine", ["influxdb-1.8", "influxdb-1.12", "influxdb-2.7", "influxdb-2.9"])
 
 
 def with_action(points: tuple[Point, ...]) -> list[Point]:

@@ -87,6 +87,27 @@ def test_an_unknown_environment_variable_is_an_error(tmp_path: Path) -> None:
         read(tmp_path, environ={"PFA_FLUX_URI": "http://h"})
 
 
+OF_A_SERVICE = {
+    "SERVICE_HOST": "10.0.0.11",
+    "SERVICE_PORT": "8080",
+    "SERVICE_PORT_HTTP": "8080",
+    "PORT": "tcp://10.0.0.11:8080",
+    "PORT_8080_TCP": "tcp://10.0.0.11:8080",
+    "PORT_8080_TCP_PROTO": "tcp",
+    "PORT_8080_TCP_PORT": "8080",
+    "PORT_8080_TCP_ADDR": "10.0.0.11",
+}
+
+
+@pytest.mark.parametrize("service", ["PFA_FLUX", "PFA_FLUX_INFLUXDB"])
+def test_what_kubernetes_sets_for_a_service_of_the_name_is_passed_over(service: str, tmp_path: Path) -> None:
+    environ = {f"{service}_{name}": value for name, value in OF_A_SERVICE.items()}
+    assert read(tmp_path, environ={**environ, "PFA_FLUX_URL": "http://h"}).url == "http://h"
+    for name in (f"{service}_SERVICES", f"{service}_PORTS", "PFA_FLUX_OTHER_PORT"):
+        with pytest.raises(SettingsError, match=f"unknown environment variable {name}"):
+            read(tmp_path, environ={**environ, name: "1"})
+
+
 def test_a_token_comes_from_environment_file_or_toml(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("from-file\n")

@@ -106,7 +106,7 @@ def test_all_that_is_wrong_is_found_at_once() -> None:
 def test_what_follows_from_another_error_is_not_told() -> None:
     # Without a url neither of the two would be right; with a wrong one nothing is known of them.
     assert wrong({"url": 5, "write_url": "http://w:1", "kapacitor_url": "http://k:1"}) == [
-        ("url", "/etc/x.toml: url is int, not a string")
+        ("url", "/etc/x.toml: url is int, not a string or a list of strings")
     ]
     assert wrong({"pixel": {"path": 5, "load_path": "/count.gif"}}) == [
         ("pixel.path", "/etc/x.toml: [pixel] path is 5, not a string")

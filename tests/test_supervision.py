@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from influxdb_client.rest import ApiException
 from urllib3 import HTTPHeaderDict
 
-from pfa_flux.engines.influxdb.transport import LONGEST_WAIT, _retry_after
+from pfa_flux.engines.influxdb.refusals import LONGEST_WAIT, _retry_after
 from pfa_flux.hits.health import Progress
 from pfa_flux.hits.order import Order
 from pfa_flux.hits.shipped import Shipped

@@ -505,7 +505,7 @@ def test_where_raw_data_has_expired_a_window_is_unknown_and_never_complete(make_
             assert "raw data has expired" in task.status(due - 4 * DAY).summary
 
 
-def test_a_delete_that_would_reach_into_another_policy_is_refused(make_workspace: MakeWorkspace) -> None:
+def test_a_row_becomes_0_where_a_delete_would_reach_into_another_policy(make_workspace: MakeWorkspace) -> None:
     workspace, at = task_workspace("influxdb-1.8 runner", make_workspace), now()
     due = (at - 60 * SECOND) // WINDOW * WINDOW
     database = workspace.rollup.partition("/")[0]
@@ -515,9 +515,31 @@ def test_a_delete_that_would_reach_into_another_policy_is_refused(make_workspace
     with analytics(workspace, at) as made:
         write_rollup(workspace, made, due, 1, host="h")
         with pytest.raises(CapabilityError, match=rf"would remove those of {database}/other"):
-            made.task().repair(due - HOUR)
+            made.engine.delete(made.task().spec.rollup, due - HOUR, due)
+        made.task().repair(due - HOUR)
+        assert made.task().verify(due - HOUR).clean
+        stored = Rollup(made.engine, made.task().spec).stored(due - HOUR, due)
+        assert sorted((row.tags.get("host", ""), row.value) for row in stored) == [("", 1), ("h", 0)]
         rows = workspace.client.influxql(f'SELECT * FROM "{database}"."other"."pf_analytics_pixel"', db=database)
         assert len(rows) == 1
+
+
+def test_a_delete_of_1_12_keeps_to_its_policy(make_workspace: MakeWorkspace) -> None:
+    workspace, at = task_workspace("influxdb-1.12 runner", make_workspace), now()
+    due = (at - 60 * SECOND) // WINDOW * WINDOW
+    database = workspace.rollup.partition("/")[0]
+    workspace.client.influxql(f'CREATE RETENTION POLICY "other" ON "{database}" DURATION INF REPLICATION 1')
+    fill(workspace, at, [hit(due - SECOND)])
+    workspace.client.write(f"{database}/other", [rollup_line(due, "5i")])
+    with analytics(workspace, at) as made:
+        write_rollup(workspace, made, due, 1, host="h")
+        made.task().repair(due - HOUR)
+        assert made.task().verify(due - HOUR).clean
+        assert [row.tags for row in Rollup(made.engine, made.task().spec).stored(due - HOUR, due)] == [
+            {"domain": "example.com", "page": "/", "scheme": "https"}
+        ]
+        (row,) = workspace.client.influxql(f'SELECT * FROM "{database}"."other"."pf_analytics_pixel"', db=database)
+        assert row["hitcount"] == 5
 
 
 @pytest.mark.parametrize("runs", ["influxdb-2.7", "influxdb-2.9", "kapacitor", "influxdb-1.8 runner"])
@@ -532,8 +554,13 @@ def test_floats_in_the_target_stop_the_task_and_a_backfill_makes_integers_of_the
     with analytics(workspace, at) as made:
         task = made.task()
         if task.backend.name != "runner":
-            with pytest.raises(TaskError, match="type conflict"):
+            with pytest.raises(TaskError, match="others have written 'hitcount' as floats, where") as caught:
                 task.install()
+            assert caught.value.hint.startswith("Run pfa-flux install-task --adopt, which makes integers of them")
+            assert task.backend.find() == []
+            found = task.status(due - HOUR)
+            assert "others have written 'hitcount' as floats: it would fail" in found.summary
+            assert found.advice.startswith("Run pfa-flux install-task --adopt")
         task.backfill(due - HOUR)
         assert task.verify(due - HOUR).clean
         rows = Rollup(made.engine, task.spec).stored(due - 301 * DAY, due)
@@ -541,6 +568,29 @@ def test_floats_in_the_target_stop_the_task_and_a_backfill_makes_integers_of_the
             due - 300 * DAY: 4, **{due - n * WINDOW: 1 for n in range(4)},
         }  # fmt: skip
         task.install()
+        remove(made)
+
+
+@pytest.mark.parametrize("runs", ["influxdb-2.7", "influxdb-2.9", "kapacitor"])
+def test_floats_of_others_become_integers_if_asked_for_and_a_run_that_they_stop_is_told_in_a_sentence(
+    runs: str, make_workspace: MakeWorkspace
+) -> None:
+    workspace, at = task_workspace(runs, make_workspace), now()
+    due = (at - 60 * SECOND) // WINDOW * WINDOW
+    old = due - 280 * DAY
+    fill(workspace, at, [hit(due - SECOND), hit(old - SECOND)])
+    workspace.client.write(workspace.rollup, [rollup_line(due - 3 * WINDOW, "7.0"), rollup_line(old - 1, "4.0")])
+    with analytics(workspace, at) as made:
+        task = made.task()
+        assert task.install(adopt=True).action == "created"
+        rows = Rollup(made.engine, task.spec).stored(due - DAY, due)
+        assert {(row.time, row.value, type(row.value)) for row in rows} == {(due, 1, int), (due - 3 * WINDOW, 7, int)}
+        with pytest.raises(TaskError) as caught:
+            task.backend.run(task.installed(), old)
+        assert caught.value.message == (
+            "the run failed: others have written floats into the rollup bucket, where the task writes integers"
+        )
+        assert caught.value.hint == "Run pfa-flux task verify --repair, which makes integers of them."
         remove(made)
 
 
@@ -625,7 +675,8 @@ def test_whatever_lies_in_the_target_a_repair_makes_it_the_raw_datas_sums(
             inside = {cell: n for cell, n in expected(points).items() if cell.end <= due}
             assert Rollup(made.engine, task.spec).sums(base - WINDOW, base + 7 * WINDOW) == inside
             rows = Rollup(made.engine, task.spec).stored(base - WINDOW, base + 7 * WINDOW)
-            assert len(rows) == len(inside)
+            # A row of 0 stands for none.
+            assert sum(row.value != 0 for row in rows) == len(inside)
             assert task.verify(base - WINDOW, base + 7 * WINDOW).clean
 
         check()

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from pfa_flux.cli.help import with_kinds
+from pfa_flux.engines.patience import Patience, in_words, patience
 from pfa_flux.foreign import printable
 from pfa_flux.settings import Resolution, Settings
 
@@ -99,7 +100,8 @@ def _with_flags(command: Callable[..., None], name: str, make: Callable[..., obj
         flags = {flag.name: kwargs.pop(flag.name) for flag in _FLAGS}
         quiet = kwargs.pop("quiet")
         made = make(flags, flags.pop("config"), quiet=quiet)
-        command(*args, **{name: made}, quiet=quiet, **kwargs)
+        with patience(Patience() if quiet else Patience(tell=_say_that_it_waits)):
+            command(*args, **{name: made}, quiet=quiet, **kwargs)
 
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.name not in {name, "quiet"}]
@@ -107,6 +109,10 @@ def _with_flags(command: Callable[..., None], name: str, make: Callable[..., obj
     wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
     return with_kinds(wrapper)
+
+
+def _say_that_it_waits(seconds: float) -> None:
+    note(f"The server is busy. Trying again in {in_words(seconds)}.")
 
 
 _SEVERAL = {"domains": "domain", "sites": "site", "networks": "network", "pages": "page"}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pfa_flux.tasks.install import Installation
     from pfa_flux.tasks.task import Task
 
-TO_DO = 5
+TO_DO, UNREACHABLE = 5, 4
 app = typer.Typer(
     help="The downsampling tasks for hits and for page loads.",
     no_args_is_help=True,
@@ -60,7 +60,8 @@ def install_task(
         bool, typer.Option("--dry-run", help="Show what would change, without changing anything.")
     ] = False,
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="Take over a task of the same name that pfa-flux did not create.")
+        bool,
+        typer.Option("--adopt", help="Take over a task that pfa-flux has not made, and float rows of others."),
     ] = False,
     create_buckets: CreateBuckets = False,
     tasks: Tasks,
@@ -123,7 +124,7 @@ def _remember(tasks: Tasks) -> None:
 @with_settings
 @with_tasks
 def plan(*, format_: Form = Format.TABLE, tasks: Tasks, quiet: bool) -> None:
-    """Show what install-task would change. Exit code 5 if it would change anything."""
+    """Show what install-task would change. Exit code 5 if anything, 4 if the token may not see tasks."""
     del quiet
     found = [task.plan() for task in tasks.each]
     if format_ is Format.JSON:
@@ -132,6 +133,9 @@ def plan(*, format_: Form = Format.TABLE, tasks: Tasks, quiet: bool) -> None:
         for task, each in zip(tasks.each, found, strict=True):
             tasks.headed(task)
             view.print_plan(each)
+    if any(each.state == "unknown" for each in found):
+        # It could not be looked at: neither is there nothing to do, nor something.
+        raise typer.Exit(UNREACHABLE)
     end(any(each.differs for each in found))
 
 

@@ -203,6 +203,9 @@ def summed(counted: Iterable[tuple[tuple[str, ...], int, int]]) -> Sums:
     """Sums of tags, window and value; two series with equal tags show as one that is twice as large."""
     sums: Sums = {}
     for tags, window, value in counted:
+        # A row of 0 stands for none: it is written where a row cannot be removed.
+        if not value:
+            continue
         if tags not in sums:
             sums[tags] = ByWindow()
         sums[tags][window] += value

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, Where, Windows
+from pfa_flux.errors import BucketNotFoundError
 
 if TYPE_CHECKING:
     from pfa_flux.settings import Settings
@@ -30,7 +31,7 @@ class Capabilities:
     Attributes:
         engine: its name in answers: influxdb2 where the server has organisations, buckets and a tasks API; influxdb1;
             embedded.
-        version: the server's own version, as it writes it.
+        version: the server's own version, as it writes it; empty where it names none. It is shown, and decides nothing.
         flux_version: version of its Flux, `OLD_FLUX` where that cannot tell; empty where Flux is off or absent.
         join: Flux has the `join` package.
         to: Flux can write with `to()`.
@@ -55,7 +56,9 @@ class Capabilities:
     @property
     def title(self) -> str:
         """What people call it."""
-        return f"InfluxDB {self.version}" if self.engine.startswith("influxdb") else f"the {self.engine} engine"
+        if not self.engine.startswith("influxdb"):
+            return f"the {self.engine} engine"
+        return f"InfluxDB {self.version or f'{self.engine[-1]}.x'}"
 
     @property
     def flux(self) -> bool:
@@ -67,9 +70,10 @@ class Capabilities:
         """Flux's range() takes in its stop, against Flux's own definition.
 
         So it does on InfluxDB 1.8 (measured on 1.8.10), where hits at a whole quarter of an hour would count twice.
-        The storage reader of 1.9 and 2.x cuts the stop off (`EndTime: end - 1`), and their Flux has `array`.
+        The storage reader of 1.9 and 2.x cuts the stop off (`EndTime: end - 1`). The Flux of 1.9 has `array`; that of
+        2.0.0 has not.
         """
-        return self.flux_version == OLD_FLUX
+        return self.flux_version == OLD_FLUX and self.engine == "influxdb1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,14 @@ class Engine(Protocol):
         """Write points; a point of the same series and time replaces an earlier one. Returns their number."""
 
     def delete(self, rows: Rows, start: int, stop: int) -> None:
-        """Remove all rows of the measurement that belong to [start, stop), nanoseconds."""
+        """Remove all rows of the measurement that belong to [start, stop), nanoseconds.
+
+        Raises:
+            CapabilityError: it removes none, or would remove others as well.
+        """
+
+    def keeps_floats(self, rows: Rows, start: int, stop: int) -> bool:
+        """Rows are floats which keep those of [start, stop) from being integers, as far as that can be seen."""
 
     def make_integers(self, rows: Rows, start: int, stop: int) -> None:
         """Make integers of the values of all rows that keep those of [start, stop) from being integers.
@@ -191,6 +202,13 @@ class Engine(Protocol):
 
     def has_bucket(self, bucket: str) -> bool:
         """The bucket exists."""
+
+    def probe_write(self, bucket: str) -> None:
+        """Ask for the right to write to a bucket, without writing.
+
+        Raises:
+            AccessDeniedError, BucketNotFoundError: the right or the bucket is missing.
+        """
 
     def buckets(self) -> list[str]:
         """Names of buckets that can be seen, maybe not of all."""
@@ -261,6 +279,11 @@ class EngineDefaults:
         """Those that it needs are always there."""
         return []
 
+    def probe_write(self, bucket: str) -> None:
+        """Whoever can open it may write to all that there is."""
+        if not self.has_bucket(bucket):
+            raise BucketNotFoundError(f"the bucket {bucket!r} does not exist")
+
     @property
     def partial_answers(self) -> int:
         """It answers in full or not at all."""
@@ -272,6 +295,11 @@ class EngineDefaults:
     def now(self) -> int:
         """The present by our own clock."""
         return time.time_ns()
+
+    def keeps_floats(self, rows: Rows, start: int, stop: int) -> bool:
+        """Each value has a type of its own."""
+        del rows, start, stop
+        return False
 
     def make_integers(self, rows: Rows, start: int, stop: int) -> None:
         """Each value has a type of its own."""
@@ -321,3 +349,6 @@ class EngineDefaults:
 
         def aggregate(self, asks: Sequence[Ask], dialect: str = "") -> list[Sums]:
             """Answers to questions."""
+
+        def has_bucket(self, bucket: str) -> bool:
+            """The bucket exists."""

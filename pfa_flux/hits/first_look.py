@@ -21,6 +21,7 @@ from pfa_flux.errors import (
     PfaFluxError,
     QueryError,
     StoreUnfitError,
+    UnfitServerError,
     UnreachableError,
 )
 from pfa_flux.settings import Settings
@@ -46,6 +47,8 @@ def first_look(settings: Settings) -> str:
             for each in engine.checks(settings).get("hits", list)():
                 if each.status != "ok":
                     log.warning("%s: %s. %s", each.name, each.found, each.advice)
+    except UnfitServerError as error:
+        raise StoreUnfitError(error.message, f"Hits wait in the spool. {error.hint}") from error
     except PfaFluxError as error:
         # What answers and is no InfluxDB counts as unreachable elsewhere; here it will be the same the next time.
         if isinstance(error, UnreachableError | BusyError) and not isinstance(error, NotInfluxDBError):

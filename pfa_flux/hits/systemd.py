@@ -15,7 +15,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pfa_flux.settings import Settings
+from pfa_flux.settings import NO_PROXY, Settings
 
 NAME = "pfa-flux.service"
 STATE = Path("/var/lib/pfa-flux")
@@ -63,7 +63,8 @@ def unit(settings: Settings, place: Place) -> str:
     """The unit: with a user of its own where the data is in `STATE`, else run by the user who owns the data."""
     serve = f"{_word(place.command)} serve --config {_word(place.config)}"
     lines = _template().read_text(encoding="utf-8").replace(_COMMAND, serve).splitlines()
-    allowed = dict.fromkeys((*_allowed(settings.url), *_allowed(settings.write_url)))
+    reached = (*settings.urls, *settings.write_urls, "" if settings.proxy == NO_PROXY else settings.proxy)
+    allowed = dict.fromkeys(line for url in reached for line in _allowed(url))
     lines = _after(lines, "IPAddressAllow=", list(allowed))
     if settings.data_dir == STATE:
         if place.token_file is not None:

@@ -241,8 +241,12 @@ def _jobs(order: Order) -> list[_Job]:
 
 def _guarded(job: _Job, order: Order, ended: threading.Event, teller: Teller) -> None:
     """Run a job; if it fails or ends early, end the process, which is then restarted."""
+    from pfa_flux.engines.patience import NONE, patience
+
     try:
-        job(order, ended, teller)
+        # A job waits between its tries, and ends there when it is told to.
+        with patience(NONE):
+            job(order, ended, teller)
     except BrokenPipeError:
         os._exit(1)
     except BaseException as error:

@@ -17,6 +17,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from pfa_flux.analytics import Analytics
+from pfa_flux.engines.patience import NONE, patience
 from pfa_flux.errors import (
     AccessDeniedError,
     BucketNotFoundError,
@@ -193,7 +194,8 @@ class LivePage:
             self._places.release()
 
     def _report(self, selection: Selection, options: Options, above: str) -> str:
-        with Analytics(self._settings, clock=self._clock) as analytics:
+        # Whoever looks at the page is told that the database is busy, and asked to come back.
+        with patience(NONE), Analytics(self._settings, clock=self._clock) as analytics:
             content = analytics.content(
                 options, by=selection.by, every=selection.every or None, compare=bool(selection.compare)
             )

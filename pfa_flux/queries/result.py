@@ -37,7 +37,9 @@ class Store:
     @property
     def title(self) -> str:
         """Name for people."""
-        return f"InfluxDB {self.version}" if self.engine.startswith("influxdb") else f"{self.engine} store"
+        if not self.engine.startswith("influxdb"):
+            return f"{self.engine} store"
+        return f"InfluxDB {self.version or f'{self.engine[-1]}.x'}"
 
 
 @dataclass(frozen=True, slots=True)

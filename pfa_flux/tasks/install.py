@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pfa_flux.engines.base import Engine
-from pfa_flux.errors import BucketNotFoundError, PfaFluxError, TaskError
+from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, PfaFluxError, TaskError
 from pfa_flux.problems import meant
 from pfa_flux.schema import Side
-from pfa_flux.tasks.plan import plan
+from pfa_flux.tasks.plan import FLOATS, keeps_floats, plan
 from pfa_flux.tasks.runners.base import Backend, Installed
 from pfa_flux.times import NS, format_instant
 from pfa_flux.windows.recompute import recompute
@@ -74,11 +74,13 @@ def install(
         rollup: the windows that the task is to make.
         backend: who runs the task.
         now: the present, nanoseconds.
-        adopt: take over a task of the name that was not made by pfa-flux; its rows are kept.
+        adopt: take over a task of the name that was not made by pfa-flux; its rows are kept. Make integers of floats
+            that are where the task writes.
         create_bucket: make the rollup bucket if it is missing.
 
     Raises:
-        TaskError: another task has the name; the store does not keep points as they are written; the proving run
+        TaskError: another task has the name; floats of others are where the task writes; the store does not keep points
+            as they are written; the proving run
             failed, or its rows differ from the raw data.
         PartialAnswerError: the engine answers in part, so that they cannot be compared.
         BucketNotFoundError: there is no raw bucket, or no rollup bucket and none is to be made.
@@ -91,6 +93,8 @@ def install(
             engine, "raw", spec.raw_bucket, f"Name the one that raw points are written to with {setting}."
         )
     planned = plan(engine, backend, spec)
+    if planned.state == "unknown":
+        raise AccessDeniedError(f"{planned.words}; nothing was changed", planned.advice)
     if planned.state == "duplicates" or (planned.state == "foreign" and not adopt):
         raise TaskError(f"{spec.name!r}: {planned.words}; nothing was changed", planned.advice)
     if not planned.differs:
@@ -102,6 +106,15 @@ def install(
                 engine, "rollup", spec.rollup_bucket, f"{remedy}pfa-flux install-task --create-buckets."
             )
         engine.create_bucket(spec.rollup_bucket)
+    if planned.state == "create" and keeps_floats(engine, backend, spec):
+        if not adopt:
+            raise TaskError(
+                f"in {spec.rollup_bucket!r} others have written {spec.field!r} as floats, where the task writes "
+                "integers; nothing was changed",
+                FLOATS,
+            )
+        due = spec.due(engine.now())
+        engine.make_integers(spec.rollup, due - spec.reach, due)
     store = _checked(engine, spec.rollup_bucket, made=planned.make_bucket)
     if planned.state == "create":
         task = backend.create()

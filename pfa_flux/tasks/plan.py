@@ -8,12 +8,13 @@ from typing import Literal
 
 from pfa_flux.engines.base import Engine
 from pfa_flux.engines.registry import OWN_BACKEND
+from pfa_flux.errors import AccessDeniedError, BucketNotFoundError
 from pfa_flux.schema import Side
 from pfa_flux.tasks.runners.base import Backend, Installed
 from pfa_flux.tasks.task_flux import origin_of
 from pfa_flux.windows.spec import TaskSpec
 
-State = Literal["create", "change", "up to date", "disabled", "foreign", "duplicates"]
+State = Literal["create", "change", "up to date", "disabled", "foreign", "duplicates", "unknown"]
 
 _WORDS: dict[State, str] = {
     "create": "the task is not installed",
@@ -28,7 +29,14 @@ _ADVICE: dict[State, str] = {
     "disabled": "Run pfa-flux task enable.",
     "foreign": "To take it over with its id and rows, run pfa-flux install-task --adopt; or rename it.",
     "duplicates": "Remove all but one: pfa-flux task remove --id ID.",
+    "unknown": "",
 }
+
+
+FLOATS = (
+    "Run pfa-flux install-task --adopt, which makes integers of them, or name another bucket with "
+    "PFA_FLUX_ROLLUP_BUCKET."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,8 @@ class Plan:
         task: the task's name.
         backend: who runs it.
         state: create; change; up to date; disabled: as asked for but for that; foreign: a task of the name that was not
-            made by pfa-flux; duplicates: several tasks of the name, each of which would write the same rows.
+            made by pfa-flux; duplicates: several tasks of the name, each of which would write the same rows; unknown:
+            the token may not see tasks.
         ids: ids of the tasks of the name.
         make_bucket: the rollup bucket is missing, and would be made if asked for.
         diff: lines that would change, as of a unified diff, without secrets.
@@ -58,16 +67,20 @@ class Plan:
 
     @property
     def differs(self) -> bool:
-        """There is something to do."""
-        return self.state != "up to date" or self.make_bucket
+        """There is something to do, as far as can be seen."""
+        return self.state not in {"up to date", "unknown"} or self.make_bucket
 
 
 def plan(engine: Engine, backend: Backend, spec: TaskSpec) -> Plan:
     """Compare the spec with the installed task; changes nothing."""
     found = backend.find()
-    state = _state(backend, found)
-    make_bucket = not engine.has_bucket(spec.rollup_bucket)
-    words, advice = _told(state, backend, spec, found), _ADVICE[state]
+    hidden = None if found else backend.hidden()
+    state = "unknown" if hidden else _state(backend, found)
+    make_bucket = not has_bucket(engine, spec.rollup_bucket)
+    words, advice = (hidden.message, hidden.hint) if hidden else (_told(state, backend, spec, found), _ADVICE[state])
+    if state == "create" and not make_bucket and keeps_floats(engine, backend, spec):
+        words += f", and in {spec.rollup_bucket!r} others have written {spec.field!r} as floats: it would fail"
+        advice = FLOATS
     if make_bucket:
         words += f"; the bucket {spec.rollup_bucket!r} is missing"
         makes = "Run pfa-flux install-task --create-buckets"
@@ -75,6 +88,27 @@ def plan(engine: Engine, backend: Backend, spec: TaskSpec) -> Plan:
     diff = _diff(backend, found[0]) if state in {"change", "foreign"} else ()
     ids = tuple(task.id for task in found)
     return Plan(spec.name, backend.name, state, ids, make_bucket, diff, words, advice)
+
+
+def has_bucket(engine: Engine, bucket: str) -> bool:
+    """A bucket exists; one that the token may not read exists if the refusal to write it says so."""
+    try:
+        if engine.has_bucket(bucket):
+            return True
+        engine.probe_write(bucket)
+    except AccessDeniedError:
+        return True
+    except BucketNotFoundError:
+        return False
+    return True
+
+
+def keeps_floats(engine: Engine, backend: Backend, spec: TaskSpec) -> bool:
+    """Floats of others would let a server's task fail, which writes integers; pfa-flux itself mends them."""
+    if backend.name == OWN_BACKEND:
+        return False
+    due = spec.due(engine.now())
+    return engine.keeps_floats(spec.rollup, due - spec.reach, due)
 
 
 def _state(backend: Backend, found: list[Installed]) -> State:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pfa_flux.tasks.plan import Plan, plan
-from pfa_flux.tasks.runners.base import Backend, Installed
+from pfa_flux.tasks.runners.base import Backend, Installed, failed
 from pfa_flux.tasks.state import UpkeepNote
 from pfa_flux.times import NS, format_duration, format_instant
 from pfa_flux.windows.ledger import Kind, Ledger, find_gaps
@@ -171,10 +171,10 @@ def _kinds(ledger: Ledger, spec: TaskSpec) -> str:
 
 
 def _why(planned: Plan, task: Installed | None) -> tuple[str, str]:
-    if planned.state in {"create", "disabled", "duplicates", "foreign"} or planned.make_bucket:
+    if planned.state in {"create", "disabled", "duplicates", "foreign", "unknown"} or planned.make_bucket:
         return planned.words, planned.advice
     if task and task.last_error:
-        return f"the last run failed: {task.last_error}", "Fix what the server reports."
+        return f"the last run failed: {task.last_error}", failed(task.last_error).hint
     if planned.differs:
         return planned.words, planned.advice
     return "", ""

@@ -243,9 +243,13 @@ class Task:
 
         Raises:
             TaskError: it is not, or there are several of the name and none was named.
+            AccessDeniedError: the token may not see tasks.
         """
         found = [task for task in self.backend.find() if task_id in ("", task.id)]
         if not found:
+            hidden = self.backend.hidden()
+            if hidden:
+                raise hidden
             which = f" with the id {task_id}" if task_id else ""
             raise TaskError(f"the task {self.spec.name!r}{which} is not installed", "Run pfa-flux install-task first.")
         if len(found) > 1:

@@ -1,10 +1,10 @@
 """Proofs: records of windows that were compared with raw data, for engines without records of their own.
 
 A separate measurement in the rollup bucket has three integer fields for each window, with the window's label. `total`
-and `rows` are the sum and number of the window's rows according to raw data. `proved` is 1 if the downsampled rows were
-the same. It is 0 if they cannot be trusted: raw data expired uncompared, or lost rows since. So readers of the rollup
-bucket can trust a window without reading raw data: as long as the sum and number of the downsampled rows are the proved
-ones, nothing was added, removed or overwritten.
+and `rows` are the sum and number of the window's rows according to raw data, with rows of 0, which count as none.
+`proved` is 1 if the downsampled rows were the same. It is 0 if they cannot be trusted: raw data expired uncompared, or
+lost rows since. So readers of the rollup bucket can trust a window without reading raw data: as long as the sum and
+number of the downsampled rows are the proved ones, nothing was added, removed or overwritten.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from pfa_flux.engines.base import Span
+from pfa_flux.engines.patience import NONE, patience
 from pfa_flux.errors import BusyError
 from pfa_flux.windows.proofs import Noted
 from pfa_flux.windows.rollup import Compared, Keep, Rollup, shrunk
@@ -128,7 +129,9 @@ def patiently(act: Callable[[], T], waiting: Callable[[float], None]) -> T:
     pause, waited = 1.0, 0.0
     while True:
         try:
-            return act()
+            # Whoever waits here tells of it, and waits for a write as for a question.
+            with patience(NONE):
+                return act()
         except BusyError as error:
             seconds = min(error.retry_after or pause, _LONGEST_PAUSE)
             if waited + seconds > _PATIENCE:

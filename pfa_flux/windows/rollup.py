@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pfa_flux.engines.ask import Ask, ByWindow, Rows, Stored, Where, admits
 from pfa_flux.engines.ask import Sums as Answer
 from pfa_flux.engines.base import Engine, Point, Span
-from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, QueryError
+from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, CapabilityError, QueryError
 from pfa_flux.windows.proofs import Noted, ProofLog
 from pfa_flux.windows.spans import Pieces, merged
 from pfa_flux.windows.spec import TaskSpec
@@ -59,6 +59,8 @@ class Compared:
         rows: number of downsampled rows.
         differences: places that differ.
         foreign: ends of windows with a row that our rows would not overwrite; empty them first.
+        strays: those rows.
+        zeros: numbers of rows of 0, which count as none, by the ends of windows; without those that our rows overwrite.
         missing: rows to write.
         mark: changes whenever raw rows change.
         noted: records of the windows, by their ends.
@@ -70,6 +72,8 @@ class Compared:
     rows: int
     differences: tuple[Difference, ...]
     foreign: frozenset[int]
+    strays: tuple[Stored, ...]
+    zeros: Mapping[int, int]
     missing: Sums
     mark: object
     noted: Mapping[int, Noted]
@@ -150,7 +154,7 @@ class Rollup:
         """The downsampled rows of [start, stop), without rows of other writers if our row has the same cell.
 
         Yields:
-            Each cell with its sum and its number of rows.
+            Each cell with its sum and its number of rows; rows of 0 apart.
         """
         pieces = Pieces([(start, stop)], self.spec.width)
         for low, high in pieces:
@@ -159,6 +163,9 @@ class Rollup:
             others: dict[Cell, list[int]] = {}
             for row in stored:
                 cell = self._cell(row)
+                if not row.value:
+                    yield cell, 0, 1
+                    continue
                 (others if self._reason(row, cell) else ours).setdefault(cell, []).append(int(row.value))
             for cell, values in {**others, **ours}.items():
                 yield cell, sum(values), len(values)
@@ -166,7 +173,7 @@ class Rollup:
 
     def has_others(self, start: int, stop: int) -> bool:
         """Some rows of [start, stop) come from other writers."""
-        return any(self._reason(row, self._cell(row)) for row in self.stored(start, stop))
+        return any(row.value and self._reason(row, self._cell(row)) for row in self.stored(start, stop))
 
     def answer(self, ask: Ask) -> Answer:
         """The engine's answer to a question about downsampled rows, without rows of other writers."""
@@ -207,7 +214,7 @@ class Rollup:
         """Compare raw and downsampled rows of the windows of [start, stop).
 
         A row is correct if its label is the end of a window, it has only the kept tags, and its value is an integer and
-        the sum of the raw rows.
+        the sum of the raw rows. A row of 0 counts as none.
 
         Args:
             start: an edge of windows, nanoseconds.
@@ -220,16 +227,20 @@ class Rollup:
         raw, stored = self.raw_sums(start, stop), self.stored(start, stop)
         there: Sums = {}
         wrong: dict[Cell, str] = {}
-        foreign: set[int] = set()
+        strays: list[Stored] = []
+        zeros: Counter[int] = Counter()
         right: set[Cell] = set()
         for row in stored:
             cell = self._cell(row)
-            there[cell] = there.get(cell, 0) + int(row.value)
             reason = self._reason(row, cell)
+            if not row.value:
+                zeros[cell.end] += bool(reason or cell not in raw)
+                continue
+            there[cell] = there.get(cell, 0) + int(row.value)
             if reason:
                 wrong[cell] = reason
             if reason or cell not in raw:
-                foreign.add(cell.end)
+                strays.append(row)
             elif row.value == raw[cell]:
                 right.add(cell)
         differences = [
@@ -237,13 +248,15 @@ class Rollup:
             for cell in sorted({*raw, *there})
             if raw.get(cell) != there.get(cell) or cell in wrong
         ]
+        foreign = frozenset(self.spec.ceiling(row.time) for row in strays)
         missing = {cell: n for cell, n in raw.items() if cell not in right or cell.end in foreign}
         totals: Counter[int] = Counter()
         for cell, value in raw.items():
             totals[cell.end] += value
         return Compared(
-            (start, stop), raw, totals, len(stored), tuple(differences), frozenset(foreign), missing, mark, noted
-        )
+            (start, stop), raw, totals, len(stored), tuple(differences), foreign, tuple(strays), zeros, missing, mark,
+            noted,
+        )  # fmt: skip
 
     def _cell(self, row: Stored) -> Cell:
         return Cell(self.spec.ceiling(row.time), tuple(row.tags.get(tag, "") for tag in self.spec.tags))
@@ -274,7 +287,8 @@ class Rollup:
     def fix(self, found: Compared, keep: Keep = shrunk) -> int:
         """Make windows match raw data; write only what differs. Returns the number of rows written.
 
-        A window with a row of another writer is emptied first, so that nothing counts twice.
+        A window with a row of another writer is emptied first, so that nothing counts twice. If the engine cannot
+        delete rows, that row becomes 0.
 
         Args:
             found: the compared windows.
@@ -284,8 +298,7 @@ class Rollup:
             TaskError: a row with a fraction prevents the field from being an integer.
         """
         kept = keep(found)
-        for low, high in merged((end - self.spec.width, end) for end in found.foreign - kept):
-            self.engine.delete(self.spec.rollup, low, high)
+        zeros = self._empty(found, found.foreign - kept)
         missing = {cell: value for cell, value in found.missing.items() if cell.end not in kept}
         try:
             written = self._write(missing)
@@ -295,18 +308,37 @@ class Rollup:
             self.engine.make_integers(self.spec.rollup, *found.span)
             written = self._write(missing)
         if self.log:
-            self.log.note(self._proved(found, kept))
+            self.log.note(self._proved(found, kept, zeros))
         elif not kept:
             self.engine.prove(self.spec.windows, found.span, found.mark)
         return written
 
-    def _proved(self, found: Compared, kept: frozenset[int]) -> dict[int, Noted]:
+    def _empty(self, found: Compared, ends: frozenset[int]) -> Mapping[int, int]:
+        """Remove rows that ours would not overwrite. Returns the number of rows of 0 left in each window, by its end."""
+        zeros, strays = Counter(found.zeros), list[Stored]()
+        for low, high in merged((end - self.spec.width, end) for end in ends):
+            emptied = range(low + self.spec.width, high + 1, self.spec.width)
+            try:
+                self.engine.delete(self.spec.rollup, low, high)
+            except CapabilityError:
+                strays += (row for row in found.strays if low < row.time <= high)
+            else:
+                zeros.subtract({end: zeros[end] for end in emptied})
+        measurement, field = self.spec.measurement, self.spec.field
+        # In its own type: a shard takes no other.
+        nothing = (Point(measurement, row.tags, field, type(row.value)(0), row.time) for row in strays)
+        if strays:
+            self.engine.write(self.spec.rollup_bucket, nothing)
+            zeros.update(self.spec.ceiling(row.time) for row in strays)
+        return zeros
+
+    def _proved(self, found: Compared, kept: frozenset[int], zeros: Mapping[int, int]) -> dict[int, Noted]:
         """Records of windows that are now correct, without those left unchanged."""
         width, totals, rows = self.spec.width, found.totals, Counter(cell.end for cell in found.raw)
         right = {
             end: found.noted[end]._replace(proved=False)
             if end in kept
-            else Noted(totals.get(end, 0), rows[end], proved=True)
+            else Noted(totals.get(end, 0), rows[end] + zeros.get(end, 0), proved=True)
             for end in range(found.span[0] + width, found.span[1] + 1, width)
             if end not in kept or end in found.noted
         }

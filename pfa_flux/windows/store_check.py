@@ -91,8 +91,9 @@ class StoreCheck:
         if not self.deletes:
             found.append(
                 (
-                    "the store does not delete points",
-                    "pfa-flux task verify --repair cannot remove surplus rows: remove them with the store's own tools.",
+                    "the store deletes no points",
+                    "task verify --repair writes 0 into rows that should not be there, and pfa-flux leaves them out of "
+                    "every figure.",
                 )
             )
         if abs(self.skew) > _SKEW:

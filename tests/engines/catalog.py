@@ -38,14 +38,13 @@ class Program:
         return self.version.rpartition(".")[0] + "."
 
 
+_V1 = "github.com/influxdata/influxdb/cmd/influxd"
 _V2 = "github.com/influxdata/influxdb/v2/cmd/influxd"
 PROGRAMS = {
     program.name: program
     for program in (
-        Program(
-            "influxdb-1.8", "influxd", "1.8.10", "github.com/influxdata/influxdb/cmd/influxd", "1.8.10",
-            "influxdb:1.8.10", rust=False,
-        ),
+        Program("influxdb-1.8", "influxd", "1.8.10", _V1, "1.8.10", "influxdb:1.8.10", rust=False),
+        Program("influxdb-1.12", "influxd", "1.12.4", _V1, "1.12.4", "influxdb:1.12.4", rust=True),
         Program("influxdb-2.7", "influxd", "2.7.12", _V2, "v2.7.12", "influxdb:2.7.12", rust=True),
         Program("influxdb-2.9", "influxd", "2.9.1", _V2, "v2.9.1", "influxdb:2.9.1", rust=True),
         Program(
@@ -60,7 +59,7 @@ PROGRAMS = {
     )
 }  # fmt: skip
 
-ENGINES = ("influxdb-1.8", "influxdb-2.7", "influxdb-2.9", "kapacitor", "embedded")
+ENGINES = ("influxdb-1.8", "influxdb-1.12", "influxdb-2.7", "influxdb-2.9", "kapacitor", "embedded")
 """Names of the engines. `kapacitor` is an InfluxDB 1.8 with Kapacitor in front; `embedded` needs no server."""
 
 

@@ -96,8 +96,10 @@ class Client:
                 body = {"orgID": self.org_id(), "name": bucket, "retentionRules": []}
                 self.json("POST", "/api/v2/buckets", body)
             return
-        database, _, policy = bucket.partition("/")
-        self.influxql(f'CREATE DATABASE "{database}" WITH DURATION INF NAME "{policy}"')
+        # One that pfa-flux has made may not be its database's default, as it would be here.
+        if bucket not in self.buckets():
+            database, _, policy = bucket.partition("/")
+            self.influxql(f'CREATE DATABASE "{database}" WITH DURATION 0s NAME "{policy}"')
 
     def drop_bucket(self, bucket: str) -> None:
         """Remove a bucket; on 1.x its database."""

@@ -92,14 +92,17 @@ class Server:
             runner.start()
             wait_until_ready(self.name, runner, ready)
 
-    def limited_token(self, *, read: tuple[str, ...] = (), write: tuple[str, ...] = ()) -> str:
-        """A token of InfluxDB 2 that may read and write only the buckets named."""
+    def limited_token(
+        self, *, read: tuple[str, ...] = (), write: tuple[str, ...] = (), tasks: tuple[str, ...] = ()
+    ) -> str:
+        """A token of InfluxDB 2 that may read and write only the buckets named, and do with tasks what is named."""
         org_id = self.client.org_id()
-        permissions = [
+        permissions: list[dict[str, Any]] = [
             {"action": action, "resource": {"type": "buckets", "id": self.client.bucket_id(bucket), "orgID": org_id}}
             for action, buckets in (("read", read), ("write", write))
             for bucket in buckets
         ]
+        permissions += [{"action": action, "resource": {"type": "tasks", "orgID": org_id}} for action in tasks]
         body = {"orgID": org_id, "description": "limited", "permissions": permissions}
         return str(self.client.json("POST", "/api/v2/authorizations", body)["token"])
 
@@ -125,9 +128,9 @@ def start(name: str, *, flux: bool = True, auth: bool = False, row_limit: int = 
 
     Args:
         name: one of `ENGINES`.
-        flux: Flux is on; InfluxDB 1.8 only.
-        auth: a user and password are asked for; InfluxDB 1.8 and the one behind Kapacitor only.
-        row_limit: rows at which InfluxDB 1.8 cuts an answer, 0 for none.
+        flux: Flux is on; InfluxDB 1.x only.
+        auth: a user and password are asked for; InfluxDB 1.x and the one behind Kapacitor only.
+        row_limit: rows at which InfluxDB 1.x cuts an answer, 0 for none.
 
     Raises:
         EngineUnavailableError: it cannot be had here.
@@ -180,7 +183,7 @@ def _named(name: str) -> Server:
 
 
 def _start_1(server: Server, folder: Path, *, flux: bool, auth: bool, row_limit: int) -> None:
-    program = PROGRAMS["influxdb-1.8"]
+    program = PROGRAMS["influxdb-1.8" if server.name == "kapacitor" else server.name]
     http, rpc = free_ports(2)
     config = folder / "influxdb.conf"
     # What is not named here is as shipped, max-values-per-tag above all.

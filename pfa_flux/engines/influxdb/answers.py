@@ -13,6 +13,7 @@ from pfa_flux.engines.influxdb.transport import BUCKET_HINT, understood
 from pfa_flux.errors import BucketNotFoundError, QueryError
 
 _INT64 = 2**63
+_NO_MEASUREMENT = re.compile(r"measurement not found\.?", re.I)
 _SPACE = re.compile(r"\s*")
 
 
@@ -47,7 +48,8 @@ def _read(text: str) -> Answer:
     chunks = [_result(each) for each in _objects(text)]
     last = chunks[-1]
     for chunk in chunks:
-        if "error" in chunk:
+        # To openGemini, a measurement without points is an error.
+        if "error" in chunk and not _NO_MEASUREMENT.fullmatch(str(chunk["error"])):
             raise _refusal(str(chunk["error"]))
     broken = any("error" in series for chunk in chunks for series in _series(chunk))
     marked = bool(last.get("partial")) or any(series.get("partial") for series in _series(last))

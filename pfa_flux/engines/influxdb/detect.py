@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pfa_flux import flux, foreign
 from pfa_flux.engines.base import OLD_FLUX, Capabilities
+from pfa_flux.engines.influxdb.identity import Identity, object_in, version_in
 from pfa_flux.engines.influxdb.transport import (
     MalformedAnswerError,
+    Network,
+    Response,
     Transport,
-    relay_of,
     transport_to,
     understood,
 )
@@ -15,6 +17,7 @@ from pfa_flux.engines.influxdb.v1 import InfluxDB1
 from pfa_flux.engines.influxdb.v2 import InfluxDB2, only_org
 from pfa_flux.errors import (
     AccessDeniedError,
+    BucketNotFoundError,
     CapabilityError,
     NotInfluxDBError,
     PfaFluxError,
@@ -46,30 +49,30 @@ def detect(settings: Settings) -> InfluxDB1 | InfluxDB2:
 
 
 def _detect(transport: Transport, settings: Settings) -> InfluxDB1 | InfluxDB2:
-    version = _server_version(transport)
-    org = _organisation(transport, settings)
+    identity = Identity(transport)
+    identity.refuse_relay()
+    org = _organisation(transport, settings, identity)
     if org is not None:
         transport.org = org
         flux_version, join = _flux(transport)
         found = Capabilities(
             "influxdb2",
-            version,
+            identity.version(),
             flux_version=flux_version,
             join=join,
             to=bool(flux_version) and _can_write(transport, settings),
             tasks="influxdb",
         )
         return InfluxDB2(transport, found)
-    # SHOW DATABASES needs a valid user where auth is on; /ping does not look at the credentials.
-    server = InfluxDB1(transport, Capabilities("influxdb1", version))
-    server.statement("SHOW DATABASES", {})
+    identity.refuse_lookalikes()
+    _ask_in_influxql(transport, identity)
     flux_version, join = _flux(transport)
     kapacitor = _kapacitor_version(settings)
     return InfluxDB1(
         transport,
         Capabilities(
             "influxdb1",
-            version,
+            identity.version() or _diagnosed_version(transport),
             flux_version=flux_version,
             join=join,
             to=bool(flux_version) and _can_write(transport, settings),
@@ -80,56 +83,69 @@ def _detect(transport: Transport, settings: Settings) -> InfluxDB1 | InfluxDB2:
     )
 
 
-def _server_version(transport: Transport) -> str:
-    """The version InfluxDB names in every answer."""
-    try:
-        ping = transport.request("GET", "/ping")
-        version, relay = ping.headers.get("X-Influxdb-Version", ""), relay_of(ping)
-    except (NotInfluxDBError, QueryError):
-        version = relay = ""
-    if relay:
-        raise NotInfluxDBError(
-            f"{transport.url} is {relay}, which passes writes on and answers no question",
-            "Set PFA_FLUX_URL to the database behind it, and PFA_FLUX_WRITE_URL to the relay.",
-        )
-    if not version:
-        _refuse_kapacitor(transport)
-        raise NotInfluxDBError(
-            f"{transport.url} answers, and is no InfluxDB: it names no InfluxDB version",
-            "Check PFA_FLUX_URL (scheme, host and port).",
-        )
-    return foreign.said(version.removeprefix("v"), _VERSION_LENGTH)
-
-
-def _refuse_kapacitor(transport: Transport) -> None:
-    try:
-        answer = transport.request("GET", "/kapacitor/v1/ping")
-    except PfaFluxError:
-        return
-    if answer.headers.get("X-Kapacitor-Version"):
-        raise NotInfluxDBError(
-            f"{transport.url} is Kapacitor, not InfluxDB",
-            "Set PFA_FLUX_KAPACITOR_URL to it, and PFA_FLUX_URL to the InfluxDB 1.x behind it.",
-        )
-
-
-def _organisation(transport: Transport, settings: Settings) -> str | None:
+def _organisation(transport: Transport, settings: Settings, identity: Identity) -> str | None:
     """Organisation's name where the server has a tasks API, and so is an InfluxDB 2; None where it has not."""
-    query = {"limit": "1", **({"org": settings.org} if settings.org else {})}
-    try:
-        answer = transport.request("GET", "/api/v2/tasks", query=query)
-    except MalformedAnswerError:
-        raise
-    except NotInfluxDBError:
+    query = {"limit": "1", **transport.org_query}
+    answer = transport.look("/api/v2/tasks", query)
+    if answer.status != 200 and _says_no(answer, identity):
+        # Asked again, for its refusal in words: a proxy's, too, must not make an InfluxDB 2 look like a 1.x.
+        try:
+            answer = transport.request("GET", "/api/v2/tasks", query=query)
+        except QueryError as error:
+            if settings.org:
+                raise QueryError(
+                    f"the organisation {settings.org!r} is refused: {error.message}", "Check PFA_FLUX_ORG."
+                ) from error
+            raise
+    if answer.status != 200:
         return None
-    except QueryError as error:
-        if settings.org:
-            raise QueryError(
-                f"the organisation {settings.org!r} is refused: {error.message}", "Check PFA_FLUX_ORG."
-            ) from error
-        raise
+    if "tasks" not in object_in(answer):
+        identity.refuse_pages()
     answer.listed("tasks")
     return settings.org or only_org(transport)
+
+
+def _says_no(answer: Response, identity: Identity) -> bool:
+    """A tasks API refuses to list tasks, or something else does not let it."""
+    if {"code", "message"} <= object_in(answer).keys():
+        return True
+    if answer.status in {401, 403}:
+        # InfluxDB 3 refuses every path to those without a token.
+        identity.refuse_lookalikes()
+        return True
+    return answer.status in {429, 503} or (answer.status >= 500 and identity.ping.status < 300)
+
+
+def _ask_in_influxql(transport: Transport, identity: Identity) -> None:
+    """Ask for the names of databases: InfluxDB 1.x has them, and wants a valid user for it where auth is on.
+
+    InfluxDB 3 lists databases too, under another name, and has no retention policies to keep points in.
+
+    Raises:
+        AccessDeniedError: it refuses the user. UnfitServerError, NotInfluxDBError: something else is there.
+    """
+    try:
+        answer = transport.request("POST", "/query", query={"epoch": "ns"}, form={"q": "SHOW DATABASES"})
+        (series,) = answer.json()["results"][0]["series"]
+        if series["columns"] == ["name"]:
+            return
+    except NotInfluxDBError:
+        pass
+    except QueryError:
+        if identity.version():
+            raise
+    except (LookupError, TypeError, ValueError):
+        pass
+    identity.refuse()
+
+
+def _diagnosed_version(transport: Transport) -> str:
+    """The version that an administrator is told in InfluxQL; empty where that is refused."""
+    try:
+        rows = InfluxDB1(transport, Capabilities("influxdb1", "")).statement("SHOW DIAGNOSTICS", {})
+    except (QueryError, AccessDeniedError, BucketNotFoundError):
+        return ""
+    return next((version_in(str(row["Version"])) for row in rows if row.get("Version")), "")
 
 
 @understood("the answer with Flux's version")
@@ -170,8 +186,7 @@ def kapacitor_transport(settings: Settings) -> Transport:
     return Transport(
         f"{settings.kapacitor_url.rstrip('/')}/kapacitor/v1",
         settings.token,
-        timeout=settings.timeout,
-        ca_file=settings.ca_file,
+        network=Network.of(settings),
         basic=True,
     )
 

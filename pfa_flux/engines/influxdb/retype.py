@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pfa_flux.engines.ask import Rows, Stored
 from pfa_flux.engines.base import Point
 from pfa_flux.engines.influxdb.lineprotocol import line
-from pfa_flux.errors import PfaFluxError, TaskError
+from pfa_flux.errors import CapabilityError, PfaFluxError, TaskError
 from pfa_flux.times import NS, format_instant
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _rewrite(server: Server, rows: Rows, start: int, stop: int, stored: Sequence
     """Remove the rows of [start, stop) and write them anew as integers. In between they lie in a file.
 
     Raises:
-        TaskError: they could not be written again; names the file.
+        CapabilityError: nothing can be removed. TaskError: they could not be written again; names the file.
     """
     points = [Point(rows.measurement, row.tags, rows.field, int(row.value), row.time) for row in stored]
     with tempfile.NamedTemporaryFile("w", prefix="pfa-flux-rows-", suffix=".lp", delete=False) as file:
@@ -61,6 +61,10 @@ def _rewrite(server: Server, rows: Rows, start: int, stop: int, stored: Sequence
     try:
         server.delete(rows, start, stop)
         server.write(rows.bucket, points)
+    except CapabilityError:
+        # Nothing was removed.
+        Path(file.name).unlink()
+        raise
     except PfaFluxError as error:
         raise TaskError(
             f"rows of {format_instant(start)} to {format_instant(stop)} could not be written again: {error.message}",

@@ -7,6 +7,8 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -15,7 +17,7 @@ from typing import Literal
 from pfa_flux.arguments import named
 from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, Where, Windows
 from pfa_flux.engines.base import Capabilities, Check, Checks, EngineDefaults, Point, Row, Span
-from pfa_flux.engines.influxdb import answers
+from pfa_flux.engines.influxdb import answers, nodes
 from pfa_flux.engines.influxdb.languages import flux, influxql
 from pfa_flux.engines.influxdb.lineprotocol import line
 from pfa_flux.engines.influxdb.retype import make_integers, shard_start
@@ -38,6 +40,7 @@ class Server(EngineDefaults, ABC):
         self.transport = transport
         self._capabilities = capabilities
         self._partial, self._counting = 0, threading.Lock()
+        self._nodes = nodes.Nodes(lambda: self.statement(nodes.SHOW, {}))
 
     @property
     def capabilities(self) -> Capabilities:
@@ -172,6 +175,15 @@ class Server(EngineDefaults, ABC):
         most = (span[1] - span[0]) // windows.width
         return influxql.has_others(found, windows.tags, most) or self._has_floats(rows, *span, database)
 
+    def keeps_floats(self, rows: Rows, start: int, stop: int) -> bool:
+        """As of `Engine`: there are floats in a shard that [start, stop) lies in."""
+        database = self._database(rows.bucket)
+        if database is None:
+            return False
+        width, (first, after) = self.shard_width(rows.bucket), rows.times(start, stop)
+        low, high = shard_start(first, width) - rows.shift, shard_start(after - 1, width) + width - rows.shift
+        return self._has_floats(rows, low, high, database)
+
     def make_integers(self, rows: Rows, start: int, stop: int) -> None:
         """Make integers of the values of all rows in the shards that [start, stop) lies in.
 
@@ -235,7 +247,11 @@ class Server(EngineDefaults, ABC):
         One a request: of several, InfluxDB 1.8 reports that which failed as "not executed", without its reason.
         """
         query = {**query, "epoch": "ns"}
-        answer = answers.read(self.transport.request("POST", "/query", query=query, form={"q": text}).text)
+        response = self.transport.request("POST", "/query", query=query, form={"q": text})
+        answer = answers.read(response.text)
+        if text != nodes.SHOW and response.headers.get("X-Influxdb-Build") != "OSS":
+            # A single server has no nodes to look at.
+            self._nodes.asked()
         if answer.partial:
             with self._counting:
                 self._partial += 1
@@ -243,8 +259,11 @@ class Server(EngineDefaults, ABC):
 
     @property
     def partial_answers(self) -> int:
-        """Number of InfluxQL answers so far that the server itself called partial. Flux has no word for it."""
-        return self._partial
+        """Number of InfluxQL answers so far that the server itself called partial, or that lack a node's rows.
+
+        Flux has no word for it.
+        """
+        return self._partial + self._nodes.partial_answers()
 
     def database_of(self, bucket: str) -> tuple[str, str]:
         """Database and retention policy under which InfluxQL knows a bucket."""
@@ -297,8 +316,10 @@ class Server(EngineDefaults, ABC):
 
     def _check_engine(self, settings: Settings) -> list[Check]:
         can = self._capabilities
+        advice = "The others are asked instead. Start it, or take it out of PFA_FLUX_URL."
         checks = [
-            Check("engine", "ok", f"{can.title} at {settings.url}"),
+            Check("engine", "ok", f"{can.title} at {', '.join(settings.urls)}"),
+            *(Check("address", "warning", words, advice) for words in self.transport.away().values()),
             Check("access", "ok", "the token is accepted" if settings.token else "no token is asked for"),
         ]
         if can.flux:
@@ -308,20 +329,27 @@ class Server(EngineDefaults, ABC):
         return [*checks, Check("flux", "warning", "off or absent", advice)]
 
     def _check_buckets(self, settings: Settings) -> list[Check]:
-        missing = "missing, or the token cannot see it"
         advice = {
             "raw": "Set PFA_FLUX_RAW_BUCKET, or make it.",
             "loads": "Set PFA_FLUX_LOADS_BUCKET to where the analytics writes.",
             "rollup": "pfa-flux install-task makes it.",
         }
         buckets = {"raw": settings.raw_bucket, "loads": settings.loads_bucket, "rollup": settings.rollup_bucket}
-        return [
-            Check(f"{name} bucket", "ok", bucket)
-            if self.has_bucket(bucket)
-            else Check(f"{name} bucket", "failed", f"{bucket}: {missing}", advice[name])
-            for name, bucket in buckets.items()
-            if bucket
-        ]
+        return [self._check_bucket(name, bucket, advice[name]) for name, bucket in buckets.items() if bucket]
+
+    def _check_bucket(self, name: str, bucket: str, advice: str) -> Check:
+        """Whether a bucket is there. To a token that may not read it only the refusal of a write says so."""
+        with suppress(AccessDeniedError):
+            if self.has_bucket(bucket):
+                return Check(f"{name} bucket", "ok", bucket)
+        try:
+            self.probe_write(bucket)
+        except AccessDeniedError:
+            found = f"{bucket}: it is there, and the token may neither read nor write it"
+            return Check(f"{name} bucket", "skipped", found, 'The row "token" says who needs that.')
+        except BucketNotFoundError:
+            return Check(f"{name} bucket", "failed", f"{bucket}: it does not exist", advice)
+        return Check(f"{name} bucket", "ok", f"{bucket}, which the token may write and not read")
 
     def _check_influxql(self, settings: Settings) -> list[Check]:
         return [self._check_reach(bucket) for bucket in settings.raw_buckets]
@@ -374,4 +402,6 @@ def _side_by_side(calls: Sequence[Callable[[], list[Sums]]]) -> list[Sums]:
     if len(calls) == 1:
         return calls[0]()
     with ThreadPoolExecutor(min(len(calls), _MOST_AT_ONCE) or 1) as pool:
-        return [sums for answers in pool.map(lambda call: call(), calls) for sums in answers]
+        # A question waits as long there as it would here.
+        under_way = [pool.submit(copy_context().run, call) for call in calls]
+        return [sums for answer in under_way for sums in answer.result()]

@@ -9,7 +9,7 @@ from pfa_flux.engines.base import Check, Row
 from pfa_flux.engines.influxdb.languages.influxql import identifier, values
 from pfa_flux.engines.influxdb.server import Server
 from pfa_flux.engines.influxdb.transport import BUCKET_HINT, understood
-from pfa_flux.errors import BucketNotFoundError, CapabilityError
+from pfa_flux.errors import BucketNotFoundError, CapabilityError, QueryError
 from pfa_flux.settings import Settings
 from pfa_flux.times import NS
 
@@ -78,23 +78,40 @@ class InfluxDB1(Server):
         """Remove all rows of the measurement that belong to [start, stop), nanoseconds.
 
         Raises:
-            CapabilityError: DELETE would reach into another retention policy of the database that has such points:
-                it knows no policies.
+            CapabilityError: there is no DELETE; or it would reach into another retention policy of the database that
+                has such points: that of 1.8 knows no policies, that of 1.12 does.
         """
         database, policy = self.database_of(rows.bucket)
         first, after = rows.times(start, stop)
         span = f"time >= {first} AND time < {after}"
+        name = identifier(rows.measurement)
+        try:
+            self.statement(f"DELETE FROM {identifier(policy)}.{name} WHERE {span}", {"db": database})
+        except QueryError as error:
+            if "unsupported command" in error.said:
+                # So openGemini says it.
+                raise CapabilityError(
+                    f"rows of {rows.measurement!r} cannot be removed: the server has no DELETE",
+                    "Remove them by the server's own means.",
+                ) from error
+            if "retention policy not supported" not in error.said:
+                raise
+            self._refuse_to_reach_others(rows, span)
+            self.statement(f"DELETE FROM {name} WHERE {span}", {"db": database})
+
+    def _refuse_to_reach_others(self, rows: Rows, span: str) -> None:
+        """Raise CapabilityError if a retention policy beside that of the rows holds such points as well."""
+        database, policy = self.database_of(rows.bucket)
         name = identifier(rows.measurement)
         for other in self._policies(database):
             source = f"{identifier(database)}.{identifier(other['name'])}.{name}"
             text = f"SELECT * FROM {source} WHERE {span} LIMIT 1"
             if other["name"] != policy and self.statement(text, {"db": database}):
                 raise CapabilityError(
-                    f"rows of {rows.measurement!r} in {rows.bucket!r} cannot be removed: InfluxDB 1.x would remove "
+                    f"rows of {rows.measurement!r} in {rows.bucket!r} cannot be removed: this InfluxDB would remove "
                     f"those of {database}/{other['name']} as well",
                     "Move one of them to a database of its own.",
                 )
-        self.statement(f"DELETE FROM {name} WHERE {span}", {"db": database})
 
     @understood(_NAMES)
     def _policy(self, bucket: str) -> Row:
@@ -110,13 +127,19 @@ class InfluxDB1(Server):
     def _policies(self, database: str) -> list[Row]:
         return self.statement(f"SHOW RETENTION POLICIES ON {identifier(database)}", {})
 
+    @understood(_NAMES)
     def create_bucket(self, bucket: str) -> None:
         """Make the database and its retention policy, kept for ever."""
-        database, policy = self.database_of(bucket)
-        self.statement(f"CREATE DATABASE {identifier(database)}", {})
+        (database, policy), copies = self.database_of(bucket), self.transport.network.replication
+        if all(row["name"] != database for row in self.statement("SHOW DATABASES", {})):
+            # A policy may not have other copies than its database, on some clusters.
+            several = f" WITH REPLICATION {copies}" if copies > 1 else ""
+            self.statement(f"CREATE DATABASE {identifier(database)}{several}", {})
         if not self.has_bucket(bucket):
+            # Not INF, which means the same: openGemini does not know it.
             self.statement(
-                f"CREATE RETENTION POLICY {identifier(policy)} ON {identifier(database)} DURATION INF REPLICATION 1",
+                f"CREATE RETENTION POLICY {identifier(policy)} ON {identifier(database)} "
+                f"DURATION 0s REPLICATION {copies}",
                 {},
             )
 

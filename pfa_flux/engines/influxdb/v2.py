@@ -10,6 +10,7 @@ from typing import Any
 from pfa_flux.engines.ask import Rows
 from pfa_flux.engines.base import Row
 from pfa_flux.engines.influxdb.languages.flux import values
+from pfa_flux.engines.influxdb.rights import READ
 from pfa_flux.engines.influxdb.server import Server
 from pfa_flux.engines.influxdb.transport import BUCKET_HINT, Transport, understood
 from pfa_flux.errors import (
@@ -67,10 +68,7 @@ class InfluxDB2(Server):
                 self.probe_write(bucket)
         except BucketNotFoundError:
             return
-        raise AccessDeniedError(
-            f"the token may not read the bucket {bucket!r}",
-            "Give it the right to read the raw bucket, and to read and write the rollup bucket.",
-        )
+        raise AccessDeniedError(f"the token may not read the bucket {bucket!r}", READ.hint())
 
     @cached_property
     @understood(_NAMES)
@@ -103,7 +101,7 @@ class InfluxDB2(Server):
         if bucket in self._databases:
             return self._databases[bucket]
         bucket_id = self.bucket_id(bucket)
-        answer = self.transport.request("GET", "/api/v2/dbrps", query={"org": self.transport.org})
+        answer = self.transport.request("GET", "/api/v2/dbrps", query=self.transport.org_query)
         for mapping in answer.listed("content"):
             if mapping["bucketID"] == bucket_id:
                 found = str(mapping["database"]), str(mapping["retention_policy"])
@@ -132,7 +130,7 @@ class InfluxDB2(Server):
         if found is None:
             self._refuse_unreadable(bucket)
             raise BucketNotFoundError(
-                f"the bucket {bucket!r} does not exist, or the token cannot see it",
+                f"the bucket {bucket!r} does not exist",
                 BUCKET_HINT,
             )
         return found
@@ -169,7 +167,11 @@ class InfluxDB2(Server):
         return dict(rules[0]) if rules else {}
 
     def delete(self, rows: Rows, start: int, stop: int) -> None:
-        """Remove all rows of the measurement that belong to [start, stop), nanoseconds."""
+        """Remove all rows of the measurement that belong to [start, stop), nanoseconds.
+
+        Raises:
+            CapabilityError: the server removes none.
+        """
         first, after = rows.times(start, stop)
         name = rows.measurement.replace("\\", "\\\\").replace('"', '\\"')
         # The API takes its stop in.
@@ -178,8 +180,16 @@ class InfluxDB2(Server):
             "stop": format_instant(after - 1),
             "predicate": f'_measurement="{name}"',
         }
-        query = {"bucket": rows.bucket, "org": self.transport.org}
-        self.transport.request("POST", "/api/v2/delete", query=query, json_body=body)
+        query = {"bucket": rows.bucket, **self.transport.org_query}
+        try:
+            self.transport.request("POST", "/api/v2/delete", query=query, json_body=body)
+        except (QueryError, NotInfluxDBError) as error:
+            if isinstance(error, QueryError) and error.status not in {404, 405, 501}:
+                raise
+            raise CapabilityError(
+                f"rows of {rows.measurement!r} cannot be removed: {error.message}",
+                "Remove them by the server's own means.",
+            ) from error
 
     @understood(_NAMES)
     def _find(self, bucket: str) -> dict[str, Any] | None:
@@ -187,7 +197,7 @@ class InfluxDB2(Server):
 
     def _buckets(self, query: dict[str, str]) -> list[dict[str, Any]]:
         try:
-            answer = self.transport.request("GET", "/api/v2/buckets", query={"org": self.transport.org, **query})
+            answer = self.transport.request("GET", "/api/v2/buckets", query={**self.transport.org_query, **query})
         except BucketNotFoundError:
             return []
         return answer.listed("buckets")

@@ -14,7 +14,7 @@ class Writer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._transport: Transport = transport_to(settings, settings.write_url)
+        self._transport: Transport = transport_to(settings, settings.write_urls)
         self._org_known = bool(settings.org)
 
     def write(self, bucket: str, lines: Iterable[str]) -> int:

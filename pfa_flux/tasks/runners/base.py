@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pfa_flux.engines.base import Span
+from pfa_flux.errors import AccessDeniedError, TaskError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,22 @@ class Run:
     error: str = ""
 
 
+_MEND = "Mend what the server says, then try again."
+_CONFLICT = "others have written floats into the rollup bucket, where the task writes integers"
+
+
+def in_words(said: str) -> str:
+    """Why a run failed: what the server said, or one sentence where it is known what that means."""
+    return _CONFLICT if "field type conflict" in said else said
+
+
+def failed(said: str) -> TaskError:
+    """The error of a run that failed, with what to do."""
+    why = in_words(said)
+    hint = "Run pfa-flux task verify --repair, which makes integers of them." if why == _CONFLICT else _MEND
+    return TaskError(f"the run failed: {why}", hint)
+
+
 class Backend(Protocol):
     """A backend that runs tasks, limited to one task name."""
 
@@ -63,6 +80,16 @@ class Backend(Protocol):
 
     def find(self) -> list[Installed]:
         """The tasks of the name; names need not be unique."""
+
+    def hidden(self) -> AccessDeniedError | None:
+        """Why tasks that there may be are not listed; None: there are no others than `find` gives."""
+
+    def probe(self) -> None:
+        """Ask for the right to make tasks, and make none.
+
+        Raises:
+            AccessDeniedError: the token has it not.
+        """
 
     def create(self) -> Installed:
         """Make the task, active."""

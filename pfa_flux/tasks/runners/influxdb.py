@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -11,9 +12,9 @@ from pfa_flux import foreign
 from pfa_flux.engines.base import Engine, Span
 from pfa_flux.engines.influxdb.server import Server
 from pfa_flux.engines.influxdb.transport import Transport, understood
-from pfa_flux.errors import NotInfluxDBError, QueryError, TaskError
+from pfa_flux.errors import AccessDeniedError, NotInfluxDBError, QueryError, TaskError
 from pfa_flux.settings import Settings
-from pfa_flux.tasks.runners.base import Installed, Run
+from pfa_flux.tasks.runners.base import Installed, Run, failed, in_words
 from pfa_flux.tasks.task_flux import task_flux
 from pfa_flux.times import format_instant
 from pfa_flux.windows.spec import TaskSpec
@@ -59,7 +60,7 @@ class InfluxDBTasks:
 
     def find(self) -> list[Installed]:
         """The tasks of the name in the organisation."""
-        return self._listed({"name": self._spec.name, "org": self._transport.org})
+        return self._listed({"name": self._spec.name, **self._transport.org_query})
 
     @understood(_TASKS)
     def _listed(self, query: dict[str, str]) -> list[Installed]:
@@ -73,6 +74,28 @@ class InfluxDBTasks:
                 return found
             page["after"] = str(tasks[-1]["id"])
 
+    def hidden(self) -> AccessDeniedError | None:
+        """Why tasks are not listed: to a token without the right to see them InfluxDB lists none.
+
+        A token that sees any task of the organisation may see all. One that sees none and may make them is taken for
+        one that may see them, too.
+        """
+        if self._transport.request("GET", "/api/v2/tasks", query={"limit": "1", **self._owner()}).listed("tasks"):
+            return None
+        try:
+            self.probe()
+        except AccessDeniedError as error:
+            return AccessDeniedError(
+                f"the token may not see tasks: InfluxDB lists none to it, so that {self._spec.name!r} may be installed",
+                error.hint,
+            )
+        return None
+
+    def probe(self) -> None:
+        """Ask for the right to make tasks with a script that is none: the right is looked at first."""
+        with suppress(QueryError):
+            self._transport.request("POST", "/api/v2/tasks", json_body={"flux": "0", **self._owner()})
+
     @understood(_TASKS)
     def create(self) -> Installed:
         """Make the task, active."""
@@ -80,7 +103,7 @@ class InfluxDBTasks:
         return _installed(self._transport.request("POST", "/api/v2/tasks", json_body=body).json())
 
     def _owner(self) -> dict[str, str]:
-        return {"org": self._transport.org}
+        return self._transport.org_query
 
     def update(self, task: Installed, text: str, *, active: bool) -> None:
         """Give the task another text and status."""
@@ -111,9 +134,7 @@ class InfluxDBTasks:
             time.sleep(0.1)
             run = self._run(path, run)
         if run["status"] != "success":
-            raise TaskError(
-                f"the run failed: {self._reason(path, run)}", "Fix what the server reports, then try again."
-            )
+            raise failed(self._reason(path, run))
 
     def run_now(self, task: Installed, now: int) -> list[Span]:
         """Force a run for the last closed windows. Returns their span."""
@@ -174,7 +195,7 @@ class InfluxDBTasks:
         said = (str(line.get("message", "")) for line in lines)
         words = [each for each in said if not each.startswith("Started task from script")]
         reason = next((w for w in reversed(words) if "error" in w.lower()), " / ".join(words) or "no reason given")
-        return foreign.said(self.masked(reason))
+        return foreign.said(in_words(self.masked(reason)))
 
 
 def _installed(task: dict[str, Any]) -> Installed:
@@ -183,7 +204,7 @@ def _installed(task: dict[str, Any]) -> Installed:
         text=str(task["flux"]),
         active=task.get("status") == "active",
         last_run=_time(task.get("latestCompleted")),
-        last_error=foreign.said(str(task.get("lastRunError") or "")),
+        last_error=foreign.said(in_words(str(task.get("lastRunError") or ""))),
     )
 
 

@@ -6,9 +6,9 @@ from pfa_flux import flux
 from pfa_flux.engines.base import Engine
 from pfa_flux.engines.influxdb.detect import kapacitor_transport
 from pfa_flux.engines.influxdb.transport import Transport
-from pfa_flux.errors import BucketNotFoundError, QueryError, TaskError
+from pfa_flux.errors import BucketNotFoundError, QueryError
 from pfa_flux.settings import Secret, Settings
-from pfa_flux.tasks.runners.base import Installed
+from pfa_flux.tasks.runners.base import Installed, failed
 from pfa_flux.tasks.runners.influxdb import InfluxDBTasks
 from pfa_flux.tasks.task_flux import task_flux
 from pfa_flux.windows.spec import TaskSpec
@@ -47,11 +47,17 @@ class KapacitorTasks(InfluxDBTasks):
             super().run(task, stop)
         except (QueryError, BucketNotFoundError) as error:
             words = self.masked(error.message.partition("could not execute task run: ")[2] or error.message)
-            raise TaskError(f"the run failed: {words}", "Fix what the server reports, then try again.") from error
+            raise failed(words) from error
 
     def find(self) -> list[Installed]:
         """The tasks of the name; Kapacitor cannot search by name."""
         return self._listed({})
+
+    def hidden(self) -> None:
+        """Kapacitor lists all tasks to everybody."""
+
+    def probe(self) -> None:
+        """Kapacitor lets everybody make tasks."""
 
     def _owner(self) -> dict[str, str]:
         return {}

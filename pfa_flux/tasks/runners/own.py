@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from pfa_flux.engines.base import Engine, Span
 from pfa_flux.engines.registry import OWN_BACKEND
-from pfa_flux.errors import PfaFluxError, TaskError
+from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, PfaFluxError, TaskError
 from pfa_flux.tasks.passes import make_pass
 from pfa_flux.tasks.runners.base import Installed, Run
 from pfa_flux.tasks.state import State
@@ -57,6 +57,23 @@ class Runner:
             Installed(self._id, spec, bool(active), format_instant(ended[0][0]) if ended[0][0] else "", ended[0][1])
             for spec, active in rows
         ]
+
+    def hidden(self) -> AccessDeniedError | None:
+        """Why a task may be noted elsewhere: in the data directory of who may write what it makes."""
+        bucket = self._spec.rollup_bucket
+        try:
+            self._rollup.engine.probe_write(bucket)
+        except BucketNotFoundError:
+            return None
+        except AccessDeniedError as error:
+            return AccessDeniedError(
+                f"the token may not write {bucket!r}: if pfa-flux runs {self._spec.name!r}, it does so elsewhere",
+                error.hint,
+            )
+        return None
+
+    def probe(self) -> None:
+        """Whoever may write to the data directory may make tasks."""
 
     def create(self) -> Installed:
         """Note it down."""
