@@ -314,7 +314,7 @@ class Rollup:
         return written
 
     def _empty(self, found: Compared, ends: frozenset[int]) -> Mapping[int, int]:
-        """Remove rows that ours would not overwrite. Returns the number of rows of 0 left in each window, by its end."""
+        """Remove rows that ours would not overwrite. Returns the number of rows of 0 left, by window."""
         zeros, strays = Counter(found.zeros), list[Stored]()
         for low, high in merged((end - self.spec.width, end) for end in ends):
             emptied = range(low + self.spec.width, high + 1, self.spec.width)
