@@ -32,7 +32,7 @@ LAYERS = (
     ("windows",),
     ("tasks", "queries", "views"),
     (
-        *("hits", "analytics", "doctor", "front", "serving", "site", "demo"),
+        *("hits", "analytics", "doctor", "roles", "front", "serving", "site", "demo"),
         *("setting_up", "staging", "placing", "toml_edit", "live"),
     ),
     ("cli", "start"),
