@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 from pfa_flux import Analytics, BlockedRatio, Settings
+from pfa_flux.live.page import LivePage, Request
 from pfa_flux.queries.rows import RatioRow
+from pfa_flux.queries.words import percent as percent_of
+from pfa_flux.queries.words import points
 from pfa_flux.times import NS
 from tests.data import DAY, T0, hit, load
 
@@ -193,6 +196,30 @@ def test_the_table_of_pages_has_the_most_viewed_first_and_counts_the_others(
     plain = [[cell.replace("\xa0", " ") for cell in row] for row in cells(table)]
     assert plain == [[cell.replace("\xa0", " ") for cell in row] for row in expected]
     assert [words(each) for each in of_class(part, "soft")] == ["15 more pages have fewer page views each."]
+
+
+def test_the_live_page_has_the_drawings_of_the_report(analytics: Analytics) -> None:
+    html, _ = analytics.report(start=T0, stop=STOP, every="1d")
+    page = LivePage(analytics.settings, clock=lambda: STOP + DAY)
+    answer = page.answer(Request("GET", "/?from=2026-01-12&to=2026-01-19", ["localhost:8482"]))
+    live, own = (re.findall(r"<svg .*?</svg>", each) for each in (answer.body, html))
+    assert live == own
+    # Two bars by network and two by domain, two colours of the legend, the frame of the chart and its lines.
+    assert len(own) == 8
+
+
+def test_the_live_page_has_each_rows_change_beside_it(analytics: Analytics) -> None:
+    page = LivePage(analytics.settings, clock=lambda: STOP + DAY)
+    target = "/?by=network&from=2026-01-15&to=2026-01-17&compare=1"
+    answer = page.answer(Request("GET", target, ["localhost:8482"]))
+    rows = analytics.blocked_ratio(by=("network",), start=T0 + 3 * DAY, stop=T0 + 6 * DAY, compare=True)
+    before, changes = (
+        [found.replace("\xa0", " ") for found in re.findall(rf'<td class="{name}">(?:<\w+>)?([^,<]+)', answer.body)]
+        for name in ("ratio before spare", "change")
+    )
+    assert before == [percent_of(row.before.ratio if row.before else None) for row in rows]
+    assert changes == [points(row.change[0] if row.change else None) for row in rows]
+    assert any(row.change and row.change[0] > 0 for row in rows)
 
 
 def test_a_plot_over_time_has_the_rows_as_line_and_band(analytics: Analytics) -> None:
