@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +17,8 @@ from pfa_flux.live.page import LivePage, Request
 from pfa_flux.queries.rows import RatioRow
 from pfa_flux.queries.words import percent as percent_of
 from pfa_flux.queries.words import points
-from pfa_flux.times import NS
+from pfa_flux.times import NS, format_instant
+from pfa_flux.views.chart import Line, chart
 from tests.data import DAY, T0, hit, load
 
 ONION = f"{'b' * 55}d.onion"
@@ -162,6 +164,23 @@ def test_a_line_over_time_is_at_its_shares_and_the_band_at_the_ends_of_the_inter
         assert [x for x, _ in high] == [x for x, _ in low] == [x for x, _ in line]
         assert [share for _, share in high] == pytest.approx([row.ratio_high for row in shown], abs=0.0002)
         assert [share for _, share in low] == pytest.approx([row.ratio_low for row in shown], abs=0.0002)
+
+
+@pytest.mark.parametrize(
+    ("high", "labels"),
+    [
+        (0.27, ["0\xa0%", "10\xa0%", "20\xa0%", "30\xa0%"]),
+        (0.55, ["0\xa0%", "20\xa0%", "40\xa0%", "60\xa0%"]),
+    ],
+)
+def test_a_chart_of_small_shares_is_drawn_larger(high: float, labels: list[str]) -> None:
+    rows = [RatioRow({"time": format_instant(T0 + n * DAY)}, 10, 8, 2, 0.2, 0.1, high, "ok") for n in range(2)]
+    drawn = chart([Line("all", "all", rows)], [T0, T0 + DAY], UTC)
+    axes = Axes(ET.fromstring(drawn))
+    assert [words(each) for each in of_class(axes.chart, "share")] == labels
+    assert axes.lines("all", "polyline") == [[(x, pytest.approx(0.2, abs=0.0002)) for x in (0, 1000)]]
+    ends = [(x, pytest.approx(end, abs=0.0002)) for x, end in ((0, high), (1000, high), (1000, 0.1), (0, 0.1))]
+    assert axes.lines("all", "polygon") == [ends]
 
 
 def test_labels_below_the_chart_stand_at_their_days(report: ET.Element) -> None:
