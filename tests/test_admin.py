@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import sqlite3
 from collections import Counter
+from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,7 +14,9 @@ import pytest
 
 from pfa_flux.hits.admin import metrics
 from pfa_flux.hits.health import Progress, State, health
-from pfa_flux.hits.hit import Reason
+from pfa_flux.hits.hit import Reason, View
+from pfa_flux.hits.pages import Page
+from pfa_flux.hits.spool import SPOOL_NAME, Spool
 from pfa_flux.times import NS
 
 
@@ -143,6 +149,33 @@ def test_what_helpers_before_have_counted_stays() -> None:
     assert [found[name] for name in names] == [41, 44, 47, 50, 54]
     # What is put by now is no count.
     assert found["quarantined"] == 7
+
+
+def test_the_journals_numbers_are_those_of_its_files(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, "normal", 1 << 30)
+    pages = [Page(View("hit", "https", "example.com", f"/{number}")) for number in range(3)]
+    spool.commit([*pages, pages[0]], 1000 * NS)
+    spool.tick()
+    made = state()
+    made.journal = spool
+    found = read(made)
+    with closing(sqlite3.connect(tmp_path / SPOOL_NAME)) as file:
+        numbers = [file.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")]
+    log = (tmp_path / f"{SPOOL_NAME}-wal").stat().st_size
+    assert log > 0
+    assert [found[name] for name in ("journal_bytes", "journal_log_bytes")] == [math.prod(numbers), log]
+    # The clock stands 38.5 s after the first of four hits.
+    assert [found[name] for name in ("journal_rows", "lag_seconds", "journal_set_aside_total")] == [4, 38.5, 0]
+    spool.close()
+
+
+def test_a_background_task_that_fails_is_counted_by_its_name() -> None:
+    made = state()
+    for name in ("tick", "sweep", "tick"):
+        made.failed(name)
+    found = read(made)
+    assert [found[f'task_failures_total{{task="{name}"}}'] for name in ("sweep", "tick")] == [34, 2]
+    assert made.failed_lately == ["sweep", "tick"]
 
 
 def test_a_pixel_without_anything_wrong_is_ready_and_says_what_waits() -> None:

@@ -178,9 +178,11 @@ def test_a_chart_of_small_shares_is_drawn_larger(high: float, labels: list[str])
     drawn = chart([Line("all", "all", rows)], [T0, T0 + DAY], UTC)
     axes = Axes(ET.fromstring(drawn))
     assert [words(each) for each in of_class(axes.chart, "share")] == labels
-    assert axes.lines("all", "polyline") == [[(x, pytest.approx(0.2, abs=0.0002)) for x in (0, 1000)]]
-    ends = [(x, pytest.approx(end, abs=0.0002)) for x, end in ((0, high), (1000, high), (1000, 0.1), (0, 0.1))]
-    assert axes.lines("all", "polygon") == [ends]
+    (line,), (band,) = axes.lines("all", "polyline"), axes.lines("all", "polygon")
+    assert [x for x, _ in line] == [0, 1000]
+    assert [share for _, share in line] == pytest.approx([0.2, 0.2], abs=0.0002)
+    assert [x for x, _ in band] == [0, 1000, 1000, 0]
+    assert [share for _, share in band] == pytest.approx([high, high, 0.1, 0.1], abs=0.0002)
 
 
 def test_labels_below_the_chart_stand_at_their_days(report: ET.Element) -> None:
