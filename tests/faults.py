@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[1]
 _COPIED = ("pfa_flux", "flux", "tests", "docs", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml")
 _PATIENCE = 300
 """Seconds after which a run hangs, on whatever machine."""
+_BOUNDED = ("sh", "-c", 'ulimit -v 8388608; exec "$@"', "sh")
+"""Runs a command with 8 GiB of memory at most: a fault may make a loop endless."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Copy:
         self._basetemp = folder / "temporary"
 
     def run(self, command: Sequence[str], *, keeps_compiled: bool = False) -> subprocess.CompletedProcess[str]:
-        """Run a command in the copy. A run that hangs is ended, with all it has started, and has no returncode of ours.
+        """Run a command in the copy. One that hangs is ended, with all it has started.
 
         Args:
             command: the command.
@@ -78,7 +80,7 @@ class Copy:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
         unkept = {} if keeps_compiled else {"PYTHONDONTWRITEBYTECODE": "1"}
         process = subprocess.Popen(
-            command,
+            [*_BOUNDED, *command],
             cwd=self.folder,
             env={**kept, **unkept, "PYTHONPATH": str(self.folder)},
             stdout=subprocess.PIPE,
