@@ -1,4 +1,4 @@
-"""Faults in windows, questions, answers and drawings, planted one by one: the tests have to see each of them."""
+"""Faults in windows, questions and figures, planted one by one: the tests have to see each of them."""
 
 from __future__ import annotations
 
