@@ -39,18 +39,18 @@ def loads(count: int, at: int = T0, page: str = "/") -> list[Point]:
 
 def test_a_tenth_of_the_hits_may_say_no_page(warned: Warned) -> None:
     assert "no_page" not in warned([*hits(9), *hits(1, page="(unknown)")])
-    assert warned(hits(1, T0 + 5, page="(other)"))["no_page"].startswith("18% of the hits say no page")
+    assert "18%" in warned(hits(1, T0 + 5, page="(other)"))["no_page"]
 
 
 def test_a_tenth_of_the_hits_may_say_no_page_where_rows_are_of_pages(warned: Warned) -> None:
     assert "no_page" not in warned([*hits(9), *hits(1, page="(unknown)")], "page")
-    assert warned(hits(1, T0 + 5, page="(other)"), "page")["no_page"].startswith("18% of the hits say no page")
+    assert "18%" in warned(hits(1, T0 + 5, page="(other)"), "page")["no_page"]
 
 
 def test_a_tenth_of_the_loads_may_be_on_pages_without_hits(warned: Warned) -> None:
     assert "loads_without_hits" not in warned([*hits(30), *loads(9), *loads(1, page="/new")], "page")
     found = warned(loads(1, T0 + 5, page="/new"), "page")["loads_without_hits"]
-    assert found.startswith("18% of the JS loads are on a page that has no hit, such as example.com, /new:")
+    assert all(words in found for words in ("18%", "example.com", "/new"))
 
 
 def hours(*counts: tuple[int, int]) -> list[Point]:
@@ -66,7 +66,7 @@ def test_an_excess_of_loads_of_three_deviations_may_be_chance(warned: Warned) ->
     before, since = [(10, 0)] * 3, [(18, 30)] * 3
     assert "js_exceeds_since" not in warned(hours(*before, *since))
     found = warned(loads(1, T0 + 5 * HOUR + 50))["js_exceeds_since"]
-    assert found.startswith("Since 2026-01-12T03:00:00Z there are more JS loads than hits (91 to 54), before it")
+    assert all(words in found for words in ("2026-01-12T03:00:00Z", "91", "54"))
 
 
 @pytest.mark.parametrize(("before", "since", "is_told"), [(3, 3, True), (2, 3, False), (3, 2, False)])
@@ -89,9 +89,9 @@ def test_an_interval_may_be_as_wide_as_its_ratio() -> None:
     assert _wide(question, [row(0.375)]) is None
     found = _wide(question, [row(0.376)])
     assert found is not None
-    assert found.found.startswith("a.example has an interval that is wider than the ratio itself")
+    assert (found.code, found.found.split()[0]) == ("interval_wide", "a.example")
 
 
 def test_a_pixel_is_late_whose_first_hit_is_an_hour_after_the_start(warned: Warned) -> None:
-    assert warned([*loads(1), *hits(3, T0 + HOUR)])["pixel_late"].startswith("No hits before 2026-01-12T01:00:00Z:")
+    assert "2026-01-12T01:00:00Z" in warned([*loads(1), *hits(3, T0 + HOUR)])["pixel_late"]
     assert "pixel_late" not in warned(hits(1, T0 + HOUR - 1))
