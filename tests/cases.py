@@ -49,6 +49,8 @@ _MIXED_SITE = (
     *many(load, 3, domain="js-only.example", page="/"),
 )
 
+_UNALIGNED = T0 + 17 * MINUTE + 3, T0 + 20 * HOUR + 29 * MINUTE + 11
+
 CASES = (
     Case("nothing at all", (), {"domains": ["example.com"]}),
     Case("nothing, and nobody asked for by name", ()),
@@ -72,9 +74,13 @@ CASES = (
     ),
     Case(
         "an unaligned range",
-        (*many(hit, 300, step=7 * MINUTE + 1), *many(load, 200, step=11 * MINUTE)),
-        start=T0 + 17 * MINUTE + 3,
-        stop=T0 + 20 * HOUR + 29 * MINUTE + 11,
+        (
+            *many(hit, 300, step=7 * MINUTE + 1),
+            *many(load, 200, step=11 * MINUTE),
+            *(make(at + ns) for make in (hit, load) for at in _UNALIGNED for ns in (-1, 0, 1)),
+        ),
+        start=_UNALIGNED[0],
+        stop=_UNALIGNED[1],
     ),
     Case(
         "several sess for each page, at the same second",

@@ -6,14 +6,19 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from pfa_flux import Analytics, BlockedRatio, Settings
+from pfa_flux.live.page import LivePage, Request
 from pfa_flux.queries.rows import RatioRow
-from pfa_flux.times import NS
+from pfa_flux.queries.words import percent as percent_of
+from pfa_flux.queries.words import points
+from pfa_flux.times import NS, format_instant
+from pfa_flux.views.chart import Line, chart
 from tests.data import DAY, T0, hit, load
 
 ONION = f"{'b' * 55}d.onion"
@@ -161,6 +166,19 @@ def test_a_line_over_time_is_at_its_shares_and_the_band_at_the_ends_of_the_inter
         assert [share for _, share in low] == pytest.approx([row.ratio_low for row in shown], abs=0.0002)
 
 
+@pytest.mark.parametrize(("high", "labels"), [(0.27, [0.0, 0.1, 0.2, 0.3]), (0.55, [0.0, 0.2, 0.4, 0.6])])
+def test_a_chart_of_small_shares_is_drawn_larger(high: float, labels: list[float]) -> None:
+    rows = [RatioRow({"time": format_instant(T0 + n * DAY)}, 10, 8, 2, 0.2, 0.1, high, "ok") for n in range(2)]
+    drawn = chart([Line("all", "all", rows)], [T0, T0 + DAY], UTC)
+    axes = Axes(ET.fromstring(drawn))
+    assert [percent(words(each).replace("\xa0", "")) for each in of_class(axes.chart, "share")] == labels
+    (line,), (band,) = axes.lines("all", "polyline"), axes.lines("all", "polygon")
+    assert [x for x, _ in line] == [0, 1000]
+    assert [share for _, share in line] == pytest.approx([0.2, 0.2], abs=0.0002)
+    assert [x for x, _ in band] == [0, 1000, 1000, 0]
+    assert [share for _, share in band] == pytest.approx([high, high, 0.1, 0.1], abs=0.0002)
+
+
 def test_labels_below_the_chart_stand_at_their_days(report: ET.Element) -> None:
     axes = Axes(of_class(section(report, "Over time"), "chart")[0])
     places, labels = zip(*axes.ticks(), strict=True)
@@ -191,6 +209,30 @@ def test_the_table_of_pages_has_the_most_viewed_first_and_counts_the_others(
     expected = [shown(rows[f"/p{number}"], f"/p{number}") for number in range(25)]
     assert cells(table) == expected
     assert [words(each) for each in of_class(part, "soft")] == ["15 more pages have fewer page views each."]
+
+
+def test_the_live_page_has_the_drawings_of_the_report(analytics: Analytics) -> None:
+    html, _ = analytics.report(start=T0, stop=STOP, every="1d")
+    page = LivePage(analytics.settings, clock=lambda: STOP + DAY)
+    answer = page.answer(Request("GET", "/?from=2026-01-12&to=2026-01-19", ["localhost:8482"]))
+    live, own = (re.findall(r"<svg .*?</svg>", each) for each in (answer.body, html))
+    assert live == own
+    # Two bars by network and two by domain, two colours of the legend, the frame of the chart and its lines.
+    assert len(own) == 8
+
+
+def test_the_live_page_has_each_rows_change_beside_it(analytics: Analytics) -> None:
+    page = LivePage(analytics.settings, clock=lambda: STOP + DAY)
+    target = "/?by=network&from=2026-01-15&to=2026-01-17&compare=1"
+    answer = page.answer(Request("GET", target, ["localhost:8482"]))
+    rows = analytics.blocked_ratio(by=("network",), start=T0 + 3 * DAY, stop=T0 + 6 * DAY, compare=True)
+    before, changes = (
+        [found.replace("\xa0", " ") for found in re.findall(rf'<td class="{name}">(?:<\w+>)?([^,<]+)', answer.body)]
+        for name in ("ratio before spare", "change")
+    )
+    assert before == [percent_of(row.before.ratio if row.before else None) for row in rows]
+    assert changes == [points(row.change[0] if row.change else None) for row in rows]
+    assert any(row.change and row.change[0] > 0 for row in rows)
 
 
 def test_a_plot_over_time_has_the_rows_as_line_and_band(analytics: Analytics) -> None:

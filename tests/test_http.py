@@ -169,6 +169,7 @@ def test_there_may_be_a_hundred_fields_and_no_more() -> None:
 
 
 def test_a_body_may_have_its_full_length_and_no_more() -> None:
+    assert read(f"Content-Length: {MAX_BODY}").length == MAX_BODY
     assert refusal(head("Host: a", f"Content-Length: {MAX_BODY + 1}")) == (413, "body")
 
 

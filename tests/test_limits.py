@@ -14,13 +14,38 @@ from typing import Any
 
 import pytest
 
+from pfa_flux.hits.connection import Limits
 from pfa_flux.hits.spool import SPOOL_NAME
 from tests.engines.plugin import MakeWorkspace
 from tests.load import connect, get, read_answers, send
 from tests.pixel_server import PixelServer
+from tests.smuggling import Site
 from tests.stored import hits_by_page, until
 from tests.test_refusals import status_of
 from tests.test_shipping import pages, pixel
+
+
+def test_as_many_connections_as_the_limit_says_are_taken_in_and_the_next_is_turned_away() -> None:
+    site = Site(limits=Limits(connections=2))
+    clients = [site.client() for _ in range(3)]
+    assert [client.transport.closed for client in clients] == [False, False, True]
+    assert (len(site.roster.open), site.roster.turned_away) == (2, 1)
+    assert clients[2].transport.written.startswith(b"HTTP/1.1 503 ")
+
+
+@pytest.mark.parametrize(("begun", "seconds"), [(b"GET", 3), (b"", 5)])
+def test_a_connection_has_its_time_and_not_a_second_more(begun: bytes, seconds: int) -> None:
+    site = Site(limits=Limits(head=3, idle=5))
+    client = site.client()
+    if begun:
+        client.feed(begun)
+    for _ in range(seconds):
+        site.roster.sweep()
+    assert not client.transport.aborted
+    site.roster.sweep()
+    assert client.transport.aborted
+    # Only who is in the midst of a request has run out of time.
+    assert site.roster.timed_out == bool(begun)
 
 
 def limited(folder: Path, most: int) -> subprocess.CompletedProcess[str]:

@@ -263,3 +263,20 @@ def test_what_is_not_in_unicode_yet_is_no_name() -> None:
     assert unicodedata.category("\U0003fffd") == "Cn"
     with pytest.raises(InvalidValueError):
         names.domain("\U0003fffd.example")
+
+
+@pytest.mark.parametrize(
+    ("domain", "name", "is_below"),
+    [
+        ("www.example.com", "example.com", True),
+        ("a.b.example.com", "example.com", True),
+        ("www.example.com:8443", "example.com", True),
+        ("www.example.com:8443", "example.com:8443", True),
+        ("www.example.com", "example.com:8443", False),
+        ("example.com", "example.com", False),
+        ("badexample.com", "example.com", False),
+        ("example.com.evil.example", "example.com", False),
+    ],
+)
+def test_a_domain_is_below_another_by_its_labels(domain: str, name: str, is_below: bool) -> None:
+    assert names.is_below(domain, name) == is_below

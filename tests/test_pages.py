@@ -234,6 +234,13 @@ def test_a_bucket_gives_what_it_holds_and_what_has_come(waits: list[float], most
         level -= taken
 
 
+def test_a_bucket_of_one_token_gives_that_and_the_next_when_it_is_whole() -> None:
+    bucket = Bucket(1, 0.0)
+    assert bucket.has(0.0)
+    bucket.take()
+    assert [bucket.has(seconds) for seconds in (0.0, 5.5, 6.0)] == [False, False, True]
+
+
 _STEPS = st.lists(
     st.tuples(
         st.sampled_from(["see", "see", "see", "see", "minute", "minutes", "day", "back", "restart"]),

@@ -11,7 +11,11 @@ import pytest
 
 from pfa_flux import Point
 from pfa_flux.demo import page_views, points
+from pfa_flux.queries.rows import RatioRow
+from pfa_flux.queries.words import may_be_chance
 from pfa_flux.schema import Schema
+from pfa_flux.views.bars import is_vague
+from pfa_flux.views.contents import interval_of
 from tests.cases import many
 from tests.cli import pfa_flux
 from tests.contract import analytics, fill
@@ -172,3 +176,23 @@ def test_warnings_have_a_subject_and_no_options(make_workspace: MakeWorkspace) -
         "/ has an interval that is wider than the ratio itself",
     ]
     assert "--" not in re.sub(r"<style>.*</style>", "", html, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize(("high", "vague"), [(0.2, False), (0.201, True), (None, False)])
+def test_a_share_is_vague_whose_interval_is_wider_than_twenty_points(high: float | None, vague: bool) -> None:
+    assert is_vague(RatioRow({}, 10, 9, 1, 0.1, 0.0, high, "ok")) == vague
+
+
+@pytest.mark.parametrize(
+    ("length", "every"),
+    [(2 * DAY - 1, "1h"), (2 * DAY, "1h"), (2 * DAY + 1, "1d"), (90 * DAY, "1d"), (90 * DAY + 1, "1w")],
+)
+def test_the_interval_of_a_plot_follows_the_length_of_the_range(length: int, every: str) -> None:
+    assert interval_of(T0, T0 + length) == every
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "chance"), [(0.0, 0.1, True), (-0.1, 0.0, True), (0.01, 0.1, False), (-0.1, -0.01, False)]
+)
+def test_a_difference_may_be_chance_whose_interval_reaches_to_nothing(low: float, high: float, chance: bool) -> None:
+    assert may_be_chance(low, high) == chance

@@ -37,6 +37,12 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> N
     )
 
 
+def test_an_empty_variable_says_nothing(tmp_path: Path) -> None:
+    environ = {"PFA_FLUX_ORG": "", "PFA_FLUX_ROLLUP_BUCKET": "", "PFA_FLUX_DATA_DIR": ""}
+    got = read(tmp_path, 'org = "file"\ndata_dir = "/file"\n', environ)
+    assert (got.org, got.rollup_bucket, got.data_dir) == ("file", "websites/analytics", Path("/file"))
+
+
 def test_the_file_in_the_working_directory_is_read_before_the_users(tmp_path: Path) -> None:
     users = tmp_path / "home" / ".config" / "pfa-flux"
     users.mkdir(parents=True)

@@ -157,6 +157,15 @@ def test_months_back_are_those_of_the_calendar(seconds: int, months: int, zone: 
     assert parse_instant(text, seconds * NS, ZoneInfo(zone)) == int(then.timestamp()) * NS
 
 
+@pytest.mark.parametrize(
+    ("months", "found"),
+    [(1, "2026-04-30"), (2, "2026-03-31"), (3, "2026-02-28"), (12, "2025-05-31"), (27, "2024-02-29")],
+)
+def test_months_back_from_the_31st_end_with_the_last_day_of_a_shorter_month(months: int, found: str) -> None:
+    now = parse_instant("2026-05-31", 0)
+    assert parse_instant(f"{months}mo", now) == parse_instant(found, 0)
+
+
 @given(st.integers(min_value=-9_214_560_000 * NS, max_value=9_214_646_399 * NS))
 def test_formatting_and_parsing_an_instant_are_inverse(ns: int) -> None:
     assert parse_instant(format_instant(ns), NOW) == ns
