@@ -323,6 +323,7 @@ SCENARIOS = (
     Scenario("docs/deployment.md", ("Written by init",), "embedded"),
     Scenario("docs/capacity.md", ("InfluxDB Cloud and Enterprise",), "influxdb-2.7", with_task),
     Scenario("docs/tasks.md", ("Tasks that can be trusted",), "influxdb-2.7", with_data),
+    Scenario("docs/dashboards.md", ("Grafana", "InfluxDB 2"), "influxdb-2.7", with_data),
     Scenario(
         "docs/operations.md", ("When something fails", "Quarantine", "Upgrade"), "influxdb-2.7", as_shipping_service
     ),

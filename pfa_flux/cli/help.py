@@ -19,6 +19,7 @@ SUMMARIES: Mapping[str, str] = {
     "report": "The share as one HTML file.",
     "digest": "A week as text, for cron and mail.",
     "view": "The share as a live page.",
+    "dashboard": "For Grafana and InfluxDB 2.",
     "serve": "Answer the pixel, and count.",
     "nginx": "Print nginx's configuration.",
     "quarantine": "Hits that InfluxDB refused.",
