@@ -384,10 +384,10 @@ def test_the_command_installs_a_dashboard_in_a_stack_of_its_own_and_twice_makes_
         (stack,) = client.json("GET", f"/api/v2/stacks?orgID={org}&name=pfa-flux")["stacks"]
         cells = client.json("GET", f"/api/v2/dashboards/{dashboard}")["cells"]
         views = [client.json("GET", f"/api/v2/dashboards/{dashboard}/cells/{cell['id']}/view") for cell in cells]
-        stored = {view["name"]: [query["text"] for query in view["properties"]["queries"]] for view in views}
+        stored = {view["name"]: [query["text"].strip() for query in view["properties"]["queries"]] for view in views}
         own = settings.load(workspace.settings(), environ={})
         ((template,),) = [in_influxdb.template(Data.of(own, "rollup"))]
-        assert stored == {c["name"]: [q["query"] for q in c["queries"]] for c in template["spec"]["charts"]}
+        assert stored == {c["name"]: [q["query"].strip() for q in c["queries"]] for c in template["spec"]["charts"]}
         # A dashboard that was deleted by hand comes back.
         client.request("DELETE", f"/api/v2/dashboards/{dashboard}")
         third = pfa_flux("dashboard", "influxdb", "--install", env=workspace.env())
