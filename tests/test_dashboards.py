@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import time
@@ -35,6 +36,13 @@ def on(*ordinarily: str) -> pytest.MarkDecorator:
     """Every server, all but some of them in the slow tests alone."""
     values = [name if name in ordinarily else pytest.param(name, marks=pytest.mark.slow) for name in THERE]
     return pytest.mark.parametrize("engine", values)
+
+
+def each_source(ordinarily: tuple[str, str], servers: Sequence[str] = THERE) -> pytest.MarkDecorator:
+    """Raw and downsampled data of every server, all but one pair in the slow tests alone."""
+    pairs = itertools.product(servers, ("raw", "rollup"))
+    values = [pair if pair == ordinarily else pytest.param(*pair, marks=pytest.mark.slow) for pair in pairs]
+    return pytest.mark.parametrize(("engine", "source"), values)
 
 
 with_tasks = pytest.mark.parametrize("engine", ["influxdb-2.7", pytest.param("influxdb-2.9", marks=pytest.mark.slow)])
@@ -134,8 +142,7 @@ def asking(made: Analytics, span: tuple[int, int], source: str, **more: Any) -> 
     return lambda **ask: list(made.blocked_ratio(**ask, **more, start=span[0], stop=span[1], source=source))
 
 
-@sources
-@on("influxdb-2.7")
+@each_source(("influxdb-2.7", "raw"))
 def test_panels_in_flux_give_the_librarys_figures_in_grafana(
     engine: str, source: str, make_workspace: MakeWorkspace
 ) -> None:
@@ -155,8 +162,7 @@ def test_panels_in_flux_give_the_librarys_figures_in_grafana(
         assert {"a.example", "b.example", ONION, NO_JS, MORE} == set(host.options("domain"))
 
 
-@sources
-@with_tasks
+@each_source(("influxdb-2.7", "rollup"), ["influxdb-2.7", "influxdb-2.9"])
 def test_panels_give_the_librarys_figures_in_influxdbs_dashboards(
     engine: str, source: str, make_workspace: MakeWorkspace
 ) -> None:
@@ -235,8 +241,7 @@ def matches(found: float, ratio: float | None) -> bool:
     return math.isnan(found) if ratio is None else found == pytest.approx(ratio)
 
 
-@sources
-@on("influxdb-1.8")
+@each_source(("influxdb-1.8", "rollup"))
 def test_panels_in_influxql_give_the_librarys_figures_in_grafana(
     engine: str, source: str, make_workspace: MakeWorkspace
 ) -> None:
@@ -289,17 +294,17 @@ def test_the_health_of_a_task_is_what_verify_finds(engine: str, make_workspace: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["influxdb-1.8"])
-def test_the_health_of_a_task_in_flux_of_1_8_and_in_influxql(engine: str, make_workspace: MakeWorkspace) -> None:
-    workspace = filled(engine, make_workspace)
+def test_the_health_of_a_task_in_flux_of_1_8_is_what_verify_finds(make_workspace: MakeWorkspace) -> None:
+    workspace = filled("influxdb-1.8", make_workspace)
     with analytics(workspace, NOW) as made:
-        downsample(made, T0 + DAY, T0 + 2 * DAY - 2 * WINDOW)
+        downsample(made, T0, T0 + 3 * DAY)
+        late = T0 + DAY + 5 * HOUR
+        fill(workspace, NOW, [hit(late + 3, sess="late"), load(late + 4, page="/late")])
         host = hosted(made, workspace, "flux", "raw", SPAN)
-        names = [f"Health of the task {spec.name}" for spec in Data.of(made.settings, "raw").specs]
-        for name, what in zip(names, ("hits", "loads"), strict=True):
-            ((row,),) = host.tables(name)
+        for spec, what in zip(Data.of(made.settings, "raw").specs, ("hits", "loads"), strict=True):
+            ((row,),) = host.tables(f"Health of the task {spec.name}")
             task = made.task(what)  # type: ignore[arg-type]
-            assert row["wrong"] == task.verify(T0 + DAY, T0 + 2 * DAY).count > 0
+            assert row["wrong"] == task.verify(T0 + DAY, T0 + 2 * DAY).count == 1
 
 
 @on("influxdb-1.8")
