@@ -48,12 +48,8 @@ class Schema:
 
 def network_of(domain: str) -> str:
     """Network a domain belongs to: `tor` for .onion, `i2p` for .i2p, else `clearnet`; a port is no part of it."""
-    domain = without_port(domain)
-    if domain.endswith(".onion"):
-        return "tor"
-    if domain.endswith(".i2p"):
-        return "i2p"
-    return "clearnet"
+    name = without_port(domain)
+    return next((network for network, suffix in SUFFIXES.items() if suffix and name.endswith(suffix)), "clearnet")
 
 
 def without_port(domain: str) -> str:
@@ -62,7 +58,9 @@ def without_port(domain: str) -> str:
     return name if colon and port.isdecimal() else domain
 
 
-NETWORKS = ("clearnet", "tor", "i2p")
+SUFFIXES = {"clearnet": "", "tor": ".onion", "i2p": ".i2p"}
+"""What the names of a network's domains end with; those of clearnet with anything else."""
+NETWORKS = tuple(SUFFIXES)
 Key = Literal["domain", "network", "page", "time"]
 KEYS: tuple[Key, ...] = ("domain", "network", "page", "time")
 """What the rows of an answer can be told apart by."""

@@ -58,7 +58,7 @@ def test_there_are_commands_to_check() -> None:
 
 @pytest.mark.parametrize("words", sorted({tuple(words) for words in commands()}), ids=" ".join)
 def test_a_documented_command_has_its_help_and_each_option_of_it(words: tuple[str, ...]) -> None:
-    group = 2 if words[0] in {"task", "config"} else 1
+    group = 2 if words[0] in {"task", "config", "dashboard"} else 1
     shown = pfa_flux(*words[:group], "--help", env={"COLUMNS": "300"})
     assert shown.code == 0, shown.err
     for option in (word.partition("=")[0] for word in words if word.startswith("--")):

@@ -330,6 +330,7 @@ SCENARIOS = (
     Scenario("docs/deployment.md", ("Written by init",), "embedded"),
     Scenario("docs/capacity.md", ("InfluxDB Cloud and Enterprise",), "influxdb-2.7", with_task),
     Scenario("docs/tasks.md", ("Tasks that can be trusted",), "influxdb-2.7", with_data),
+    Scenario("docs/dashboards.md", ("Grafana", "InfluxDB 2"), "influxdb-2.7", with_data),
     Scenario(
         "docs/operations.md", ("When something fails", "Quarantine", "Upgrade"), "influxdb-2.7", as_shipping_service
     ),
@@ -453,7 +454,7 @@ def test_a_command_named_in_a_sentence_is_in_the_reference_with_its_options() ->
     for each in PAGES:
         for span in re.findall(r"`pfa-flux ([a-z][^`…]*)`", each.read_text()):
             words = span.split()
-            name = " ".join(("pfa-flux", *words[: 2 if words[0] in {"task", "config"} else 1]))
+            name = " ".join(("pfa-flux", *words[: 2 if words[0] in {"task", "config", "dashboard"} else 1]))
             assert name in known, f"{each.name}: {span}"
             for option in (word for word in words if word.startswith("--")):
                 assert f"`{option}`" in known[name] + shared, f"{each.name}: {span}"

@@ -33,7 +33,7 @@ LAYERS = (
     ("tasks", "queries", "views"),
     (
         *("hits", "analytics", "doctor", "roles", "front", "serving", "site", "demo"),
-        *("setting_up", "staging", "placing", "toml_edit", "live"),
+        *("setting_up", "staging", "placing", "toml_edit", "live", "dashboards"),
     ),
     ("cli", "start"),
 )

@@ -16,6 +16,9 @@ FILES = (
     "queries/rows.flux",
     "queries/edge.flux",
     "queries/values.flux",
+    "dashboards/ratio.flux",
+    "dashboards/task_health.flux",
+    "dashboards/domains.flux",
 )
 
 TEXT = """// about

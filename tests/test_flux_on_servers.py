@@ -23,6 +23,7 @@ from tests.engines.plugin import MakeWorkspace
 SERVERS = ("influxdb-1.8", "influxdb-1.12", "influxdb-2.7", "influxdb-2.9")
 servers = pytest.mark.parametrize("engine", SERVERS)
 POINTS = [*(hit(T0 + i * NS) for i in range(9)), *(load(T0 + i * NS) for i in range(4)), hit(T0, "b.example")]
+MORE_LOADS = [hit(T0, "c.example"), load(T0, "c.example"), load(T0 + NS, "c.example")]
 
 
 def pasted(name: str, bucket: str, start: str, stop: str) -> str:
@@ -42,11 +43,11 @@ def pasted(name: str, bucket: str, start: str, stop: str) -> str:
 )
 def test_a_query_file_runs_as_it_stands(engine: str, dialect: str, make_workspace: MakeWorkspace) -> None:
     workspace = make_workspace(engine)
-    fill(workspace, T0, POINTS)
+    fill(workspace, T0, [*POINTS, *MORE_LOADS])
     text = pasted(f"queries/blocked_ratio.{dialect}.flux", workspace.raw, format_instant(T0), format_instant(T0 + DAY))
     rows = workspace.client.flux(text)
-    found = sorted((row["domain"], row["hits"], row["js"], row["blocked"]) for row in rows)
-    assert found == [("b.example", 1, 0, 1), ("example.com", 9, 4, 5)]
+    found = sorted((row["domain"], row["hits"], row["js"], row["blocked"], row.get("ratio")) for row in rows)
+    assert found == [("b.example", 1, 0, 1, 1.0), ("c.example", 1, 2, -1, None), ("example.com", 9, 4, 5, 5 / 9)]
 
 
 @pytest.mark.parametrize("dialect", ["union", "join"])

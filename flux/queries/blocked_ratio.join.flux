@@ -2,7 +2,8 @@
 //
 // Needs Flux 0.172 or newer (InfluxDB 2.4, 1.11). Paste it unchanged into InfluxDB's editor or a Grafana panel,
 // which supply the range as `v`, and change the parameters.
-// Returns a row for each key: hits, js, and blocked = hits - js; `page` and `_time` are fillers if they are not keys.
+// Returns a row for each key: hits, js, blocked = hits - js, and ratio = blocked / hits, null if there are no hits or more
+// page loads than hits; `page` and `_time` are fillers if they are not keys.
 
 import "array"
 import "join"
@@ -69,17 +70,30 @@ jsSide =
         |> number()
         |> keyed()
 
-join.full(
-    left: union(tables: [nothing, hitSide]),
-    right: union(tables: [nothing, jsSide]),
-    on: (l, r) => l._time == r._time and l.domain == r.domain and l.page == r.page,
-    as: (l, r) => ({
-        _time: if exists l._time then l._time else r._time,
-        domain: if exists l.domain then l.domain else r.domain,
-        page: if exists l.page then l.page else r.page,
-        hits: if exists l.n then l.n else 0,
-        js: if exists r.n then r.n else 0,
-    }),
-)
-    |> filter(fn: (r) => r.hits != 0 or r.js != 0)
-    |> map(fn: (r) => ({r with blocked: r.hits - r.js}))
+rows =
+    join.full(
+        left: union(tables: [nothing, hitSide]),
+        right: union(tables: [nothing, jsSide]),
+        on: (l, r) => l._time == r._time and l.domain == r.domain and l.page == r.page,
+        as: (l, r) => ({
+            _time: if exists l._time then l._time else r._time,
+            domain: if exists l.domain then l.domain else r.domain,
+            page: if exists l.page then l.page else r.page,
+            hits: if exists l.n then l.n else 0,
+            js: if exists r.n then r.n else 0,
+        }),
+    )
+        |> filter(fn: (r) => r.hits != 0 or r.js != 0)
+        |> map(fn: (r) => ({r with blocked: r.hits - r.js}))
+
+// Flux has no literal for null: it is a column that only others have.
+known =
+    rows
+        |> filter(fn: (r) => r.hits > 0 and r.js <= r.hits)
+        |> map(fn: (r) => ({r with ratio: float(v: r.blocked) / float(v: r.hits)}))
+unknown =
+    rows
+        |> filter(fn: (r) => r.hits == 0 or r.js > r.hits)
+        |> drop(columns: ["ratio"])
+
+union(tables: [known, unknown]) |> group()

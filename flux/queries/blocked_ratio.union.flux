@@ -3,7 +3,8 @@
 // Runs on any Flux since 0.65 (InfluxDB 1.8), with either or both sides empty. Paste it unchanged into
 // InfluxDB's editor or a Grafana panel, which supply the range as `v`, and change the parameters.
 // InfluxDB 1.8 includes a point exactly at the stop of the range; other versions exclude it.
-// Returns a row for each key: hits, js, and blocked = hits - js.
+// Returns a row for each key: hits, js, blocked = hits - js, and ratio = blocked / hits, null if there are no hits or more
+// page loads than hits.
 
 // Parameters
 bucket = "telegraf/autogen"
@@ -53,11 +54,24 @@ jsSide =
         |> map(fn: (r) => ({r with hits: 0, js: int(v: r._value)}))
         |> drop(columns: ["_value", "_start", "_stop"])
 
-union(tables: [hitSide, jsSide])
-    |> group(columns: ["hits", "js"], mode: "except")
-    |> reduce(
-        fn: (r, accumulator) => ({hits: accumulator.hits + r.hits, js: accumulator.js + r.js}),
-        identity: {hits: 0, js: 0},
-    )
-    |> map(fn: (r) => ({r with blocked: r.hits - r.js}))
-    |> group()
+rows =
+    union(tables: [hitSide, jsSide])
+        |> group(columns: ["hits", "js"], mode: "except")
+        |> reduce(
+            fn: (r, accumulator) => ({hits: accumulator.hits + r.hits, js: accumulator.js + r.js}),
+            identity: {hits: 0, js: 0},
+        )
+        |> map(fn: (r) => ({r with blocked: r.hits - r.js}))
+        |> group()
+
+// Flux has no literal for null: it is a column that only others have.
+known =
+    rows
+        |> filter(fn: (r) => r.hits > 0 and r.js <= r.hits)
+        |> map(fn: (r) => ({r with ratio: float(v: r.blocked) / float(v: r.hits)}))
+unknown =
+    rows
+        |> filter(fn: (r) => r.hits == 0 or r.js > r.hits)
+        |> drop(columns: ["ratio"])
+
+union(tables: [known, unknown]) |> group()

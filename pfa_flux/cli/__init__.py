@@ -14,6 +14,7 @@ import typer
 from pfa_flux.cli import (
     config,
     copy,
+    dashboard,
     demo,
     digest,
     doctor,
@@ -64,6 +65,7 @@ for _name, _command in {
     app.command(_name, short_help=SUMMARIES[_name], epilog=_epilog)(_command)
 app.add_typer(task_windows.app, name="task", short_help=SUMMARIES["task"])
 app.add_typer(config.app, name="config", short_help=SUMMARIES["config"])
+app.add_typer(dashboard.app, name="dashboard", short_help=SUMMARIES["dashboard"])
 
 
 def _version(value: bool) -> None:

@@ -19,6 +19,7 @@ SUMMARIES: Mapping[str, str] = {
     "report": "The ratio as one HTML file.",
     "digest": "A week as text, for cron and mail.",
     "view": "The ratio as a live page.",
+    "dashboard": "For Grafana and InfluxDB 2.",
     "serve": "Serve the pixel, and count.",
     "nginx": "Print the nginx configuration.",
     "quarantine": "Hits that InfluxDB refused.",

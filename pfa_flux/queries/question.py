@@ -14,7 +14,7 @@ from pfa_flux.errors import InvalidValueError, SettingsError
 from pfa_flux.problems import meant
 from pfa_flux.queries import words
 from pfa_flux.rules import Rules
-from pfa_flux.schema import BOTH, KEYS, NETWORKS, Key, Side, network_of
+from pfa_flux.schema import BOTH, KEYS, NETWORKS, SUFFIXES, Key, Side, network_of
 from pfa_flux.settings import Settings
 from pfa_flux.times import Instant, format_instant, parse_instant, time_zone
 
@@ -215,8 +215,5 @@ def asked_for(question: Question) -> set[Values]:
     elif "domain" in question.by or ("network" in question.by and not question.networks):
         return set()
     else:
-        named = [_SOME_DOMAIN[network] for network in question.networks] or [""]
+        named = [SUFFIXES[network] for network in question.networks] or [""]
     return {values_of(question, domain, page) for domain in named for page in pages}
-
-
-_SOME_DOMAIN = {"clearnet": "", "tor": ".onion", "i2p": ".i2p"}

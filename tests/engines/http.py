@@ -122,7 +122,7 @@ class Client:
         body = json.dumps({"query": text, "type": "flux", "dialect": dialect}).encode()
         path = f"/api/v2/query?org={self.org}"
         answer = self.request("POST", path, body, Content_Type="application/json", Accept="application/csv")
-        parser = FluxCsvParser(_Body(answer.data), FluxSerializationMode.stream)
+        parser = FluxCsvParser(Body(answer.data), FluxSerializationMode.stream)
         return [record.values for record in parser.generator()]
 
     def influxql(self, text: str, **query: str) -> list[dict[str, Any]]:
@@ -143,7 +143,7 @@ class Client:
         ]
 
 
-class _Body:
+class Body:
     """What influxdb-client's parser takes for a response: lines of bytes."""
 
     def __init__(self, data: bytes) -> None:

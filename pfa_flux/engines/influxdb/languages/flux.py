@@ -47,12 +47,14 @@ def sums(ask: Ask, can: Capabilities) -> str:
         "aggregate": flux.Expression("count" if ask.rows.count else "sum"),
         "byTime": flux.literal(ask.every is not None),
         "every": flux.duration(ask.every or 1),
-        "begun": flux.Expression(f"(tables=<-) => tables{_BEGUN if ask.rows.every else ''}"),
+        "begun": begun(ask.rows),
     }
     return flux.bind(flux.load("queries/sums.flux"), values, _v(ask.rows, ask.start, ask.stop, can))
 
 
-_BEGUN = " |> timeShift(duration: -1ns)"
+def begun(rows: Rows) -> flux.Expression:
+    """A function that moves rows whose time is the end of their window into that, and leaves others alone."""
+    return flux.Expression(f"(tables=<-) => tables{' |> timeShift(duration: -1ns)' if rows.every else ''}")
 
 
 def read_sums(answer: Iterable[Row], ask: Ask) -> Sums:

@@ -43,11 +43,31 @@ def source(database: Sequence[str], measurement: str) -> str:
 
 def _conditions(rows: Rows, start: int, stop: int, where: Where) -> str:
     first, after = rows.times(start, stop)
-    found = [f"time >= {first}", f"time < {after}"]
-    # A missing tag compares as '', so that rows without an action pass.
-    found += [f"{identifier('action')} != {string(value)}" for value in rows.excluded_actions]
+    found = [f"time >= {first}", f"time < {after}", *counting(rows)]
     found += [f"({' OR '.join(_is(column, value) for value in values)})" for column, values in where.items() if values]
     return " AND ".join(found)
+
+
+def counting(rows: Rows) -> list[str]:
+    """Conditions for the rows of a measurement that count."""
+    # A missing tag compares as '', so that rows without an action pass.
+    return [f"{identifier('action')} != {string(value)}" for value in rows.excluded_actions]
+
+
+def within(rows: Rows, span: str, start: str, stop: str) -> str:
+    """A condition `span` that takes in both ends of a range, start and stop, without the end that does not belong."""
+    return f"{span} AND time > {start}" if rows.shift else f"{span} AND time < {stop}"
+
+
+def aggregate(rows: Rows) -> str:
+    """What rows are put together by."""
+    return f"{'count' if rows.count else 'sum'}({identifier(rows.field)})"
+
+
+def in_windows(rows: Rows, every: str) -> str:
+    """Windows to group by."""
+    # Windows of labels that are ends begin a nanosecond later, too.
+    return f"time({every}, {rows.shift}ns)" if rows.shift else f"time({every})"
 
 
 def _is(column: str, value: str | Pattern) -> str:
@@ -56,22 +76,21 @@ def _is(column: str, value: str | Pattern) -> str:
     return f"{identifier(column)} = {string(value)}"
 
 
-def values(asked: Rows, tag: str) -> str:
-    """The statement for the values of a tag, from the index."""
-    return f"SHOW TAG VALUES FROM {identifier(asked.measurement)} WITH KEY = {identifier(tag)}"
+def values(asked: Rows, tag: str, database: str = "") -> str:
+    """The statement for the values of a tag, from the index; `database` where it is not that of the request."""
+    on = f"ON {identifier(database)} " if database else ""
+    return f"SHOW TAG VALUES {on}FROM {identifier(asked.measurement)} WITH KEY = {identifier(tag)}"
 
 
 def sums(ask: Ask, database: Sequence[str]) -> str:
     """The statement that answers a question."""
-    value = f"{'count' if ask.rows.count else 'sum'}({identifier(ask.rows.field)})"
     groups = [identifier(tag) for tag in ask.tags]
     if ask.every:
-        # Windows of labels that are ends begin a nanosecond later, too.
-        groups.append(f"time({ask.every}s, {ask.rows.shift}ns)" if ask.rows.shift else f"time({ask.every}s)")
+        groups.append(in_windows(ask.rows, f"{ask.every}s"))
     grouped = f" GROUP BY {', '.join(groups)}" if groups else ""
     fill = " fill(none)" if ask.every else ""
     return (
-        f"SELECT {value} AS n FROM {source(database, ask.rows.measurement)} "
+        f"SELECT {aggregate(ask.rows)} AS n FROM {source(database, ask.rows.measurement)} "
         f"WHERE {_conditions(ask.rows, ask.start, ask.stop, ask.where)}{grouped}{fill}"
     )
 

@@ -1,0 +1,85 @@
+"""`pfa-flux dashboard`: for Grafana and InfluxDB 2."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import typer
+
+from pfa_flux.cli.options import note, with_settings
+from pfa_flux.settings import Settings
+
+app = typer.Typer(
+    help="Dashboards for Grafana and InfluxDB 2.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+class Datasource(enum.StrEnum):
+    """What Grafana's data source is asked in."""
+
+    FLUX = "flux"
+    INFLUXQL = "influxql"
+
+
+class Rows(enum.StrEnum):
+    """Which data a dashboard reads."""
+
+    RAW = "raw"
+    ROLLUP = "rollup"
+
+
+From = Annotated[Rows, typer.Option(help="Read raw data, or the windows that the tasks have made.")]
+
+
+@app.command()
+@with_settings
+def grafana(
+    *,
+    datasource: Annotated[
+        Datasource, typer.Option(help="Query language of Grafana's data source; on InfluxDB 1.8 influxql is faster.")
+    ],
+    source: From = Rows.RAW,
+    settings: Settings,
+    quiet: bool,
+) -> None:
+    """Print a dashboard for Grafana 9 or newer, to import there."""
+    from pfa_flux.dashboards.grafana import dashboard
+    from pfa_flux.dashboards.panels import Data
+
+    typer.echo(dashboard(Data.of(settings, source.value), datasource.value))
+    if not quiet:
+        note("In Grafana choose Dashboards, New, Import, and paste it.")
+
+
+@app.command()
+@with_settings
+def influxdb(
+    *,
+    install: Annotated[
+        bool, typer.Option("--install", help="Install it on the server, or bring it up to date there.")
+    ] = False,
+    source: From = Rows.RAW,
+    settings: Settings,
+    quiet: bool,
+) -> None:
+    """Print a dashboard for InfluxDB 2 as a template, or install it."""
+    from pfa_flux.dashboards import influxdb as host
+    from pfa_flux.dashboards.panels import NAME, Data
+
+    data = Data.of(settings, source.value)
+    if not install:
+        typer.echo(host.template_text(data))
+        if not quiet:
+            note("pfa-flux dashboard influxdb --install installs it; so does influx apply --file FILE.json.")
+        return
+    from pfa_flux import connect
+
+    with connect(settings) as analytics:
+        done = host.install(analytics.engine, data)
+    typer.echo(done.url)
+    if not quiet:
+        note(f"{done.action}: the dashboard, in the stack {NAME}")
