@@ -33,7 +33,7 @@ LAYERS = (
     ("tasks", "queries", "views"),
     (
         *("hits", "analytics", "doctor", "front", "serving", "site", "demo"),
-        *("setting_up", "staging", "placing", "toml_edit", "live"),
+        *("setting_up", "staging", "placing", "toml_edit", "live", "discovery", "nginx_sites", "services"),
     ),
     ("cli", "start"),
 )

@@ -21,6 +21,8 @@ SUMMARIES: Mapping[str, str] = {
     "view": "The share as a live page.",
     "serve": "Answer the pixel, and count.",
     "nginx": "Print nginx's configuration.",
+    "systemd": "Print systemd's unit.",
+    "tags": "Print the tags of the pages.",
     "quarantine": "Hits that InfluxDB refused.",
     "install-task": "Install the 15-minute tasks.",
     "task": "The tasks: status, gaps, repair.",
@@ -45,7 +47,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "  pfa-flux blocked-ratio --by time --every 1d --start 2026-11",
         "  pfa-flux blocked-ratio --by page --format csv",
     ),
-    "digest": ("  pfa-flux digest --site blog | mail -s 'Views without JavaScript' me@example.com",),
+    "digest": ("  pfa-flux digest --site blog | mail -s Digest me@example.com",),
     "report": ("  pfa-flux report --site blog --start 30d --out report.html",),
     "serve": (
         "  pfa-flux serve",

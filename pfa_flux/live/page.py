@@ -111,7 +111,7 @@ class LivePage:
         self,
         settings: Settings,
         *,
-        tz: str = "UTC",
+        tz: str | None = None,
         hosts: Sequence[str] = (),
         shared: bool = False,
         clock: Callable[[], int] = time.time_ns,
@@ -120,7 +120,7 @@ class LivePage:
 
         Args:
             settings: where the data is.
-            tz: time zone of days and intervals.
+            tz: time zone of days and intervals; None: that of the settings.
             hosts: names that it is asked for by, beside localhost.
             shared: it listens where other machines can ask, by an address that is not loopback.
             clock: the present, nanoseconds.

@@ -100,12 +100,17 @@ def loads(markup: Markup, scripts: Sequence[str], pixel: PixelSettings) -> tuple
                 f'Set load_path = "{urlsplit(found[0].url).path}" under [pixel], or take the script out of the page.'
             )
             return [], Check(LOADS, "failed", f"asks for {found[0].url}, and the settings have no load_path", advice)
-        advice = 'If nothing counts loads, set load_path = "/load.gif" under [pixel] and put its script into the page.'
+        if pixel.loads == "none":
+            words = 'nobody counts loads (loads = "none" under [pixel]), so every figure is 100 %'
+            return [], Check(
+                LOADS, "warning", words, "Run pfa-flux init --loads script, and put its script into the page."
+            )
+        advice = "If nothing counts loads: pfa-flux init --loads script, and put its script into the page."
         return [], Check(LOADS, "skipped", "loads are left to your own analytics, which is not looked at", advice)
     own = [each for each in found if path_of(each.url) == unquote(pixel.load_path)]
     if own:
         return own[:1], Check(LOADS, "ok", f"asks for {own[0].url}")
-    put = f"Put this behind the pixel's tag: {tags.script(pixel)}"
+    put = f"Put this behind the pixel's tag: {tags.loads(pixel)}"
     if found:
         words = f"asks for {found[0].url}, and load_path is {pixel.load_path}"
         return [], Check(LOADS, "failed", words, put)

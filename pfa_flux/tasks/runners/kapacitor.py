@@ -51,7 +51,7 @@ class KapacitorTasks(InfluxDBTasks):
 
     def find(self) -> list[Installed]:
         """The tasks of the name; Kapacitor can not search by it."""
-        return self._listed({})
+        return self._named({})
 
     def _owner(self) -> dict[str, str]:
         return {}

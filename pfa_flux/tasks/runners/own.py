@@ -13,7 +13,7 @@ from pfa_flux.engines.base import Engine, Span
 from pfa_flux.engines.registry import OWN_BACKEND
 from pfa_flux.errors import PfaFluxError, TaskError
 from pfa_flux.tasks.passes import make_pass
-from pfa_flux.tasks.runners.base import Installed, Run
+from pfa_flux.tasks.runners.base import Installed, Neighbour, Run
 from pfa_flux.tasks.state import State
 from pfa_flux.times import NS, format_duration, format_instant
 from pfa_flux.windows.recompute import recompute
@@ -57,6 +57,10 @@ class Runner:
             Installed(self._id, spec, bool(active), format_instant(ended[0][0]) if ended[0][0] else "", ended[0][1])
             for spec, active in rows
         ]
+
+    def neighbours(self) -> list[Neighbour]:
+        """None: nobody else has tasks here."""
+        return []
 
     def create(self) -> Installed:
         """Note it down."""
