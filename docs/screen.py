@@ -41,7 +41,7 @@ def output_of(command: list[str]) -> str:
     """What a command prints on a terminal of `_COLUMNS` columns, standard error included."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (_ROWS, _COLUMNS))
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(_COLUMNS)}
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(_COLUMNS), "NO_PAGER": "1"}
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
         chunks = []

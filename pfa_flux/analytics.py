@@ -15,7 +15,6 @@ from pfa_flux.arguments import Texts, named, one_of
 from pfa_flux.engines import registry
 from pfa_flux.engines.base import Engine, Point
 from pfa_flux.errors import InvalidValueError, SettingsError
-from pfa_flux.problems import meant
 from pfa_flux.queries.before import question_before, with_previous
 from pfa_flux.queries.blocked_ratio import blocked_ratios
 from pfa_flux.queries.comparison import Comparison
@@ -46,9 +45,6 @@ def connect(settings: Settings | None = None, *, config: str | Path | None = Non
         SettingsError: a setting is wrong.
         UnreachableError, AccessDeniedError: the server cannot be used.
     """
-    for name in sorted(values.keys() - set(_settings.KEYS)):
-        near = meant(name, _settings.KEYS, shown=str)
-        raise SettingsError(f"there is no setting {name!r}", f"{near}Settings are: {', '.join(_settings.KEYS)}.")
     if settings is None:
         settings = _settings.load(values, config=config)
         for word in settings.warnings:

@@ -119,7 +119,7 @@ def _newest_load(analytics: Analytics, now: int) -> list[Check]:
     found = "none has ever come" if newest is None and not rollup.has_before(now) else "none in the last 7 days"
     advice = (
         "As long as none comes, every page view counts as one without JavaScript. Let your analytics write page loads, "
-        'or set load_path = "/load.gif" under [pixel] and put its script into the pages. '
+        "or have the pixel count them: pfa-flux init --loads script. "
         "pfa-flux doctor https://example.com/ looks at one of them."
     )
     return [Check("newest load", "warning", f"{found}, while hits come", advice)]

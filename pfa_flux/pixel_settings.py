@@ -21,10 +21,13 @@ CHOICES = {
     "trailing_slash": ("keep", "strip", "add"),
     "duplicate_slashes": ("keep", "merge"),
     "no_referer": ("count", "reject"),
+    "loads": ("own", "script", "tracker", "none"),
     "views": ("navigations", "documents"),
     "synchronous": ("normal", "full"),
 }
 OPT_OUTS = ("gpc", "dnt")
+BY_PIXEL = ("script", "tracker")
+"""Of `loads`, those that ask the pixel for `load_path`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class PixelSettings:
         admin: where /healthz and /metrics are, HOST:PORT; empty for nowhere.
         path: the pixel's path.
         load_path: path of its twin that a script asks for, so that JS loads are counted; empty: there is none.
+        loads: who counts page loads: own (your analytics), script (the page's, by `load_path`), tracker (its onload, by
+            `load_path`) or none; empty: it was not said.
         views: what is a view: navigations, also those within a document and back to one; or documents alone.
         domains: domains that are counted, `*.example.com` for all below one; empty: all, up to `max_domains`.
         max_domains: new domains in a day, beside those that `domains` names one by one, as `hits/pages.py` says.
@@ -59,6 +64,7 @@ class PixelSettings:
     admin: str = "127.0.0.1:8481"
     path: str = "/count.gif"
     load_path: str = ""
+    loads: str = ""
     views: str = "navigations"
     domains: tuple[str, ...] = ()
     max_domains: int = 100
@@ -99,10 +105,26 @@ def parse(value: object, source: object, problems: Problems) -> PixelSettings:
     if pixel.load_path == pixel.path and problems.none_of("pixel.path", "pixel.load_path"):
         with problems.of("pixel.load_path"):
             raise SettingsError(f"{source}: [pixel] path and load_path are the same", "Give each a path of its own.")
+    if pixel.loads and problems.none_of("pixel.load_path", "pixel.loads"):
+        with problems.of("pixel.loads"):
+            _check_loads(pixel, f"{source}: [pixel]")
     return pixel
 
 
+def _check_loads(pixel: PixelSettings, where: str) -> None:
+    by_pixel = pixel.loads in BY_PIXEL
+    if by_pixel and not pixel.load_path:
+        raise SettingsError(f'{where} loads is "{pixel.loads}", without load_path', 'Write load_path = "/load.gif".')
+    if pixel.load_path and not by_pixel:
+        raise SettingsError(
+            f'{where} has load_path, while loads is "{pixel.loads}": page loads would be counted twice',
+            f'Take load_path out, or write loads = "{BY_PIXEL[0]}".',
+        )
+
+
 def _value(key: str, value: object, where: str) -> Any:
+    if key == "loads" and value == "":
+        return ""
     if key in CHOICES:
         return choice(value, where, CHOICES[key])
     if key in {"strip_index", "lower_case", "trust_proxy"}:

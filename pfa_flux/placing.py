@@ -23,6 +23,9 @@ NGINX = Path("/etc/nginx")
 UNITS = Path("/etc/systemd/system")
 
 
+Undone = Literal["removed", "restored", "its line removed", "kept: changed since", "gone already"]
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Where the pieces belong.
@@ -60,14 +63,14 @@ class Layout:
         own = config.parent
         return cls(own / "nginx-http.conf", own / "nginx-server.conf", unit, _page(config), user=True)
 
-    def pieces(self, settings: Settings, place: systemd.Place, *, tracked: bool) -> list[File]:
+    def pieces(self, settings: Settings, place: systemd.Place) -> list[File]:
         """The pieces as files."""
         pixel, made = settings.pixel, systemd.user_unit if self.user else systemd.unit
         return [
             File(self.http, configuration(pixel, part=Part.HTTP), 0o644),
-            File(self.server, configuration(pixel, part=Part.SERVER, tracked=tracked), 0o644),
+            File(self.server, configuration(pixel, part=Part.SERVER), 0o644),
             File(self.unit, made(settings, place), 0o644),
-            File(self.page, f"{tags(pixel, tracked=tracked)}\n", 0o644),
+            File(self.page, f"{tags(pixel)}\n", 0o644),
         ]
 
 
@@ -77,10 +80,17 @@ def _page(config: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """A file that was written: its checksum, and the text that was there before; None where there was no file."""
+    """A file that was written.
+
+    Attributes:
+        checksum: its own.
+        before: the text that was there before; None where there was no file.
+        line: the one line that was put into another hand's file; empty where the file is ours as a whole.
+    """
 
     checksum: str
     before: str | None = None
+    line: str = ""
 
     def is_still(self, path: Path) -> bool:
         """The file is as it was written."""
@@ -131,7 +141,7 @@ class Manifest:
         """
         for piece in pieces:
             known = self.files.get(piece.path)
-            foreign = known is None or not known.is_still(piece.path)
+            foreign = not piece.line and (known is None or not known.is_still(piece.path))
             if os.path.lexists(piece.path) and piece.action != "unchanged" and foreign:
                 raise PfaFluxError(
                     f"{piece.path} was not written by pfa-flux, or was changed since; nothing was written",
@@ -151,7 +161,7 @@ class Manifest:
             if known is not None and known.is_still(file.path):
                 entries[file.path] = replace(known, checksum=_checksum(file.text.encode()))
             elif file in new and file.action != "unchanged":
-                entries[file.path] = _Written(_checksum(file.text.encode()), _text(file.path))
+                entries[file.path] = _Written(_checksum(file.text.encode()), _text(file.path), file.line)
         missing = [each for file in files for each in missing_folders(file.path.parent)]
         return replace(self, files=entries, folders=tuple(dict.fromkeys((*self.folders, *missing))))
 
@@ -159,22 +169,32 @@ class Manifest:
         """The manifest as a file; it may hold settings that were there before."""
         document = {
             "files": {
-                str(path): {"checksum": each.checksum, "before": each.before} for path, each in self.files.items()
+                str(path): {"checksum": each.checksum, "before": each.before, "line": each.line}
+                for path, each in self.files.items()
             },
             "folders": [str(path) for path in self.folders],
         }
         return File(self.path, f"{json.dumps(document, indent=1)}\n", 0o600)
 
-    def undo(self) -> dict[Path, Literal["removed", "restored", "kept: changed since", "gone already"]]:
+    def put_back(self, before: Manifest, paths: Sequence[Path]) -> None:
+        """Note down that files are as they were when the manifest was another one."""
+        kept = {path: each for path, each in self.files.items() if path not in paths}
+        kept |= {path: each for path, each in before.files.items() if path in paths}
+        self.path.write_bytes(replace(self, files=kept).as_file().text.encode())
+
+    def undo(self) -> dict[Path, Undone]:
         """Undo what was written, but for what was changed since; that stays in the manifest.
 
         Raises:
             OSError: a file cannot be removed or restored.
         """
-        done: dict[Path, Literal["removed", "restored", "kept: changed since", "gone already"]] = {}
+        done: dict[Path, Undone] = {}
         for path, written in self.files.items():
             if not os.path.lexists(path):
                 done[path] = "gone already"
+            elif written.line and (not written.is_still(path) or written.line in (written.before or "")):
+                _take_out(path, written.line)
+                done[path] = "its line removed"
             elif not written.is_still(path):
                 done[path] = "kept: changed since"
             elif written.before is None:
@@ -193,6 +213,12 @@ class Manifest:
             with contextlib.suppress(OSError):
                 folder.rmdir()
         return done
+
+
+def _take_out(path: Path, line: str) -> None:
+    """Take a line out of a file that has been changed since the line was put there."""
+    lines = path.read_bytes().decode().splitlines(keepends=True)
+    path.write_bytes("".join(each for each in lines if each.strip() != line).encode())
 
 
 def _checksum(data: bytes) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pfa_flux import names
 from pfa_flux.errors import PfaFluxError, SettingsError
+from pfa_flux.pixel_settings import BY_PIXEL
 from pfa_flux.schema import network_of, without_port
 from pfa_flux.secret import read_token
 from pfa_flux.settings import Secret, Settings, resolve
@@ -88,6 +89,7 @@ class Draft:
         domains: domains that count; None: as they are.
         sites: sites that are new or changed.
         hits_only: only hits are to be downsampled; false: as it is.
+        loads: who counts page loads; empty: as it is.
         load_path: path of the pixel's twin for page loads, empty for none; None: as it is.
         names: names in the data by their keys in `[schema]`, where they are new or changed.
     """
@@ -101,6 +103,7 @@ class Draft:
     domains: tuple[str, ...] | None = None
     sites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hits_only: bool = False
+    loads: str = ""
     load_path: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
 
@@ -141,10 +144,10 @@ class Draft:
         made += [name for name in dict.fromkeys(more) if not covered(name, made)]
         return replace(self, domains=tuple(made))
 
-    def with_loads(self, *, by_pixel: bool, **names: str) -> Draft:
-        """The draft with page loads that the pixel's twin counts, or that the analytics writes under these names."""
-        path = (self.settings().pixel.load_path or LOAD_PATH) if by_pixel else ""
-        return replace(self, load_path=path, names={**self.names, **names})
+    def with_loads(self, loads: str, **names: str) -> Draft:
+        """The draft with who counts page loads and, where it is the analytics, under which names in the data."""
+        path = (self.settings().pixel.load_path or LOAD_PATH) if loads in BY_PIXEL else ""
+        return replace(self, loads=loads, load_path=path, names={**self.names, **names})
 
     def settings(self) -> Settings:
         """The settings that the file will give.
@@ -190,6 +193,8 @@ class Draft:
             changes.append(Change(("pixel",), "domains", self.domains))
         if self.load_path or (self.load_path is not None and "load_path" in document.get("pixel", {})):
             changes.append(Change(("pixel",), "load_path", self.load_path or None))
+        if self.loads:
+            changes.append(Change(("pixel",), "loads", self.loads))
         for key, name in self.names.items():
             if key in document.get("schema", {}) or name != getattr(usual.schema, key):
                 changes.append(Change(("schema",), key, name))

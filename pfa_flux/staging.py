@@ -22,11 +22,13 @@ class File:
         path: where.
         text: what is in it.
         mode: its rights, from the moment it exists.
+        line: the one line that is new in a file of another hand; empty where the file is ours as a whole.
     """
 
     path: Path
     text: str
     mode: int
+    line: str = ""
 
     @property
     def action(self) -> str:

@@ -212,7 +212,7 @@ def test_whatever_is_given_is_answered_or_refused_in_words(name: str, value: Any
 @pytest.mark.parametrize(
     ("give", "words"),
     [
-        (lambda: pfa_flux.connect(tokn="x"), "there is no setting 'tokn'\nDid you mean token? Settings are: url, "),
+        (lambda: pfa_flux.connect(tokn="x"), "unknown setting 'tokn'\nDid you mean 'token'? Known are: url, "),
         (lambda: pfa_flux.connect("http://localhost:8086"), "`settings` is a str, not Settings\nName each setting: "),  # type: ignore[arg-type]
         (lambda: pfa_flux.connect(tz="Mars"), "the arguments: tz: unknown time zone 'Mars'\n"),
     ],

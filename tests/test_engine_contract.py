@@ -33,7 +33,8 @@ LAYERS = (
     ("tasks", "queries", "views"),
     (
         *("hits", "analytics", "doctor", "roles", "front", "serving", "site", "demo"),
-        *("setting_up", "staging", "placing", "toml_edit", "live", "dashboards"),
+        *("setting_up", "staging", "placing", "toml_edit", "live", "dashboards", "discovery", "nginx_sites"),
+        "services",
     ),
     ("cli", "start"),
 )

@@ -200,17 +200,23 @@ def test_without_a_file_it_makes_one_with_its_folder_for_all_to_read(tmp_path: P
     assert (looked.code, "warning" in looked.out) == (0, False)
 
 
-def test_the_pieces_are_printed(tmp_path: Path) -> None:
+def test_it_says_what_is_left_and_which_command_prints_each_piece(tmp_path: Path) -> None:
     done = run(tmp_path, "init", "--quiet", "--data-dir", "data", "--domain", "a.example", "--listen", "127.0.0.1:9999")
-    assert (done.code, done.err) == (0, "")
-    file = new_file(tmp_path)
-    nginx = {part: plain("nginx", "--config", str(file), "--part", part).out for part in ("http", "server")}
-    assert "server 127.0.0.1:9999;" in nginx["http"]
-    assert f"\n### /etc/nginx/conf.d/pfa-flux.conf\n{nginx['http']}\n" in done.out
-    assert f"\n### /etc/nginx/snippets/pfa-flux.conf\n{nginx['server']}\n" in done.out
-    assert f"ExecStart={COMMAND} serve --config {file}\n" in done.out
-    assert '\n### In each page, at its end\n<img src="/count.gif" ' in done.out
-    assert done.out.endswith(f"5. pfa-flux doctor --config {file}\n")
+    assert (done.code, done.err, len(done.out.splitlines())) == (0, "", 13), done.out
+    commands = re.findall(r"pfa-flux (?:nginx --part [a-z]+|systemd|tags)", done.out)
+    assert commands == [
+        *("pfa-flux nginx --part http", "pfa-flux nginx --part server", "pfa-flux systemd", "pfa-flux tags")
+    ]
+    http, server, unit, tags = (run(tmp_path, *command.split()[1:]).out for command in commands)
+    assert "server 127.0.0.1:9999;" in http
+    assert "location = /count.gif {" in server
+    assert f"ExecStart={COMMAND} serve --config {new_file(tmp_path)}\n" in unit
+    assert run(tmp_path, "systemd", "--user").out.endswith("WantedBy=default.target\n")
+    assert tags.startswith('<img src="/count.gif" ')
+    assert "https://stats.example/count.gif" in run(tmp_path, "tags", "--direct", "stats.example").out
+    assert done.out.endswith("5. pfa-flux doctor\n")
+    other = run(tmp_path, "init", "--quiet", "--data-dir", "data", "--config", "a b.toml").out
+    assert f"pfa-flux systemd --config '{tmp_path}/a b.toml' > /etc" in other
 
 
 @pytest.mark.parametrize(
@@ -418,12 +424,12 @@ def test_a_missing_bucket_of_page_loads_is_made_only_if_asked_for(make_place: Ma
 class Terminal:
     """`pfa-flux init` on a terminal, answered line by line."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, program: Path = COMMAND, **environment: str) -> None:
         self._leader, follower = pty.openpty()
         self._process = subprocess.Popen(
-            [str(COMMAND), "init", *arguments],
+            [str(program), "init", *arguments],
             cwd=folder,
-            env=clean_environment(**home_of(folder), TERM="dumb", COLUMNS="200"),
+            env=clean_environment(**home_of(folder), TERM="dumb", COLUMNS="200", **environment),
             stdin=follower, stdout=follower, stderr=follower, start_new_session=True,
         )  # fmt: skip
         os.close(follower)
@@ -519,7 +525,7 @@ def test_on_a_terminal_nothing_is_an_answer_too(tmp_path: Path) -> None:
     assert "warning: no domain is named" in terminal.shown
     assert tomllib.loads(new_file(tmp_path).read_text()) == {
         "data_dir": str(tmp_path / "data"),
-        "pixel": {"load_path": "/load.gif"},
+        "pixel": {"load_path": "/load.gif", "loads": "script"},
     }
 
 

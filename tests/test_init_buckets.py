@@ -75,7 +75,8 @@ def test_a_rejected_address_is_no_new_default(tmp_path: Path) -> None:
     terminal.answer("Domains that count", "")
     terminal.answer("nothing for no more: ", "")
     assert terminal.end() == 0, terminal.shown
-    assert tomllib.loads((tmp_path / "a.toml").read_text()) == {"data_dir": str(tmp_path / "data")}
+    written = tomllib.loads((tmp_path / "a.toml").read_text())
+    assert written == {"data_dir": str(tmp_path / "data"), "pixel": {"loads": "none"}}
 
 
 def test_yes_alone_makes_no_raw_bucket(make_workspace: MakeWorkspace, tmp_path: Path) -> None:

@@ -43,13 +43,13 @@ def dialogue(folder: Path, answer: str) -> dict[str, object]:
 def test_a_proposed_twin_counts_and_is_of_the_same_site(tmp_path: Path) -> None:
     written = dialogue(tmp_path, "")
     assert written["sites"] == {"blog": {"domains": ["example.com", "www.example.com"]}}
-    assert written["pixel"] == {"domains": ["example.com", "www.example.com"]}
+    assert written["pixel"] == {"domains": ["example.com", "www.example.com"], "loads": "none"}
 
 
 def test_a_twin_that_is_not_wanted_is_left_out(tmp_path: Path) -> None:
     written = dialogue(tmp_path, "n")
     assert written["sites"] == {"blog": {"domains": ["example.com"]}}
-    assert written["pixel"] == {"domains": ["example.com"]}
+    assert written["pixel"] == {"domains": ["example.com"], "loads": "none"}
 
 
 def test_without_questions_the_twin_is_said_to_be_left_out(tmp_path: Path) -> None:

@@ -66,9 +66,14 @@ def test_the_pieces_are_written_as_they_would_be_printed(machine: Machine) -> No
     assert done.code == 0, done.err
     written = (machine.manifest, machine.config, *machine.pieces)
     assert done.out.splitlines()[: len(written)] == [f"{path}: written" for path in written]
-    printed = run(machine.folder, "init", "--quiet").out
-    for path in (machine.layout.http, machine.layout.server, machine.layout.page):
-        assert path.read_text() in printed
+    printed = {
+        machine.layout.http: ("nginx", "--part", "http"),
+        machine.layout.server: ("nginx", "--part", "server"),
+        machine.layout.unit: ("systemd", *(["--user"] if machine.layout.user else [])),
+        machine.layout.page: ("tags",),
+    }
+    for path, words in printed.items():
+        assert run(machine.folder, *words).out == path.read_text()
     assert f"ExecStart={COMMAND} serve --config {machine.config}\n" in machine.layout.unit.read_text()
     assert "###" not in done.out
     assert machine.manifest.stat().st_mode & 0o777 == 0o600
@@ -89,8 +94,9 @@ def test_it_ends_with_what_runs_the_pages_and_the_first_view(machine: Machine) -
 
 def test_a_difference_is_shown_first_and_a_second_run_has_none(machine: Machine) -> None:
     first = machine.write().err
-    assert f"--- /dev/null\n+++ {machine.layout.unit}\n" in first
-    assert "+ExecStart=" in first
+    lines = len(machine.layout.unit.read_text().splitlines())
+    assert f"{machine.layout.unit}: new, {lines} lines\n" in first
+    assert len(first.splitlines()) < 20
     before = machine.tree()
     again = machine.write()
     assert [line.rpartition(": ")[2] for line in again.out.splitlines()[:6]] == ["unchanged"] * 6
@@ -178,10 +184,13 @@ def test_a_link_is_not_followed(machine: Machine) -> None:
 
 
 def test_on_a_terminal_no_leaves_all_as_it_was(machine: Machine) -> None:
+    (machine.folder / "bin").mkdir()
+    # Whether this machine has a systemd is no matter here.
+    (machine.folder / "bin/systemctl").write_text("#!/bin/sh\necho offline\n")
+    (machine.folder / "bin/systemctl").chmod(0o755)
     before = machine.tree()
-    terminal = Terminal(
-        machine.folder, "--data-dir", "data", "--url", "", "--site", "a=example.i2p", "--loads", "none", *FLAGS
-    )
+    flags = ("--data-dir", "data", "--url", "", "--site", "a=example.i2p", "--loads", "none", *FLAGS)
+    terminal = Terminal(machine.folder, *flags, PATH=f"{machine.folder}/bin:{os.environ['PATH']}")
     terminal.answer("Write these files? [Y/n]: ", "n")
     assert terminal.end() == 1
     assert machine.tree() == before
@@ -257,7 +266,7 @@ def test_a_command_that_the_service_cannot_see_is_refused(tmp_path: Path, monkey
     draft = Dialogue(Path("/etc/pfa-flux-tests/pfa-flux.toml"), {}, set(), asking=False, quiet=True).draft
     assert draft.settings().data_dir == STATE
     with pytest.raises(PfaFluxError, match="the service cannot see /home/me/pfa-flux/bin/pfa-flux"):
-        pieces.Writing.of(draft, pieces.Targets(str(tmp_path / "nginx")), tracked=False)
+        pieces.Writing.of(draft, pieces.Targets(str(tmp_path / "nginx")))
 
 
 def test_a_manifest_that_is_none_is_refused(tmp_path: Path) -> None:

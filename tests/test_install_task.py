@@ -253,6 +253,7 @@ def test_a_backend_that_is_not_there_is_told_what_to_do(make_workspace: MakeWork
     with analytics(make_workspace("influxdb-1.8"), now()) as made:
         with pytest.raises(CapabilityError, match="tasks cannot be run by kapacitor here") as caught:
             made.task(backend="kapacitor")
+        assert caught.value.hint.startswith("Name Kapacitor's address with --kapacitor-url. ")
         assert "--backend runner" in caught.value.hint
 
 

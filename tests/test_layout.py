@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from rich.console import Console
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from pfa_flux.cli import app
 from pfa_flux.cli.help import EXAMPLES, SUMMARIES
@@ -138,6 +139,20 @@ def test_the_overview_cuts_no_description(width: int) -> None:
     for name, words in SUMMARIES.items():
         assert f"{name} " in done.stdout
         assert words in done.stdout
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_help_of_no_command_is_wider_than_the_terminal(width: int) -> None:
+    group = get_command(app)
+    commands = [[name] for name in group.commands if name not in {"task", "config"}]  # type: ignore[attr-defined]
+    commands += [["task", name] for name in group.commands["task"].commands]  # type: ignore[attr-defined]
+    runner = CliRunner()
+    for words in [*commands, ["config", "check"]]:
+        shown = runner.invoke(app, [*words, "--help"], terminal_width=width).output
+        assert "--help" in shown
+        # A command that can be copied is not broken.
+        lines = [line for line in shown.splitlines() if width > 60 or not line.startswith("    pfa-flux ")]
+        assert max(map(len, lines)) <= width, words
 
 
 def test_every_command_has_a_summary_and_every_example_is_understood() -> None:

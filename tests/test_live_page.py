@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from urllib.parse import parse_qs, quote
@@ -104,8 +105,11 @@ def test_site_domain_page_and_range_are_chosen_by_parameters(page: LivePage, que
     assert expected in answer.body
 
 
-def test_days_are_those_of_the_time_zone(own: Settings) -> None:
-    answer = ask(LivePage(own, tz="Asia/Kolkata", clock=lambda: NOW), "from=2026-01-13&to=2026-01-14")
+@pytest.mark.parametrize("flag", [True, False])
+def test_days_are_those_of_the_time_zone(own: Settings, flag: bool) -> None:
+    # That of the flag, or else of the settings.
+    settings, zone = (own, "Asia/Kolkata") if flag else (replace(own, tz="Asia/Kolkata"), None)
+    answer = ask(LivePage(settings, tz=zone, clock=lambda: NOW), "from=2026-01-13&to=2026-01-14")
     assert "13 January 2026, 00:00 to 15 January 2026, 00:00 Asia/Kolkata" in answer.body
     assert viewed(T0 + DAY - 11 * HOUR // 2, T0 + 3 * DAY - 11 * HOUR // 2) in answer.body
 

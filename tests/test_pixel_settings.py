@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pfa_flux import SettingsError, settings
-from pfa_flux.pixel_settings import CHOICES, OPT_OUTS, PixelSettings
+from pfa_flux.pixel_settings import BY_PIXEL, CHOICES, OPT_OUTS, PixelSettings
 
 DAY = 86400
 
@@ -31,6 +31,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         admin = ""
         path = "/p"
         load_path = "/l"
+        loads = "tracker"
         views = "documents"
         domains = ["a.example", "*.b.example"]
         max_domains = 1
@@ -55,6 +56,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         admin="",
         path="/p",
         load_path="/l",
+        loads="tracker",
         views="documents",
         domains=("a.example", "*.b.example"),
         max_domains=1,
@@ -106,7 +108,9 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         ('raw_retention = "24h"', "raw_retention", DAY),
         ('raw_retention = "52w"', "raw_retention", 364 * DAY),
         ("max_pages = 1", "max_pages", 1),
-        *((f'{key} = "{word}"', key, word) for key, words in CHOICES.items() for word in words),
+        *((f'{key} = "{word}"', key, word) for key, words in CHOICES.items() if key != "loads" for word in words),
+        *((f'loads = "{word}"', "loads", word) for word in ("own", "none", "")),
+        *((f'loads = "{word}"\nload_path = "/l"', "loads", word) for word in BY_PIXEL),
     ],
 )
 def test_good_values(tmp_path: Path, toml: str, key: str, value: object) -> None:
@@ -126,6 +130,7 @@ _WRONG = {
     "page": ['"on"', '""', '"Path"', "true", "[]"],
     "trailing_slash": ['"remove"', "false", '""'],
     "duplicate_slashes": ['"strip"', "true", '""'],
+    "loads": ['"pixel"', "false", "[]", '"script"', '"tracker"', '"own"\nload_path = "/l"', '"none"\nload_path = "/l"'],
     "views": ['"pages"', '"Navigations"', "true", "[]"],
     "no_referer": ['"drop"', "0", "true"],
     "synchronous": ['"off"', '"FULL"', "2"],

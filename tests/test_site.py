@@ -12,10 +12,12 @@ import trustme
 
 from pfa_flux import InvalidValueError
 from pfa_flux.engines.base import Check
-from pfa_flux.hits.tags import image, script, views
+from pfa_flux.hits.tags import image, script, tracker, views
 from pfa_flux.settings import Settings, load
 from pfa_flux.site import fetch
 from pfa_flux.site.look import address, look
+from pfa_flux.site.markup import Markup
+from pfa_flux.site.tags import loads
 from tests.engines.process import free_ports
 from tests.pixel_server import PixelServer
 from tests.site_server import Page, SiteServer, lead
@@ -239,6 +241,16 @@ def test_the_scripts_may_be_in_files_of_the_site(world: World) -> None:
     world.site.pages[f"{SITE}/s.js"] = Page(text, headers={"Content-Type": "text/javascript"})
     checks = world.look(f'{image(own)}<script src="https://cdn.test/x.js"></script><script src="s.js"></script>')
     assert [checks[name].status for name in ("script for loads", "load", "script for views")] == ["ok"] * 3
+
+
+def test_doctor_knows_who_was_said_to_count_loads(world: World) -> None:
+    pixel, none = world.settings.pixel, 'nobody counts loads (loads = "none" under [pixel]), so every figure is 100 %'
+    empty = Markup(f"http://{A}", f"http://{A}")
+    found = loads(empty, [], replace(pixel, loads="none", load_path=""))[1]
+    assert (found.status, found.found) == ("warning", none)
+    # The tag that is asked for is the one that was chosen.
+    missing = loads(empty, [], replace(pixel, loads="tracker"))[1]
+    assert missing.advice == f"Put this behind the pixel's tag: {tracker(pixel)}"
 
 
 def test_a_tracker_that_asks_for_the_load_once_it_is_there(world: World) -> None:

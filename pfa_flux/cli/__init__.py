@@ -20,6 +20,7 @@ from pfa_flux.cli import (
     doctor,
     init,
     nginx,
+    printing,
     quarantine,
     ratio,
     report,
@@ -30,6 +31,7 @@ from pfa_flux.cli import (
 )
 from pfa_flux.cli.help import EXAMPLES, SUMMARIES, examples
 from pfa_flux.cli.options import in_flags
+from pfa_flux.cli.paging import Pager
 from pfa_flux.errors import AccessDeniedError, InvalidValueError, PfaFluxError, UnreachableError
 from pfa_flux.start import end_on_interrupt
 
@@ -57,6 +59,8 @@ for _name, _command in {
     "view": view.view,
     "serve": serve.serve,
     "nginx": nginx.nginx,
+    "systemd": printing.systemd,
+    "tags": printing.tags,
     "quarantine": quarantine.quarantine,
     "copy": copy.copy,
     "install-task": task.install_task,
@@ -66,6 +70,11 @@ for _name, _command in {
 app.add_typer(task_windows.app, name="task", short_help=SUMMARIES["task"])
 app.add_typer(config.app, name="config", short_help=SUMMARIES["config"])
 app.add_typer(dashboard.app, name="dashboard", short_help=SUMMARIES["dashboard"])
+
+
+_LIVE = {"init", "serve", "view", "demo"}
+"""Commands that ask, go on, or show what they do while they do it."""
+_pager = Pager(os.environ)
 
 
 def _version(value: bool) -> None:
@@ -82,12 +91,15 @@ def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    no_pager: Annotated[bool, typer.Option("--no-pager", help="Show long output as it is, without $PAGER.")] = False,
 ) -> None:
     """Measure the share of page views that the JavaScript analytics did not report.
 
     Without a command, print the
     answer for the last seven days in one sentence.
     """
+    if no_pager or context.invoked_subcommand in _LIVE:
+        _pager.let_through()
     if context.invoked_subcommand is None and not ratio.last_week():
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(USAGE)
@@ -106,7 +118,8 @@ def main() -> NoReturn:
     _let_streams_take_any_text()
     try:
         try:
-            app(prog_name="pfa-flux")
+            with _pager:
+                app(prog_name="pfa-flux")
         finally:
             sys.stdout.flush()
     except PfaFluxError as error:

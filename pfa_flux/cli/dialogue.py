@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ class Dialogue:
     """Comes from flags, environment, the file that is there, and questions, to a draft that was tried out."""
 
     def __init__(self, path: Path, values: Mapping[str, str], given: set[str], *, asking: bool, quiet: bool) -> None:
+        from pfa_flux.discovery import Discovery
         from pfa_flux.hits.systemd import STATE
         from pfa_flux.setting_up import Draft
 
@@ -42,9 +43,15 @@ class Dialogue:
         self._kapacitor = own.get("kapacitor_url", str(self.draft.document.get("kapacitor_url", "")))
         self.draft = self.draft.with_values(**{**own, "kapacitor_url": ""})
         self.make_rollup = False
+        self.found = Discovery()
         # What Enter answers, whatever else was answered before.
         self._usual = {**{key: str(value) for key, value in self.draft.document.items()}, **own}
         self.draft.settings()
+
+    @property
+    def said(self) -> set[str]:
+        """Keys that flags, the environment, the file or an answer have said."""
+        return {*self.draft.document, *self.draft.values}
 
     def say(self, text: str) -> None:
         """A note, unless there are to be none."""
@@ -104,8 +111,11 @@ class Dialogue:
             self._ask("url")
         self._until_it_connects()
         with connect(self.draft.settings()) as analytics:
-            engine = analytics.engine.capabilities
+            engine, there = analytics.engine.capabilities, self._kapacitors(analytics)
         if engine.kapacitor:
+            if there and not self._kapacitor and not self.asking:
+                self.say(f"a Kapacitor is at {there}, and not used; to have it run the tasks: --kapacitor-url {there}")
+            self._usual.setdefault("kapacitor_url", there)
             self.draft = self.draft.with_values(kapacitor_url=self._kapacitor)
             if self.asking and "kapacitor_url" not in self.given:
                 self._ask("kapacitor_url")
@@ -117,6 +127,13 @@ class Dialogue:
                 values = {key: value for key, value in self.draft.values.items() if key != "kapacitor_url"}
                 self.draft = replace(self.draft, values=values)
         return connect(self.draft.settings())
+
+    def _kapacitors(self, analytics: Analytics) -> str:
+        """The first Kapacitor among those that the server passes points on to; empty where none answers."""
+        from pfa_flux.engines.influxdb.detect import is_kapacitor
+
+        settings = self.draft.settings()
+        return next((url for url in analytics.engine.subscribers() if is_kapacitor(settings, url)), "")
 
     def _until_it_connects(self, suspect: str = "") -> None:
         while failed := self._failure():
@@ -197,18 +214,25 @@ class Dialogue:
                 return None
         return sum(count for by_window in sums.values() for count in by_window.values())
 
-    def ask_rest(self, analytics: Analytics) -> None:
-        """Ask for what no connection proves: the place of the data, domains, sites."""
+    def greet(self, analytics: Analytics) -> None:
+        """Say who answers."""
         can = analytics.engine.capabilities
         self.say(f"{can.title} answers" if self.draft.settings().url else "no InfluxDB: all data in one file")
         if can.kapacitor_version:
             self.say(f"Kapacitor {can.kapacitor_version} answers")
+
+    def ask_rest(self) -> None:
+        """Ask for what no connection proves: the place of the data, domains, sites."""
+        from pfa_flux.cli.proposals import proposed_domains
+
         if not self.asking:
+            proposed_domains(self)
             return
         if not self.draft.settings().url and "data_dir" not in self.given:
             self._ask("data_dir")
         if "domains" not in self.given:
-            self._until_right(self._ask_domains)
+            found = proposed_domains(self)
+            self._until_right(lambda: self._ask_domains(found))
         if "sites" not in self.given:
             for name, names in self.draft.settings().sites.items():
                 self.say(f"site {name}: {', '.join(names)}")
@@ -224,10 +248,10 @@ class Dialogue:
             except SettingsError as error:
                 note(f"{error.message}\n{error.hint}")
 
-    def _ask_domains(self) -> bool:
+    def _ask_domains(self, found: Sequence[str]) -> bool:
         from pfa_flux.setting_up import domains
 
-        present = ", ".join(self.draft.settings().pixel.domains)
+        present = ", ".join(self.draft.settings().pixel.domains or found)
         words = "Domains that count, with commas between"
         answer = typer.prompt(words, default=present, show_default=bool(present), err=True)
         self.draft = replace(self.draft, domains=domains(answer.split(","), "the answer"))

@@ -22,6 +22,8 @@ SUMMARIES: Mapping[str, str] = {
     "dashboard": "For Grafana and InfluxDB 2.",
     "serve": "Serve the pixel, and count.",
     "nginx": "Print the nginx configuration.",
+    "systemd": "Print the systemd unit.",
+    "tags": "Print the tags for your pages.",
     "quarantine": "Hits that InfluxDB refused.",
     "copy": "Move to another store.",
     "install-task": "Install the 15-minute tasks.",
@@ -47,7 +49,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "  pfa-flux blocked-ratio --by time --every 1d --start 2026-11",
         "  pfa-flux blocked-ratio --by page --format csv",
     ),
-    "digest": ("  pfa-flux digest --site blog | mail -s 'Views without JavaScript' me@example.com",),
+    "digest": ("  pfa-flux digest --site blog | mail -s Digest me@example.com",),
     "report": ("  pfa-flux report --site blog --start 30d --out report.html",),
     "copy": (
         "  pfa-flux copy --to influxdb.toml --dry-run",

@@ -17,6 +17,7 @@ from pfa_flux.cli.dialogue import Dialogue
 from pfa_flux.cli.help import with_kinds
 from pfa_flux.cli.loads import Loads, take_loads
 from pfa_flux.cli.options import note
+from pfa_flux.cli.proposals import propose_names, propose_tasks
 from pfa_flux.cli.sides import CreateBuckets, blame
 from pfa_flux.cli.twins import propose_twins
 from pfa_flux.schema import Side
@@ -85,10 +86,16 @@ def init(
         bool, typer.Option("--hits-only", help="Downsample hits alone, without page loads; it is remembered.")
     ] = False,
     create_buckets: CreateBuckets = False,
-    write: Annotated[
-        bool, typer.Option("--write", help="Write the pieces where they belong, instead of printing them.")
-    ] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the pieces where they belong.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Undo what --write has written, and end.")] = False,
+    include: Annotated[
+        bool,
+        typer.Option("--include", help="With --write: put the include into the server { } of each site."),
+    ] = False,
+    enable: Annotated[
+        bool,
+        typer.Option("--enable", help="With --write: start the service with systemd, and reload nginx after nginx -t."),
+    ] = False,
     nginx_dir: Annotated[
         str | None, typer.Option(help="nginx's directory, for --write as root.", show_default="/etc/nginx")
     ] = None,
@@ -107,9 +114,12 @@ def init(
     Asks for what no flag says, or asks nothing where standard input is no terminal. Every answer is tried out at
     once, and nothing is written unless all of them are right. A second run starts from what is there.
 
+    Without --write the last lines say what is left to do, and which command prints each piece.
+
     --write shows what would change first. It overwrites no file that pfa-flux has not written, or that was changed
-    since, and never edits a site's own configuration.
+    since. A site's own configuration gets one line, and services are started, only if asked for.
     """
+    from pfa_flux.errors import SettingsError
     from pfa_flux.pixel_settings import address
     from pfa_flux.setting_up import KEYS, config_path
 
@@ -121,6 +131,8 @@ def init(
     if remove:
         pieces.remove(path)
         return
+    if (include or enable) and not write:
+        raise SettingsError("--include and --enable change the machine, which --write alone does", "Add --write.")
     given = {key: value for key, value in flags.items() if value is not None}
     found = {key: os.environ[f"PFA_FLUX_{key.upper()}"] for key in KEYS if os.environ.get(f"PFA_FLUX_{key.upper()}")}
     dialogue = Dialogue(path, {**found, **given}, set(given), asking=sys.stdin.isatty() and not yes, quiet=quiet)
@@ -130,20 +142,28 @@ def init(
     dialogue.take_token(token_file)
     dialogue.take_domains(site or [], domain or [])
     with dialogue.reach() as analytics:
-        dialogue.ask_rest(analytics)
+        dialogue.greet(analytics)
+        propose_names(dialogue, analytics)
+        dialogue.ask_rest()
         propose_twins(dialogue)
         dialogue.buckets(analytics, make=create_buckets)
-    loads = take_loads(dialogue, loads, loads_measurement, loads_field)
-    tracked = loads is Loads.TRACKER
+    take_loads(dialogue, loads, loads_measurement, loads_field)
+    adopt |= propose_tasks(dialogue)
     if not write:
-        text = pieces.printed(dialogue.draft, tracked=tracked)
         _set_up(dialogue, None, adopt=adopt)
-        typer.echo(text)
+        typer.echo(pieces.summary(dialogue.draft, named=_is_elsewhere(path)))
         return
-    writing = pieces.Writing.of(dialogue.draft, pieces.Targets(nginx_dir, unit_dir), tracked=tracked)
+    writing = pieces.Writing.of(dialogue.draft, pieces.Targets(nginx_dir, unit_dir))
+    writing.services.settle(dialogue, include=include, enable=enable)
     _set_up(dialogue, writing, adopt=adopt)
-    plain = config_path(None, {**os.environ, "PFA_FLUX_CONFIG": ""}, Path("/"))
-    typer.echo(f"\n{writing.three_lines(path, named=plain != path)}")
+    typer.echo(f"\n{writing.three_lines(path, named=_is_elsewhere(path))}")
+
+
+def _is_elsewhere(path: Path) -> bool:
+    """Whether commands have to be told of a settings file."""
+    from pfa_flux.setting_up import config_path
+
+    return config_path(None, {**os.environ, "PFA_FLUX_CONFIG": ""}, Path("/")) != path
 
 
 def _set_up(dialogue: Dialogue, writing: pieces.Writing | None, *, adopt: bool) -> None:
@@ -177,6 +197,11 @@ def _set_up(dialogue: Dialogue, writing: pieces.Writing | None, *, adopt: bool) 
             _tell_of(task, each)
     if not dialogue.quiet:
         _tell(dialogue, tasks[0].backend.name)
+    if writing is not None:
+        from pfa_flux.placing import Manifest
+
+        changed = any(action != "unchanged" for action in actions.values())
+        writing.services.proceed(writing.manifest, Manifest.beside(dialogue.draft.path), changed=changed)
 
 
 def _files(dialogue: Dialogue, writing: pieces.Writing | None) -> list[File]:
@@ -189,7 +214,7 @@ def _files(dialogue: Dialogue, writing: pieces.Writing | None) -> list[File]:
     if writing is None:
         manifest = Manifest.beside(draft.path)
         return [manifest.with_written(own, new=[]).as_file(), *own] if manifest.files else own
-    files = [*own, *writing.pieces]
+    files = [*own, *writing.pieces, *writing.services.sites]
     if not dialogue.quiet:
         writing.show(files, draft.token_file)
     writing.manifest.check(writing.pieces)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import typer
@@ -29,7 +30,7 @@ class Loads(enum.StrEnum):
     NONE = "none"
 
 
-def take_loads(dialogue: Dialogue, chosen: Loads | None, measurement: str | None, field: str | None) -> Loads:
+def take_loads(dialogue: Dialogue, chosen: Loads | None, measurement: str | None, field: str | None) -> None:
     """Determine who counts page loads, from flags or a question, and print their number in the last day.
 
     Without either, keep the value in the file.
@@ -51,20 +52,22 @@ def take_loads(dialogue: Dialogue, chosen: Loads | None, measurement: str | None
     if asked:
         chosen = _asked(dialogue)
     if chosen is not None:
-        dialogue.draft = dialogue.draft.with_loads(by_pixel=chosen in {Loads.SCRIPT, Loads.TRACKER}, **named)
+        dialogue.draft = dialogue.draft.with_loads(chosen, **named)
         dialogue.draft.settings()
     if asked and chosen is Loads.OWN:
         _ask_names(dialogue)
     else:
-        _tell(dialogue, chosen)
-    return chosen or (Loads.SCRIPT if dialogue.draft.settings().pixel.load_path else Loads.OWN)
+        _tell(dialogue)
 
 
 def _asked(dialogue: Dialogue) -> Loads:
     note(_MENU)
-    if dialogue.draft.settings().pixel.load_path:
+    pixel = dialogue.draft.settings().pixel
+    if pixel.loads:
+        usual = Loads(pixel.loads)
+    elif pixel.load_path:
         usual = Loads.SCRIPT
-    elif dialogue.loads_of_last_day() != 0:
+    elif dialogue.found.others or dialogue.loads_of_last_day() != 0:
         usual = Loads.OWN
     else:
         usual = Loads.NONE if dialogue.draft.text else Loads.SCRIPT
@@ -82,9 +85,14 @@ def _ask_names(dialogue: Dialogue) -> None:
     begun = dialogue.draft
     while True:
         names = begun.settings().schema
-        measurement = typer.prompt("Measurement", default=names.loads_measurement, err=True).strip()
-        field = typer.prompt("Field", default=names.loads_field, err=True).strip()
-        draft = begun.with_loads(by_pixel=False, loads_measurement=measurement, loads_field=field)
+        others = {each.measurement: each.field for each in dialogue.found.others}
+        if others:
+            note(f"Points that look like page loads: {_listed(others)}")
+        usual = next(iter(others), names.loads_measurement)
+        measurement = typer.prompt("Measurement", default=usual, err=True).strip()
+        field = others.get(measurement, names.loads_field)
+        field = typer.prompt("Field", default=field, err=True).strip()
+        draft = begun.with_loads(Loads.OWN, loads_measurement=measurement, loads_field=field)
         try:
             draft.settings()
         except SettingsError as error:
@@ -98,6 +106,10 @@ def _ask_names(dialogue: Dialogue) -> None:
         dialogue.draft = begun
 
 
+def _listed(others: Mapping[str, str]) -> str:
+    return ", ".join(f"{measurement} (field {field})" for measurement, field in others.items())
+
+
 def _found(dialogue: Dialogue, found: int | None) -> str:
     settings = dialogue.draft.settings()
     names = settings.schema
@@ -107,15 +119,20 @@ def _found(dialogue: Dialogue, found: int | None) -> str:
     return f"page loads: {rows} of {names.loads_measurement} with the field {names.loads_field} in the last day"
 
 
-def _tell(dialogue: Dialogue, chosen: Loads | None) -> None:
+def _tell(dialogue: Dialogue) -> None:
     """Print who counts page loads, and warn if nobody does."""
     pixel = dialogue.draft.settings().pixel
     if pixel.load_path:
         dialogue.say(f"page loads: counted by the pixel, at {pixel.load_path}")
         return
-    found = 0 if chosen is Loads.NONE else dialogue.loads_of_last_day()
-    if found != 0 or chosen is Loads.OWN:
+    found = 0 if pixel.loads == Loads.NONE else dialogue.loads_of_last_day()
+    if found != 0 or pixel.loads == Loads.OWN:
         dialogue.say(_found(dialogue, found))
+    others = {each.measurement: each.field for each in dialogue.found.others}
+    if found == 0 and others:
+        (measurement, field), *_ = others.items()
+        how = f"--loads own --loads-measurement {measurement} --loads-field {field}"
+        dialogue.say(f"left, though it looks like page loads: {_listed(others)}; to take it: {how}")
     if found == 0:
         dialogue.say(
             "warning: nobody counts page loads yet, so every figure will be 100%. To count them with the pixel: "

@@ -1,4 +1,4 @@
-"""The pieces that `pfa-flux init` makes for nginx, systemd and the pages: printed, written, or removed again."""
+"""The pieces that `pfa-flux init` makes for nginx, systemd and the pages: said, written, or removed again."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import typer
 from pfa_flux.cli.options import note
 
 if TYPE_CHECKING:
+    from pfa_flux.cli.services import Services
     from pfa_flux.hits.systemd import Place
     from pfa_flux.placing import Layout, Manifest
     from pfa_flux.setting_up import Draft
@@ -43,7 +44,8 @@ def hidden(draft: Draft) -> Path | None:
     return next((path for path in needed for home in homes if path.is_relative_to(home)), None)
 
 
-def _place(draft: Draft) -> Place:
+def place(draft: Draft) -> Place:
+    """What a unit has to know of this installation."""
     import getpass
 
     from pfa_flux.hits.systemd import Place
@@ -51,30 +53,23 @@ def _place(draft: Draft) -> Place:
     return Place(command(), draft.path, draft.token_file if draft.token else None, getpass.getuser())
 
 
-def printed(draft: Draft, *, tracked: bool) -> str:
-    """The pieces, and what to do with them."""
-    from pfa_flux.hits.nginx import Part, configuration
-    from pfa_flux.hits.systemd import unit
-    from pfa_flux.hits.tags import tags
-
-    settings = draft.settings()
-    option = f"--config {shlex.quote(str(draft.path))}"
+def summary(draft: Draft, *, named: bool) -> str:
+    """What is left to do, and which command prints each piece."""
+    option = f" --config {shlex.quote(str(draft.path))}" if named else ""
     return f"""
-### /etc/nginx/conf.d/pfa-flux.conf
-{configuration(settings.pixel, part=Part.HTTP)}
-### /etc/nginx/snippets/pfa-flux.conf
-{configuration(settings.pixel, part=Part.SERVER, tracked=tracked)}
-### /etc/systemd/system/pfa-flux.service
-{unit(settings, _place(draft))}
-### In each page, at its end
-{tags(settings.pixel, tracked=tracked)}
-
-### What is left to do
-1. Put the pieces where their headings say, and into the server {{ }} of each site: include snippets/pfa-flux.conf;
-2. systemctl daemon-reload && systemctl enable --now pfa-flux.service
+What is left to do; as root, {_again("--write --include --enable", option)} does 1 to 3
+1. pfa-flux nginx{option} --part http > /etc/nginx/conf.d/pfa-flux.conf
+   pfa-flux nginx{option} --part server > /etc/nginx/snippets/pfa-flux.conf
+   In the server {{ }} of each site: include snippets/pfa-flux.conf;
+2. pfa-flux systemd{option} > /etc/systemd/system/pfa-flux.service
+   systemctl daemon-reload && systemctl enable --now pfa-flux.service
 3. nginx -t && systemctl reload nginx
-4. Put the tags into the pages.
-5. pfa-flux doctor {option}"""
+4. pfa-flux tags{option} prints what belongs at the end of each page
+5. pfa-flux doctor{option}"""
+
+
+def _again(flags: str, option: str) -> str:
+    return f"pfa-flux init {flags}{option}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +102,22 @@ class Writing:
         layout: where.
         pieces: what.
         manifest: what was written before.
+        services: what is started with them.
     """
 
     layout: Layout
     pieces: tuple[File, ...]
     manifest: Manifest
+    services: Services
 
     @classmethod
-    def of(cls, draft: Draft, targets: Targets, *, tracked: bool) -> Writing:
+    def of(cls, draft: Draft, targets: Targets) -> Writing:
         """What is to be written for a draft.
 
         Raises:
             PfaFluxError: the service could not run.
         """
+        from pfa_flux.cli.services import Services
         from pfa_flux.errors import PfaFluxError
         from pfa_flux.placing import Manifest
 
@@ -131,25 +129,36 @@ class Writing:
                 "Have pfa-flux in /opt and its settings in /etc: "
                 "python3 -m venv /opt/pfa-flux && /opt/pfa-flux/bin/pip install .",
             )
-        pieces = layout.pieces(draft.settings(), _place(draft), tracked=tracked)
-        return cls(layout, tuple(pieces), Manifest.beside(draft.path))
+        pieces = layout.pieces(draft.settings(), place(draft))
+        return cls(layout, tuple(pieces), Manifest.beside(draft.path), Services.of(layout, targets.nginx))
 
     def show(self, files: Sequence[File], secret: Path | None) -> None:
-        """Show what would change; `secret` by its name alone."""
+        """Show what would change: of new files how long they are, and of `secret` its name alone."""
         for file in files:
-            if file.action != "unchanged":
-                note(f"{file.path}: a token, which is not shown" if file.path == secret else _difference(file))
+            if file.path == secret and file.action != "unchanged":
+                note(f"{file.path}: a token, which is not shown")
+            elif file.action == "written":
+                note(f"{file.path}: new, {len(file.text.splitlines())} lines")
+            elif file.action == "changed":
+                note(_difference(file))
 
     def three_lines(self, config: Path, *, named: bool) -> str:
         """What runs, what to put into the pages, and how to see the first view arrive."""
-        layout = self.layout
+        layout, services = self.layout, self.services
         systemctl = "systemctl --user" if layout.user else "systemctl"
         http = f"include {layout.http}; to http {{ }} and " if layout.user else ""
         option = f" --config {shlex.quote(str(config))}" if named else ""
+        reload = "" if services.enable and not layout.user else "run nginx -t && systemctl reload nginx. "
+        if services.served:
+            pages = reload and f"{reload[0].upper()}{reload[1:]}"
+        else:
+            reload = reload or "run this again. "
+            pages = f"In nginx add {http}include {layout.server}; to the server {{ }} of each site, then {reload}"
+        start = f"Start the pixel: {systemctl} daemon-reload && {systemctl} enable --now {layout.unit.name}"
+        runs = f"The pixel runs: {systemctl} status {layout.unit.name}"
         return (
-            f"1. Start the pixel: {systemctl} daemon-reload && {systemctl} enable --now {layout.unit.name}\n"
-            f"2. In nginx add {http}include {layout.server}; to the server {{ }} of each site, then run "
-            f"nginx -t && systemctl reload nginx. At the end of each page put the tags in {layout.page}\n"
+            f"1. {runs if services.enable else start}\n"
+            f"2. {pages}At the end of each page put the tags in {layout.page}\n"
             f"3. To see the first view arrive, open a page, then run pfa-flux blocked-ratio --start 1h{option}"
         )
 
@@ -189,7 +198,8 @@ def remove(config: Path) -> None:
         ) from error
     for path, what in done.items():
         typer.echo(f"{path}: {what}")
-    note("data and tasks stay: pfa-flux task remove removes tasks. Stop the service, and take its include out of nginx")
+    note("data and tasks stay: pfa-flux task remove removes tasks")
+    note("left to do: stop the service, take any include of it out of nginx, reload nginx")
     kept = [str(path) for path, what in done.items() if what.startswith("kept")]
     if kept:
         raise PfaFluxError(

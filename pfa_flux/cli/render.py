@@ -36,7 +36,8 @@ def working(what: str, quiet: bool) -> Iterator[None]:
     if quiet or not sys.stderr.isatty():
         yield
         return
-    with console(sys.stderr).status(what):
+    # Beside the stream that a pager may hold back.
+    with console(sys.__stderr__).status(what):
         yield
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pfa_flux.cli.options import note, with_settings
+from pfa_flux.cli.options import Tz, note, with_settings
 from pfa_flux.settings import Settings
 
 _IN_TERMINALS = ("www-browser", "links", "elinks", "lynx", "w3m")
@@ -28,7 +28,7 @@ def view(
         list[str] | None,
         typer.Option(help="Host name of the page, in addition to localhost; repeatable.", show_default=False),
     ] = None,
-    tz: Annotated[str, typer.Option(help="Time zone of days and intervals.")] = "UTC",
+    tz: Tz = None,
     settings: Settings,
     quiet: bool,
 ) -> None:

@@ -91,6 +91,21 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Measurement:
+    """A measurement whose points have the tags `domain` and `page`.
+
+    Attributes:
+        name: its name.
+        fields: names of its fields, sorted.
+        by_writer: its points have the tag `sess`, by which a pixel tells its writers apart.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    by_writer: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One thing that `doctor` looked at.
 
@@ -213,6 +228,15 @@ class Engine(Protocol):
     def buckets(self) -> list[str]:
         """Names of buckets that can be seen, maybe not of all."""
 
+    def measurements(self, bucket: str) -> list[Measurement]:
+        """Measurements in a bucket that may be page views or page loads, whoever writes them."""
+
+    def takes_floats(self, rows: Rows, now: int) -> bool:
+        """The field has to be a float in points of `now`, because those are stored beside floats."""
+
+    def subscribers(self) -> list[str]:
+        """Addresses that the server passes on to what is written to it: a Kapacitor may be among them."""
+
     def create_bucket(self, bucket: str) -> None:
         """Make the bucket, kept for ever."""
 
@@ -283,6 +307,20 @@ class EngineDefaults:
         """Whoever can open it may write to all that there is."""
         if not self.has_bucket(bucket):
             raise BucketNotFoundError(f"the bucket {bucket!r} does not exist")
+
+    def measurements(self, bucket: str) -> list[Measurement]:
+        """Nobody else writes to it."""
+        del bucket
+        return []
+
+    def takes_floats(self, rows: Rows, now: int) -> bool:
+        """Each value has a type of its own."""
+        del rows, now
+        return False
+
+    def subscribers(self) -> list[str]:
+        """It passes nothing on."""
+        return []
 
     @property
     def partial_answers(self) -> int:

@@ -137,7 +137,7 @@ _DIRECT = """\
 """
 
 
-def configuration(pixel: PixelSettings, *, part: Part | None = None, direct: str = "", tracked: bool = False) -> str:
+def configuration(pixel: PixelSettings, *, part: Part | None = None, direct: str = "") -> str:
     """The part of nginx's configuration that passes requests to the pixel.
 
     Args:
@@ -145,7 +145,6 @@ def configuration(pixel: PixelSettings, *, part: Part | None = None, direct: str
         part: only what belongs in `http { }`, or only what belongs in `server { }`; both where None.
         direct: host that the pixel has to itself; then all of it belongs in `http { }`. Empty: a path on each site's
             own host.
-        tracked: page loads are asked for by a tracker's tag, not by the script.
 
     Raises:
         SettingsError: a setting or the host cannot be written in nginx's configuration.
@@ -159,7 +158,7 @@ def configuration(pixel: PixelSettings, *, part: Part | None = None, direct: str
         if path
     ]
     inner = "\n".join((*locations, _DOWN))
-    tags = indent(of_pages(pixel, direct, tracked=tracked), "# ") + "\n"
+    tags = indent(of_pages(pixel, direct), "# ") + "\n"
     if direct:
         own = _DIRECT.format(tags=tags, host=direct, locations=indent(inner, "    "))
     else:

@@ -66,9 +66,14 @@ def script(pixel: PixelSettings, direct: str = "") -> str:
     return f"<script>window.pfaLoaded = {made}</script>"
 
 
-def tracker(pixel: PixelSettings) -> str:
+def loads(pixel: PixelSettings, direct: str = "") -> str:
+    """What counts JS loads by the settings: the tag of a tracker, or the script. Arguments as of `image`."""
+    return tracker(pixel, direct) if pixel.loads == "tracker" else script(pixel, direct)
+
+
+def tracker(pixel: PixelSettings, direct: str = "") -> str:
     """The tag of a tracker that counts JS loads once the tracker has run, instead of `script`."""
-    made = script(pixel).removeprefix("<script>").removesuffix("</script>").replace('"', "'")
+    made = script(pixel, direct).removeprefix("<script>").removesuffix("</script>").replace('"', "'")
     return f'<script src="https://tracker.example/t.js" async\n  onload="{made}"></script>'
 
 
@@ -93,13 +98,9 @@ def views(pixel: PixelSettings, direct: str = "") -> str:
     )
 
 
-def tags(pixel: PixelSettings, direct: str = "", *, tracked: bool = False) -> str:
-    """All tags in order, each on its own lines. Arguments as for `image`.
-
-    With `tracked` the tag of a tracker counts JS loads, instead of the script.
-    """
-    loads = tracker(pixel) if tracked else script(pixel, direct)
-    return "\n".join(filter(None, (image(pixel, direct), loads, views(pixel, direct))))
+def tags(pixel: PixelSettings, direct: str = "") -> str:
+    """All tags in order, each on its own lines. Arguments as for `image`."""
+    return "\n".join(filter(None, (image(pixel, direct), loads(pixel, direct), views(pixel, direct))))
 
 
 def _linked(path: str, direct: str) -> tuple[str, str]:

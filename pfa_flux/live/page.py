@@ -113,7 +113,7 @@ class LivePage:
         self,
         settings: Settings,
         *,
-        tz: str = "UTC",
+        tz: str | None = None,
         hosts: Sequence[str] = (),
         shared: bool = False,
         clock: Callable[[], int] = time.time_ns,
@@ -122,7 +122,7 @@ class LivePage:
 
         Args:
             settings: the settings.
-            tz: time zone of days and intervals.
+            tz: time zone of days and intervals; None for that of the settings.
             hosts: host names of the page, in addition to localhost.
             shared: the page listens on an address that other machines can reach.
             clock: returns the current time, nanoseconds.

@@ -100,14 +100,17 @@ def loads(markup: Markup, scripts: Sequence[str], pixel: PixelSettings) -> tuple
                 f'Set load_path = "{urlsplit(found[0].url).path}" under [pixel], or take the script out of the page.'
             )
             return [], Check(LOADS, "failed", f"requests {found[0].url}, but the settings have no load_path", advice)
-        advice = (
-            'If nothing else counts loads, set load_path = "/load.gif" under [pixel] and put its script into the page.'
-        )
+        if pixel.loads == "none":
+            words = 'nobody counts loads (loads = "none" under [pixel]), so every figure is 100%'
+            return [], Check(
+                LOADS, "warning", words, "Run pfa-flux init --loads script, and put its script into the page."
+            )
+        advice = "If nothing counts loads: pfa-flux init --loads script, and put its script into the page."
         return [], Check(LOADS, "skipped", "your own analytics counts loads; it is not checked", advice)
     own = [each for each in found if path_of(each.url) == unquote(pixel.load_path)]
     if own:
         return own[:1], Check(LOADS, "ok", f"requests {own[0].url}")
-    put = f"Put this after the pixel's tag: {tags.script(pixel)}"
+    put = f"Put this after the pixel's tag: {tags.loads(pixel)}"
     if found:
         words = f"requests {found[0].url}, but load_path is {pixel.load_path}"
         return [], Check(LOADS, "failed", words, put)

@@ -274,9 +274,10 @@ def _backend(engine: Engine, state: State, settings: Settings, spec: TaskSpec, a
     if chosen == registry.OWN_BACKEND:
         return Runner(engine, state, spec, settings.url)
     if chosen != has:
+        name = "Name Kapacitor's address with --kapacitor-url. " if engine.capabilities.kapacitor and not has else ""
         raise CapabilityError(
             f"tasks cannot be run by {chosen} here: this engine has {has or 'no such backend'}",
-            "Leave --backend out, or use --backend runner and run pfa-flux task run --due every 15 minutes.",
+            f"{name}Leave --backend out, or use --backend runner and run pfa-flux task run --due every 15 minutes.",
         )
     backend: Backend = registry.backend_module(chosen).open_backend(engine, settings, spec)
     return backend

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pfa_flux import flux, foreign
 from pfa_flux.engines.base import OLD_FLUX, Capabilities
 from pfa_flux.engines.influxdb.identity import Identity, object_in, version_in
@@ -189,6 +191,14 @@ def kapacitor_transport(settings: Settings) -> Transport:
         network=Network.of(settings),
         basic=True,
     )
+
+
+def is_kapacitor(settings: Settings, url: str) -> bool:
+    """A Kapacitor answers at an address."""
+    try:
+        return bool(_kapacitor_version(replace(settings, kapacitor_url=url)))
+    except PfaFluxError:
+        return False
 
 
 def _kapacitor_version(settings: Settings) -> str:

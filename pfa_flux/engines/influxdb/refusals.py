@@ -160,10 +160,15 @@ def _says_what(error: ApiException) -> bool:
     return body_of(error).lstrip().startswith("{")
 
 
+_WRAPPING = re.compile(
+    r"<[^>]*>:?\s*|\bHTTPS?Connection(?:Pool)?\([^)]*\):\s*|Failed to establish a new connection:\s*|\[Errno -?\d+\]\s*"
+)
+
+
 def cause(error: BaseException) -> str:
     """The innermost reason, without urllib3's wrapping and object addresses."""
     reason = getattr(error, "reason", None) or error
-    lines = re.sub(r"<[^>]*>:?\s*", "", str(reason)).strip().splitlines()
+    lines = _WRAPPING.sub("", str(reason)).strip().splitlines()
     return foreign.said(lines[-1]) if lines else type(reason).__name__
 
 

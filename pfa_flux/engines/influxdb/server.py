@@ -204,6 +204,14 @@ class Server(EngineDefaults, ABC):
     def shard_width(self, bucket: str) -> int:
         """Span of a shard of the bucket, nanoseconds; within one, a field has one type."""
 
+    def takes_floats(self, rows: Rows, now: int) -> bool:
+        """Some point of the shard that those of `now` go into is a float."""
+        database = self._database(rows.bucket)
+        if database is None:
+            return False
+        start = shard_start(now, self.shard_width(rows.bucket))
+        return self._has_floats(rows, start, now + 1, database)
+
     def _has_floats(self, rows: Rows, start: int, stop: int, database: Sequence[str]) -> bool:
         """The field is a float in some shard of the range."""
         try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from pfa_flux.engines.ask import Rows
-from pfa_flux.engines.base import Check, Row
-from pfa_flux.engines.influxdb.languages.influxql import identifier, values
+from pfa_flux.engines.base import Check, Measurement, Row
+from pfa_flux.engines.influxdb.languages.influxql import identifier, source, values
 from pfa_flux.engines.influxdb.server import Server
 from pfa_flux.engines.influxdb.transport import BUCKET_HINT, understood
-from pfa_flux.errors import BucketNotFoundError, CapabilityError, QueryError
+from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, CapabilityError, QueryError
 from pfa_flux.settings import Settings
 from pfa_flux.times import NS
 
@@ -40,6 +41,31 @@ class InfluxDB1(Server):
         """Databases and their retention policies."""
         databases = [row["name"] for row in self.statement("SHOW DATABASES", {})]
         return [f"{database}/{policy['name']}" for database in databases for policy in self._policies(database)]
+
+    @understood(_NAMES)
+    def measurements(self, bucket: str) -> list[Measurement]:
+        """Measurements of the retention policy that have the tags of page views: few, so that each is looked at."""
+        about = dict(zip(("db", "rp"), self.database_of(bucket), strict=True))
+        keys: dict[str, set[str]] = {}
+        for row in self.statement("SHOW TAG KEYS", about):
+            keys.setdefault(row["measurement"], set()).add(row["tagKey"])
+        fields: dict[str, list[str]] = {}
+        for row in self.statement("SHOW FIELD KEYS", about):
+            fields.setdefault(row["measurement"], []).append(row["fieldKey"])
+        likely = sorted(name for name in fields if {"domain", "page"} <= keys.get(name, set()))
+        # The index knows no retention policies.
+        return [
+            Measurement(name, tuple(sorted(set(fields[name]))), "sess" in keys[name])
+            for name in likely
+            if self.statement(f"SELECT * FROM {source(self.database_of(bucket), name)} LIMIT 1", about)
+        ]
+
+    def subscribers(self) -> list[str]:
+        """Destinations of subscriptions; none where the user may not see them."""
+        with suppress(AccessDeniedError, QueryError):
+            found = [str(each) for row in self.statement("SHOW SUBSCRIPTIONS", {}) for each in row["destinations"]]
+            return sorted({each for each in found if each.startswith(("http://", "https://"))})
+        return []
 
     @understood("the answer with the number of values of a tag")
     def _check_room(self, settings: Settings) -> list[Check]:

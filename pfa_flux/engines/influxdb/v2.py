@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from pfa_flux.engines.ask import Rows
-from pfa_flux.engines.base import Row
-from pfa_flux.engines.influxdb.languages.flux import values
+from pfa_flux.engines.base import Measurement, Row
+from pfa_flux.engines.influxdb.languages.flux import tag_values, values
 from pfa_flux.engines.influxdb.rights import READ
 from pfa_flux.engines.influxdb.server import Server
 from pfa_flux.engines.influxdb.transport import BUCKET_HINT, Transport, understood
@@ -52,6 +52,19 @@ class InfluxDB2(Server):
         """
         text = values(rows, tag, start, stop, self._capabilities)
         return {str(row["_value"] or "") for row in self.flux(text)}
+
+    def measurements(self, bucket: str) -> list[Measurement]:
+        """Measurements of the bucket that have the tags of page views."""
+
+        def known(tag: str, **has: str | None) -> set[str]:
+            text = tag_values(bucket, tag, has, self._capabilities)
+            return {str(row["_value"]) for row in self.flux(text)}
+
+        by_writer = known("_measurement", domain=None, page=None, sess=None)
+        return [
+            Measurement(name, tuple(sorted(known("_field", _measurement=name))), name in by_writer)
+            for name in sorted(known("_measurement", domain=None, page=None))
+        ]
 
     def influxql(self, text: str, bucket: str) -> list[Row]:
         """Rows of one InfluxQL statement, with the same errors as `flux`."""

@@ -29,6 +29,23 @@ class Installed:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A task of another name that makes rows in the same rollup bucket of the same page views.
+
+    Attributes:
+        name: its name.
+        id: its id.
+        origin: whose it is by its Flux: ours, altered, original or foreign (`task_flux.origin_of`).
+        active: it is not disabled.
+    """
+
+    name: str
+    id: str
+    origin: str
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """A run of a task.
 
@@ -90,6 +107,9 @@ class Backend(Protocol):
         Raises:
             AccessDeniedError: the token has it not.
         """
+
+    def neighbours(self) -> list[Neighbour]:
+        """Tasks of other names that make the same rows."""
 
     def create(self) -> Installed:
         """Make the task, active."""

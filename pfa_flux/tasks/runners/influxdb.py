@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
-from pfa_flux import foreign
+from pfa_flux import flux, foreign
 from pfa_flux.engines.base import Engine, Span
 from pfa_flux.engines.influxdb.server import Server
 from pfa_flux.engines.influxdb.transport import Transport, understood
 from pfa_flux.errors import AccessDeniedError, NotInfluxDBError, QueryError, TaskError
 from pfa_flux.settings import Settings
-from pfa_flux.tasks.runners.base import Installed, Run, failed, in_words
-from pfa_flux.tasks.task_flux import task_flux
+from pfa_flux.tasks.runners.base import Installed, Neighbour, Run, failed, in_words
+from pfa_flux.tasks.task_flux import origin_of, task_flux
 from pfa_flux.times import format_instant
 from pfa_flux.windows.spec import TaskSpec
 
@@ -60,18 +61,20 @@ class InfluxDBTasks:
 
     def find(self) -> list[Installed]:
         """The tasks of the name in the organisation."""
-        return self._listed({"name": self._spec.name, **self._transport.org_query})
+        return self._named({"name": self._spec.name, **self._owner()})
 
     @understood(_TASKS)
-    def _listed(self, query: dict[str, str]) -> list[Installed]:
-        """The tasks of the name among those that a query lists, page by page."""
-        found: list[Installed] = []
+    def _named(self, query: dict[str, str]) -> list[Installed]:
+        return [_installed(task) for task in self._listed(query) if task["name"] == self._spec.name]
+
+    def _listed(self, query: dict[str, str]) -> Iterator[dict[str, Any]]:
+        """The tasks that a query lists, page by page."""
         page = {**query, "limit": str(_PAGE)}
         while True:
             tasks = self._transport.request("GET", "/api/v2/tasks", query=page).listed("tasks")
-            found += [_installed(task) for task in tasks if task["name"] == self._spec.name]
+            yield from tasks
             if len(tasks) < _PAGE:
-                return found
+                return
             page["after"] = str(tasks[-1]["id"])
 
     def hidden(self) -> AccessDeniedError | None:
@@ -95,6 +98,19 @@ class InfluxDBTasks:
         """Ask for the right to make tasks with a script that is none: the right is looked at first."""
         with suppress(QueryError):
             self._transport.request("POST", "/api/v2/tasks", json_body={"flux": "0", **self._owner()})
+
+    @understood(_TASKS)
+    def neighbours(self) -> list[Neighbour]:
+        """Tasks of other names whose Flux names the rollup bucket, and the measurement that it reads or writes."""
+        spec = self._spec
+        bucket, names = flux.literal(spec.rollup_bucket), (flux.literal(spec.source), flux.literal(spec.measurement))
+        return [
+            Neighbour(task["name"], str(task["id"]), origin_of(text), task.get("status") == "active")
+            for task in self._listed(self._owner())
+            if task["name"] != spec.name
+            and bucket in (text := str(task["flux"]))
+            and any(name in text for name in names)
+        ]
 
     @understood(_TASKS)
     def create(self) -> Installed:

@@ -51,7 +51,7 @@ class KapacitorTasks(InfluxDBTasks):
 
     def find(self) -> list[Installed]:
         """The tasks of the name; Kapacitor cannot search by name."""
-        return self._listed({})
+        return self._named({})
 
     def hidden(self) -> None:
         """Kapacitor lists all tasks to everybody."""

@@ -13,7 +13,7 @@ from pfa_flux.engines.base import Engine, Span
 from pfa_flux.engines.registry import OWN_BACKEND
 from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, PfaFluxError, TaskError
 from pfa_flux.tasks.passes import make_pass
-from pfa_flux.tasks.runners.base import Installed, Run
+from pfa_flux.tasks.runners.base import Installed, Neighbour, Run
 from pfa_flux.tasks.state import State
 from pfa_flux.times import NS, format_duration, format_instant
 from pfa_flux.windows.recompute import recompute
@@ -74,6 +74,10 @@ class Runner:
 
     def probe(self) -> None:
         """Whoever may write to the data directory may make tasks."""
+
+    def neighbours(self) -> list[Neighbour]:
+        """None: nobody else has tasks here."""
+        return []
 
     def create(self) -> Installed:
         """Note it down."""

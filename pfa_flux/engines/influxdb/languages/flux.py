@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from pfa_flux import flux
@@ -95,6 +95,21 @@ def values(asked: Rows, tag: str, start: int, stop: int, can: Capabilities) -> s
     """The text for the values of a tag."""
     bound = {"bucket": flux.literal(asked.bucket), "rows": predicate(asked), "tag": flux.literal(tag)}
     return flux.bind(flux.load("queries/values.flux"), bound, _v(asked, start, stop, can))
+
+
+def tag_values(bucket: str, tag: str, has: Mapping[str, str | None], can: Capabilities) -> str:
+    """The text for the values of a tag in all rows that have these tags, whatever their value where that is None."""
+    tests = [
+        flux.Expression(f"exists r.{name}") if value is None else flux.any_of(name, [value])
+        for name, value in has.items()
+    ]
+    bound = {"bucket": flux.literal(bucket), "rows": flux.predicate(*tests), "tag": flux.literal(tag)}
+    every = Rows(bucket, "", "")
+    return flux.bind(flux.load("queries/values.flux"), bound, _v(every, 0, _EVER, can))
+
+
+_EVER = 2**62
+"""An instant in the year 2116, nanoseconds."""
 
 
 def predicate(rows: Rows, where: Where | None = None) -> flux.Expression:

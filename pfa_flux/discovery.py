@@ -1,0 +1,147 @@
+"""What a store holds before pfa-flux is set up for it: buckets, names and domains that can be proposed as settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from pfa_flux.analytics import Analytics
+from pfa_flux.engines.base import Engine, Measurement
+from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, CapabilityError, InvalidValueError, QueryError
+from pfa_flux.names import pattern
+from pfa_flux.schema import Schema, Side, without_port
+from pfa_flux.settings import Settings
+from pfa_flux.windows.spec import TaskSpec
+
+_SYSTEM = ("_monitoring", "_tasks", "_internal/")
+"""Beginnings of the names of the servers' own buckets."""
+_MOST_BUCKETS = 50
+_MOST_DOMAINS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Measurement and field of points that look like page views or page loads.
+
+    Attributes:
+        bucket: where they are.
+        measurement: their measurement.
+        field: the field that each has.
+    """
+
+    bucket: str
+    measurement: str
+    field: str
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What was found.
+
+    Attributes:
+        raw: bucket that holds page views or page loads by the names of the settings; empty where none does, or where
+            the bucket of the settings does.
+        loads: bucket of page loads by the names of the settings, where they are not beside the page views; or empty.
+        rollup: bucket that holds downsampled rows by the names of the settings, as of `raw`.
+        hits: points that look like another pixel's page views, where the bucket has none by the name of the settings.
+        others: points of other names that look like page loads, where it has none by the name of the settings.
+        floats: raw hits of now are floats, because the shard that they go into has such.
+    """
+
+    raw: str = ""
+    loads: str = ""
+    rollup: str = ""
+    hits: tuple[Names, ...] = ()
+    others: tuple[Names, ...] = ()
+    floats: bool = False
+
+
+def discover(engine: Engine, settings: Settings, said: set[str]) -> Discovery:
+    """Look at the buckets that can be seen; of those in `said`, keys of the settings, no other is looked for.
+
+    Raises:
+        UnreachableError: the server has gone.
+    """
+    wanted = {"raw_bucket": settings.raw_bucket, "rollup_bucket": settings.rollup_bucket}
+    wanted |= {"loads_bucket": settings.loads_bucket or settings.raw_bucket}
+    there = dict.fromkeys(wanted.values())
+    if not {"raw_bucket", "rollup_bucket"} <= said:
+        seen = [bucket for bucket in engine.buckets() if not bucket.startswith(_SYSTEM)]
+        there |= dict.fromkeys(seen[:_MOST_BUCKETS])
+    held = {bucket: _measurements(engine, bucket) for bucket in there}
+    names = settings.schema
+    raw, loads = _home(held, settings.raw_bucket, (names.hits_measurement, names.loads_measurement)), ""
+    found = Discovery()
+    if raw != settings.raw_bucket and "raw_bucket" not in said:
+        found = replace(found, raw=raw)
+    raw = found.raw or settings.raw_bucket
+    loads = _home(held, settings.loads_bucket or raw, (names.loads_measurement,))
+    if loads not in {settings.loads_bucket, raw} and "loads_bucket" not in said:
+        found = replace(found, loads=loads)
+    rollup = _home(held, settings.rollup_bucket, (names.rollup_hits_measurement,))
+    if rollup not in {settings.rollup_bucket, raw} and "rollup_bucket" not in said:
+        found = replace(found, rollup=rollup)
+    loads = found.loads or settings.loads_bucket or raw
+    strangers = [(bucket, each) for bucket in dict.fromkeys((raw, loads)) for each in _strangers(held[bucket], names)]
+    if not _has(held[raw], names.hits_measurement):
+        hits = (Names(b, m.name, _field(m, names.hits_field)) for b, m in strangers if m.by_writer and b == raw)
+        found = replace(found, hits=tuple(hits))
+    if not _has(held[loads], names.loads_measurement):
+        others = (Names(b, m.name, _field(m, names.loads_field)) for b, m in strangers if not m.by_writer)
+        found = replace(found, others=tuple(others))
+    rows = TaskSpec.from_settings(replace(settings, raw_bucket=raw), Side.HITS).raw
+    return replace(found, floats=_has(held[raw], names.hits_measurement) and engine.takes_floats(rows, engine.now()))
+
+
+def _measurements(engine: Engine, bucket: str) -> Sequence[Measurement]:
+    """What a bucket holds; nothing where it is missing, or may not be read."""
+    with suppress(BucketNotFoundError, AccessDeniedError, CapabilityError, QueryError):
+        return engine.measurements(bucket)
+    return ()
+
+
+def _has(held: Sequence[Measurement], name: str) -> bool:
+    return any(each.name == name for each in held)
+
+
+def _home(held: dict[str, Sequence[Measurement]], usual: str, names: Sequence[str]) -> str:
+    """The bucket with the most of these measurements, the usual one before others."""
+
+    def worth(bucket: str) -> tuple[int, bool]:
+        return sum(_has(held.get(bucket, ()), name) for name in names), bucket == usual
+
+    return max((usual, *held), key=worth)
+
+
+def _strangers(held: Sequence[Measurement], names: Schema) -> list[Measurement]:
+    own = {names.hits_measurement, names.loads_measurement}
+    own |= {names.rollup_hits_measurement, names.rollup_loads_measurement}
+    return [each for each in held if each.name not in own and not each.name.startswith("pfa_flux_")]
+
+
+def _field(found: Measurement, usual: str) -> str:
+    return usual if usual in found.fields else found.fields[0]
+
+
+def domains(analytics: Analytics, *, start: str = "30d") -> tuple[tuple[str, ...], int]:
+    """Domains that were viewed, the most viewed first, and how many more there are.
+
+    Addresses and names without a dot are left out: they are a developer's own.
+    """
+    views: dict[str, int] = {}
+    for row in analytics.domains(start=start):
+        name = row.key["domain"]
+        if _is_public(name):
+            views[name] = views.get(name, 0) + max(row.hits or 0, row.js or 0)
+    ranked = sorted(views, key=lambda name: (-views[name], name))
+    return tuple(ranked[:_MOST_DOMAINS]), len(ranked[_MOST_DOMAINS:])
+
+
+def _is_public(name: str) -> bool:
+    host = without_port(name)
+    try:
+        pattern(name)
+    except InvalidValueError:
+        return False
+    return "." in host and not host[-1].isdigit() and not host.startswith(("[", "("))
