@@ -80,7 +80,7 @@ def init(
         ),
     ] = None,
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="Take over a task of the name that pfa-flux has not made.")
+        bool, typer.Option("--adopt", help="Take over a task that pfa-flux has not made, and float rows of others.")
     ] = False,
     hits_only: Annotated[
         bool, typer.Option("--hits-only", help="Downsample hits alone, without page loads; it is remembered.")
