@@ -358,7 +358,7 @@ def test_plan_tells_what_somebody_did_to_the_task(runs: str, make_workspace: Mak
         planned = task.plan()
         assert (planned.state, len(planned.ids)) == ("duplicates", 2)
         for refused in (task.install, task.run, task.disable, task.remove):
-            with pytest.raises(TaskError, match="there are 2 tasks"):
+            with pytest.raises(TaskError, match="2 tasks"):
                 refused()
         task.remove(next(each for each in planned.ids if each != done.id))
         assert task.plan().state == "up to date"
