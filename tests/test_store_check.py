@@ -207,7 +207,16 @@ def test_a_store_that_deletes_nothing_is_warned_of_and_measured_once_a_day(
         assert [words for words, _ in store.remarks] == ["the store does not delete points"]
         row = doctors(made)
         assert (row.status, "does not delete" in row.found) == ("warning", True)
-        assert "task verify --repair cannot remove surplus rows" in row.advice
+        assert "task verify --repair writes 0 into rows" in row.advice
+        # And so it does, whatever the answer to a DELETE is.
+        spec, day = made.task().spec, at // DAY * DAY
+        tags = {"domain": "example.com", "page": "/", "scheme": "https"}
+        made.write([hit(day - DAY)])
+        stray = Point(spec.measurement, {**tags, "host": "h"}, spec.field, 7, day - DAY + 900 * SECOND)
+        made.engine.write(spec.rollup_bucket, [stray])
+        assert made.task().repair(day - DAY, day)[1].clean
+        values = sorted((row.tags.get("host", ""), row.value) for row in made.engine.rows(spec.rollup, day - DAY, day))
+        assert values == [("", 1), ("h", 0)]
         # The two that were measured with stay; doctor adds none today.
         assert len([row for row in check_rows(made) if "run" in row.tags]) == 2
         remove(made)

@@ -14,7 +14,7 @@ from pfa_flux.windows.spec import TaskSpec
 NAME = "pfa-flux"
 TITLE = "Page views without JavaScript"
 WORDS = (
-    "Which share of page views comes without the JavaScript analytics, with its 95 % interval. "
+    "Which share of page views comes without the JavaScript analytics, with its 95% interval. "
     "Made by pfa-flux dashboard; its documentation says what the figures mean."
 )
 WIDTH = 12

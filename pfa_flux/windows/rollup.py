@@ -15,6 +15,7 @@ from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, CapabilityEr
 from pfa_flux.windows.proofs import Noted, ProofLog
 from pfa_flux.windows.spans import Pieces, merged
 from pfa_flux.windows.spec import TaskSpec
+from pfa_flux.windows.store_check import remembered
 
 
 class Cell(NamedTuple):
@@ -319,7 +320,7 @@ class Rollup:
         for low, high in merged((end - self.spec.width, end) for end in ends):
             emptied = range(low + self.spec.width, high + 1, self.spec.width)
             try:
-                self.engine.delete(self.spec.rollup, low, high)
+                self._delete(low, high)
             except CapabilityError:
                 strays += (row for row in found.strays if low < row.time <= high)
             else:
@@ -331,6 +332,22 @@ class Rollup:
             self.engine.write(self.spec.rollup_bucket, nothing)
             zeros.update(self.spec.ceiling(row.time) for row in strays)
         return zeros
+
+    def _delete(self, low: int, high: int) -> None:
+        """Remove the rows of windows.
+
+        Raises:
+            CapabilityError: the engine cannot, says so, or was found to remove none whatever it says.
+        """
+        if not self._deletes:
+            raise CapabilityError("the store was found to delete no points")
+        self.engine.delete(self.spec.rollup, low, high)
+
+    @cached_property
+    def _deletes(self) -> bool:
+        """Rows can be removed, as far as that was measured."""
+        found = None if self.engine.capabilities.in_process else remembered(self.engine, self.spec.rollup_bucket)
+        return found is None or found.deletes
 
     def _proved(self, found: Compared, kept: frozenset[int], zeros: Mapping[int, int]) -> dict[int, Noted]:
         """Records of windows that are now correct, without those left unchanged."""
