@@ -230,7 +230,7 @@ def test_a_pixel_that_is_not_there(world: World) -> None:
     world.site.pixel = None
     check = world.look(whole(world))["hit"]
     assert (check.status, check.found) == (
-        "failed", f"http://{SITE}/count.gif answers 404, and not as the pixel does"
+        "failed", f"http://{SITE}/count.gif answers 404, unlike the pixel"
     )  # fmt: skip
     assert "pfa-flux nginx prints" in check.advice
 
@@ -244,13 +244,13 @@ def test_the_scripts_may_be_in_files_of_the_site(world: World) -> None:
 
 
 def test_doctor_knows_who_was_said_to_count_loads(world: World) -> None:
-    pixel, none = world.settings.pixel, 'nobody counts loads (loads = "none" under [pixel]), so every figure is 100 %'
+    pixel, none = world.settings.pixel, 'nobody counts loads (loads = "none" under [pixel]), so every figure is 100%'
     empty = Markup(f"http://{A}", f"http://{A}")
     found = loads(empty, [], replace(pixel, loads="none", load_path=""))[1]
     assert (found.status, found.found) == ("warning", none)
     # The tag that is asked for is the one that was chosen.
     missing = loads(empty, [], replace(pixel, loads="tracker"))[1]
-    assert missing.advice == f"Put this behind the pixel's tag: {tracker(pixel)}"
+    assert missing.advice == f"Put this after the pixel's tag: {tracker(pixel)}"
 
 
 def test_a_tracker_that_asks_for_the_load_once_it_is_there(world: World) -> None:

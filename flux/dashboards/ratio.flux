@@ -1,4 +1,4 @@
-// Blocked ratio with its 95 % interval: a row for each key, or for each key and interval of time.
+// Blocked ratio with its 95% interval: a row for each key, or for each key and interval of time.
 //
 // Runs on any Flux since 0.65 (InfluxDB 1.8). Paste it as it stands into InfluxDB's editor or a Grafana panel, which
 // supply the range as `v`, and change the parameters.
