@@ -137,7 +137,7 @@ def test_the_report_and_doctor_work_on_the_test_engine(make_workspace: MakeWorks
         found, error = examine(made.settings, now)
     assert has_data
     assert "<b>39</b>" in html
-    assert "memory, asked in python" in html
+    assert "memory, query language python" in html
     assert error is None
     assert [check.status for check in found if check.name in {"engine", "task", "newest hit"}] == ["ok"] * 3
 
