@@ -108,8 +108,8 @@ def test_a_table_in_a_pipe_is_plain(store: dict[str, str]) -> None:
     done = pfa_flux("blocked-ratio", "--by", "network", *SPAN, env=store)
     sentence, empty, _, *rows = done.out.splitlines()
     assert (sentence[:20], empty) == ("Of 35 page views of ", "")
-    assert rows[0].split()[:6] == ["clearnet", "20", "15", "5", "25.0", "%"]
-    assert rows[3].split()[:6] == ["total", "35", "19", "16", "45.7", "%"]
+    assert rows[0].split()[:5] == ["clearnet", "20", "15", "5", "25.0%"]
+    assert rows[3].split()[:5] == ["total", "35", "19", "16", "45.7%"]
     assert "\x1b" not in done.out
     assert all(ord(c) < 0x2500 for c in done.out)
 
