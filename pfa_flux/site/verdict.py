@@ -56,7 +56,7 @@ def of(seen: Seen, kind: Kind, page: str, rules: Rules) -> Check:
         advice = _RESTART if by_rules else _ADVICE.get(seen.reason, "docs/deployment.md explains this word.")
         found = f"{seen.url} answers, but would not count the view: {seen.reason}"
         if seen.reason == Reason.NO_REFERER and not seen.referer:
-            found += "  (because of the referrer policy of page and tag, browsers send no Referer)"
+            found += " (because of the referrer policy of page and tag, browsers send no Referer)"
         return Check(name, "failed", found, advice.format(domain=host))
     if seen.reason:
         found = f"{counted(seen.view)}, but none for you: {seen.reason}"
