@@ -304,10 +304,10 @@ def _spool(path: Path, now: int) -> list[Check]:
         advice = "Does pfa-flux serve run? Its log says what InfluxDB answers. The hits are kept until it takes them."
         checks = [Check("pixel", "warning", found, advice)]
     if refusing:
-        advice = "Mend it, then: pfa-flux quarantine --retry. Nothing expires from quarantine meanwhile."
+        advice = "Fix it, then: pfa-flux quarantine --retry. Nothing expires from quarantine meanwhile."
         checks.append(Check("shipping", "failed", f"most hits are refused: {refusing}", advice))
     if refused:
-        advice = "They are kept for 7 days. Mend what it says, then: pfa-flux quarantine --retry"
+        advice = "They are kept for 7 days. Fix what it reports, then: pfa-flux quarantine --retry"
         found = f"lines that InfluxDB refused: {refused:,} ({said_of_points(reason)})"
         checks.append(Check("quarantine", "warning", found, advice))
     return checks

@@ -46,7 +46,7 @@ def succeeded(command: Sequence[str]) -> None:
     if done.returncode != 0:
         said = foreign.said((done.stderr or done.stdout).strip() or f"exit status {done.returncode}")
         raise PfaFluxError(
-            f"{shlex.join(command)} failed: {said}", f"Mend what it says, then run {shlex.join(command)}."
+            f"{shlex.join(command)} failed: {said}", f"Fix what it reports, then run {shlex.join(command)}."
         )
 
 

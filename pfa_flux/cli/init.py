@@ -266,7 +266,7 @@ def _tell(dialogue: Dialogue, backend: str) -> None:
         note("warning: no domain is named, so hits of any domain count; name yours with --domain")
     unseen = pieces.hidden(dialogue.draft)
     if unseen is not None:
-        note(f"warning: the service cannot see {unseen}, because it sees no home directory; /opt and /etc it can read")
+        note(f"warning: the service cannot read {unseen}: its unit blocks home directories. Move it to /opt or /etc")
     if settings.data_dir != STATE and os.geteuid() == 0:
         note(
             "warning: the service would run as root, because its data is root's; "

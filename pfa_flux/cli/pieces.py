@@ -125,7 +125,7 @@ class Writing:
         unseen = None if layout.user else hidden(draft)
         if unseen is not None:
             raise PfaFluxError(
-                f"the service cannot see {unseen}, because it sees no home directory; nothing was written",
+                f"the service cannot read {unseen}: its unit blocks home directories; nothing was written",
                 "Have pfa-flux in /opt and its settings in /etc: "
                 "python3 -m venv /opt/pfa-flux && /opt/pfa-flux/bin/pip install .",
             )

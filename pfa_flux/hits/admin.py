@@ -82,7 +82,7 @@ def metrics(state: State) -> str:
         out.add("ship_retries_total", "counter", "Writes that had to be repeated.", state.total("retries"))
         out.add("refused_points_total", "counter", "Points that it refused.", state.total("refused"))
         out.add("damaged_hits_total", "counter", "Hits that could not be read in the spool.", state.total("damaged"))
-        out.add("quarantined", "gauge", "Hits of both kinds that are still put by.", shipped.get("quarantined", 0))
+        out.add("quarantined", "gauge", "Hits and loads that are in quarantine now.", shipped.get("quarantined", 0))
         out.add("late_minutes_total", "counter", "Minutes noted for pfa-flux task repair.", state.total("late"))
         standing = round(state.progress.standing, 3)
         out.add("standing_seconds", "gauge", "Seconds that hits have waited and none was shipped.", standing)

@@ -14,7 +14,7 @@ class Shipped:
         points: points that the store has taken since the start, each once.
         batches: batches written.
         retries: writes that had to be repeated.
-        quarantined: hits that are put by now.
+        quarantined: hits in quarantine now.
         refused: points refused since the start.
         damaged: hits that could not be read in the spool since the start.
         late: windows noted for repair since the start, by their minutes.

@@ -103,7 +103,7 @@ class Shipper:
         self._spool.close()
 
     def _read(self) -> list[Waiting]:
-        """The next rows; what of them is damaged is put by. None while the file is busy or its disk is full.
+        """The next rows; damaged ones go into quarantine. None while the file is busy or its disk is full.
 
         Raises:
             sqlite3.DatabaseError: the file is damaged beyond single rows.
@@ -126,7 +126,7 @@ class Shipper:
         return batch
 
     def _count_quarantined(self) -> int:
-        """Hits that are put by. While most points are refused, and for as long again as they are kept, none expires."""
+        """Hits in quarantine. None expires while most points are refused, and for as long again as they are kept."""
         now = self._clock()
         refusing = self.done.refusing or now - self._outcome.time < KEPT_SECONDS * NS
         try:

@@ -66,7 +66,7 @@ class Run:
     error: str = ""
 
 
-_MEND = "Mend what the server says, then try again."
+_MEND = "Fix what the server reports, then try again."
 _CONFLICT = "others have written floats into the rollup bucket, where the task writes integers"
 
 
