@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -217,7 +218,53 @@ bind-address = "127.0.0.1:{rpc}"
     _make_buckets(server)
 
 
-def _start_2(server: Server, folder: Path) -> None:
+def start_upgraded(old: Server) -> Server:
+    """An InfluxDB 2.7 on the data of a 1.x that was stopped, as `influxd upgrade` makes it.
+
+    Raises:
+        EngineUnavailableError: it cannot be had here.
+        EngineFailedError: it does not upgrade, or is not ready in time; with its words.
+    """
+    name = "influxdb-2.7"
+    folder = Path(tempfile.mkdtemp(prefix=f"pfa-flux-{name}-"))
+    server = Server(name, "", "", folder=folder, org=ORG, token=secrets.token_hex(16))
+    started.append(server)
+    files = {
+        "--bolt-path": "influxd.bolt",
+        "--engine-path": "engine",
+        "--v2-config-path": "config.toml",
+        "--influx-configs-path": "configs",
+        "--continuous-query-export-path": "queries.txt",
+        "--log-path": "upgrade.log",
+    }
+    arguments = ["upgrade", "--force", "--v1-dir", str(old.folder)]
+    arguments += [word for flag, file in files.items() for word in (flag, str(folder / file))]
+    arguments += [
+        "--username",
+        _USER,
+        "--password",
+        _PASSWORD,
+        "--org",
+        ORG,
+        "--bucket",
+        "other",
+        "--token",
+        server.token,
+    ]
+    try:
+        found = source.find(PROGRAMS[name])
+        assert found.binary is not None, "a container does not see the data of another one"
+        done = subprocess.run([str(found.binary), *arguments], capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode:
+            raise EngineFailedError(f"influxd upgrade: {done.stdout}{done.stderr}")
+        _run_2(server, folder)
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _run_2(server: Server, folder: Path) -> None:
     (http,) = free_ports(1)
     arguments = [
         *("--http-bind-address", f"127.0.0.1:{http}"),
@@ -226,8 +273,13 @@ def _start_2(server: Server, folder: Path) -> None:
         *("--engine-path", str(folder / "engine")),
         *("--reporting-disabled", "--log-level", "error"),
     ]
-    server.url, server.org, server.token = f"http://127.0.0.1:{http}", ORG, secrets.token_hex(16)
+    server.url = f"http://127.0.0.1:{http}"
     _run(server, server.name, arguments, folder, server.client.healthy)
+
+
+def _start_2(server: Server, folder: Path) -> None:
+    server.org, server.token = ORG, secrets.token_hex(16)
+    _run_2(server, folder)
     body = {"username": _USER, "password": _PASSWORD, "org": ORG, "bucket": RAW, "token": server.token}
     Client(server.url, "", "").json("POST", "/api/v2/setup", body)
     _make_buckets(server)
