@@ -174,7 +174,9 @@ def test_a_has_a_site_and_no_influxdb(installed: Path, folder: Path) -> None:
             page = html / "index.html"
             a.edit(page, page.read_text() + (folder / "etc/page.html").read_text())
             looked = a.run("pfa-flux", "doctor", f"http://{ONION}/", "--proxy", f"http://{port}")
-            words = f"A view of http://{ONION}/ with JavaScript counts as 1 hit and 1 load on {ONION} /; without, 1 hit."
+            words = (
+                f"A view of http://{ONION}/ with JavaScript counts as 1 hit and 1 load on {ONION} /; without, 1 hit."
+            )
             assert (looked.code, words in " ".join(looked.out.split())) == (0, True), looked.out
             for scripts in (True, False):
                 with chromium({f"{ONION}:80": number}, scripts=scripts) as browser:
