@@ -33,7 +33,7 @@ class Result:
 
 def clean_environment(**more: str) -> dict[str, str]:
     """The environment without pfa-flux's variables and without anything that changes how output looks."""
-    left_out = ("PFA_FLUX_", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM")
+    left_out = ("PFA_FLUX_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
     # No test waits for a reader.
     return {**kept, SYSTEM_VARIABLE: NO_SYSTEM_FILE, "NO_PAGER": "1", **more}

@@ -267,9 +267,9 @@ def tags_of(settings: PixelSettings, direct: str = "") -> str:
 
 
 def read_back(sentence: str) -> Counter[tuple[str, ...]]:
-    """What a view with JavaScript gives by doctor's last sentence: by kind, domain and page."""
+    """What a view with JavaScript counts as by doctor's last sentence: by kind, domain and page."""
     found: Counter[tuple[str, ...]] = Counter()
-    given = re.sub(r"; without, .*", "", sentence.partition(" gives ")[2])
+    given = re.sub(r"; without, .*", "", sentence.partition(" counts as ")[2])
     for part in given.split(", "):
         what, _, where = part.partition(" on ")
         for number, kind in re.findall(r"(\d+) (hit|load)s?", what):

@@ -95,8 +95,8 @@ def test_csv_and_a_dataframe_have_the_same_columns(compared: BlockedRatio) -> No
 
 def test_a_table_has_the_share_of_before_and_the_change_in_points(compared: BlockedRatio) -> None:
     sheet = compared.sheet()
-    place = [column.name for column in sheet.columns].index("before")
-    assert [column.name for column in sheet.columns[place : place + 2]] == ["before", "change"]
+    place = [column.name for column in sheet.columns].index("previous")
+    assert [column.name for column in sheet.columns[place : place + 2]] == ["previous", "change"]
     shown = {row[0]: row[place : place + 3] for row in sheet.rows}
     assert shown["gone.example"] == [percent(1.0), "–", ""]
     assert shown["example.com"][:2] == [percent(0.25), "+25.0"]

@@ -307,7 +307,7 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("README.md", ("Try it", "The real thing"), "embedded"),
+    Scenario("README.md", ("Try it", "Set it up"), "embedded"),
     Scenario("README.md", ("Use it with your InfluxDB",), "influxdb-2.7", with_data),
     Scenario("README.md", ("InfluxDB 1.8",), "kapacitor", with_data),
     Scenario(_START, ("Getting started", "InfluxDB 2.x", "The pixel", "The first figure"), "influxdb-2.7"),

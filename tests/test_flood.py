@@ -26,7 +26,7 @@ from tests.stored import hits_by_page, until
 SEED = 20261129
 OWN = [f"/own{number}" for number in range(200)]
 _DOCS = Path(__file__).parents[1] / "docs" / "security.md"
-_BOUND = re.compile(r"at most (\d+) MiB, and its helper (\d+) MiB")
+_BOUND = re.compile(r"at most (\d+) MiB and its helper (\d+) MiB")
 
 
 def bounds() -> tuple[int, int]:

@@ -476,7 +476,7 @@ def test_on_a_terminal_it_asks_and_asks_again_where_an_answer_is_wrong(make_plac
     terminal.answer("nothing for no more: ", "blog")
     terminal.answer("the site 'blog' is not NAME=domain,domain", "blog=example.com,abc.onion")
     terminal.answer("nothing for no more: ", "")
-    terminal.answer("Count www.example.com, too? [Y/n]: ", "n")
+    terminal.answer("Count www.example.com too? [Y/n]: ", "n")
     terminal.answer("Make ", "y")
     terminal.answer("Page loads [none]: ", "someone")
     terminal.answer("'someone' is none of own, script, tracker and none", "")
@@ -493,7 +493,7 @@ def test_on_a_terminal_it_asks_and_asks_again_where_an_answer_is_wrong(make_plac
     again.answer(f"InfluxDB's address, - for none: all data in one file here [{place.workspace.server.url}]: ", "")
     again.answer("Domains that count, with commas between [example.com, abc.onion]: ", "")
     again.answer("site blog: example.com, abc.onion", "")
-    again.answer("Count www.example.com, too? [Y/n]: ", "n")
+    again.answer("Count www.example.com too? [Y/n]: ", "n")
     again.answer("Page loads [none]: ", "")
     assert again.end() == 0, again.shown
     assert f"{place.file}: unchanged" in again.shown
@@ -507,7 +507,7 @@ def test_on_a_terminal_of_a_1_8_it_asks_for_kapacitor_and_no_token(make_place: M
     terminal = Terminal(place.folder, "--url", server.url, "--data-dir", "data", "--site", "blog=example.com")
     terminal.answer("Kapacitor's address, nothing for none: pfa-flux downsamples by itself: ", server.url)
     terminal.answer("is no Kapacitor", server.kapacitor_url)
-    terminal.answer("Count www.example.com, too? [Y/n]: ", "n")
+    terminal.answer("Count www.example.com too? [Y/n]: ", "n")
     terminal.answer("Page loads [none]: ", "none")
     assert terminal.end() == 0, terminal.shown
     assert tomllib.loads(place.file.read_text())["kapacitor_url"] == server.kapacitor_url

@@ -75,7 +75,7 @@ def test_page_loads_of_another_name_are_left_and_named(
     terminal.answer("nothing for no more: ", "")
     terminal.answer("Page loads [own]: ", "")
     terminal.answer("Points that look like page loads: web_vitals (field load_ms)", "")
-    terminal.answer("The field that each has [load_ms]: ", "")
+    terminal.answer("Field [load_ms]: ", "")
     assert terminal.end() == 0, terminal.shown
     assert "page loads: 1 row of web_vitals with the field load_ms in the last day" in terminal.shown
     found = written(tmp_path)

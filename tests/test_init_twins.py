@@ -35,7 +35,7 @@ def dialogue(folder: Path, answer: str) -> dict[str, object]:
     """The settings after a run on a terminal."""
     flags = ("--config", "a.toml", "--data-dir", "data", "--url", "", "--loads", "none", "--site", "blog=example.com")
     terminal = Terminal(folder, *flags)
-    terminal.answer("Count www.example.com, too? [Y/n]: ", answer)
+    terminal.answer("Count www.example.com too? [Y/n]: ", answer)
     assert terminal.end() == 0, terminal.shown
     return tomllib.loads((folder / "a.toml").read_text())
 

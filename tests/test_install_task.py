@@ -205,7 +205,7 @@ def test_a_task_of_the_name_that_is_not_ours_is_left_as_it_is(engine: str, make_
         (task,) = backend.find()
         foreign = task.text.replace("// Downsamples", "// Sums")
         backend.update(task, foreign, active=True)
-        with pytest.raises(TaskError, match="pfa-flux has not made"):
+        with pytest.raises(TaskError, match="pfa-flux did not create"):
             made.task().install()
         assert backend.find()[0].text == foreign
         remove(made)

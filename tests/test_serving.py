@@ -142,7 +142,7 @@ def test_page_loads_that_never_came_or_come_no_more(engine: str, make_workspace:
     check = newest()
     assert check is not None
     assert (check.status, check.found) == ("warning", "none has ever come, while hits come")
-    assert 'load_path = "/load.gif"' in check.advice
+    assert "pfa-flux init --loads script" in check.advice
     fill(workspace, now, [load(now - 8 * DAY)])
     check = newest()
     assert check is not None

@@ -43,7 +43,7 @@ def test_behind_real_nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert pixel.counted() == pixel.loaded() == {}
         pixel.stop()
         check = {check.name: check for check in look(f"http://{A}", world.settings)}["hit"]
-        assert "does not reach the pixel" in check.found
+        assert "cannot reach the pixel" in check.found
         assert "httpd_can_network_connect" in check.advice
 
 

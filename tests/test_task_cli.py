@@ -82,6 +82,7 @@ def closed() -> int:
 @pytest.mark.parametrize(
     "cli", rarely(["influxdb-2.7", "embedded", "kapacitor", "influxdb-1.8"], but="influxdb-2.7"), indirect=True
 )
+@pytest.mark.slow
 def test_both_tasks_from_their_plan_to_their_removal(cli: Cli) -> None:
     stop = closed()
     hits = [hit(stop - n * WINDOW - SECOND) for n in range(6)]

@@ -193,8 +193,8 @@ def test_a_task_that_was_deleted_altered_or_doubled_is_found_and_mended(
         task.backend.update(installed, altered, active=True)
         for n in range(3):
             task.backend.run(task.installed(), task.spec.due(at) - n * WINDOW)
-        assert "altered" in task.plan().words
-        assert "altered" in task.status(at - DAY).summary
+        assert "was changed after" in task.plan().words
+        assert "was changed after" in task.status(at - DAY).summary
         task.install()
         task.backend.create()
         assert task.plan().state == "duplicates"

@@ -239,10 +239,10 @@ def test_b_has_influxdb_kapacitor_and_years_of_data(installed: Path, folder: Pat
     typed(f"Kapacitor's address, - for none: pfa-flux downsamples by itself [{old.kapacitor_url}]: ")
     typed("Domains that count, with commas between [blog.example]: ")
     typed("nothing for no more: ")
-    typed("Count www.blog.example, too? [Y/n]: ", "n")
+    typed("Count www.blog.example too? [Y/n]: ", "n")
     typed("Page loads [own]: ")
-    typed("Their measurement [pf_analytics_test]: ")
-    typed("The field that each has [response_time]: ")
+    typed("Measurement [pf_analytics_test]: ")
+    typed("Field [response_time]: ")
     typed("Take it over, with its id and its rows? [Y/n]: ")
     assert terminal.end() == 0, terminal.shown
     assert f"{NAME} ({task}): adopted" in terminal.shown

@@ -91,7 +91,7 @@ class StoreCheck:
         if not self.deletes:
             found.append(
                 (
-                    "the store deletes no points",
+                    "the store does not delete points",
                     "task verify --repair writes 0 into rows that should not be there, and pfa-flux leaves them out of "
                     "every figure.",
                 )
