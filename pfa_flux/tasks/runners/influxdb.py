@@ -23,6 +23,7 @@ from pfa_flux.windows.spec import TaskSpec
 _PATIENCE = 60.0
 """Seconds a forced run may take. One of two windows takes a fraction of a second."""
 
+_LOG_SECONDS = 5.0
 _PAGE = 500
 """Tasks, or runs of one, in one answer: the most that servers give."""
 
@@ -150,7 +151,7 @@ class InfluxDBTasks:
             time.sleep(0.1)
             run = self._run(path, run)
         if run["status"] != "success":
-            raise failed(self._reason(path, run))
+            raise failed(self._reason(path, run, seconds=_LOG_SECONDS))
 
     def run_now(self, task: Installed, now: int) -> list[Span]:
         """Force a run for the last closed windows. Returns their span."""
@@ -204,14 +205,20 @@ class InfluxDBTasks:
             return run
         return found
 
-    def _reason(self, path: str, run: dict[str, Any]) -> str:
+    def _reason(self, path: str, run: dict[str, Any], seconds: float = 0.0) -> str:
+        """Why a run failed, from its log. A server may write the reason a moment after the end: wait `seconds` for it."""
         answer = partial(self._transport.request, "GET", f"{path}/{run['id']}/logs")
         lines = run.get("log") or answer().listed("events", required=False)
-        # The script that it begins with is no reason, and too long to leave room for one.
-        said = (str(line.get("message", "")) for line in lines)
-        words = [each for each in said if not each.startswith("Started task from script")]
-        reason = next((w for w in reversed(words) if "error" in w.lower()), " / ".join(words) or "no reason given")
-        return foreign.said(in_words(self.masked(reason)))
+        deadline = time.monotonic() + seconds
+        while True:
+            # The script that it begins with is no reason, and too long to leave room for one.
+            said = (str(line.get("message", "")) for line in lines)
+            words = [each for each in said if not each.startswith("Started task from script")]
+            reason = next((each for each in reversed(words) if "error" in each.lower()), "")
+            if reason or time.monotonic() >= deadline:
+                return foreign.said(in_words(self.masked(reason or " / ".join(words) or "no reason given")))
+            time.sleep(0.2)
+            lines = answer().listed("events", required=False)
 
 
 def _installed(task: dict[str, Any]) -> Installed:
