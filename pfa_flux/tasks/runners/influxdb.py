@@ -206,7 +206,7 @@ class InfluxDBTasks:
         return found
 
     def _reason(self, path: str, run: dict[str, Any], seconds: float = 0.0) -> str:
-        """Why a run failed, from its log. A server may write the reason a moment after the end: wait `seconds` for it."""
+        """Why a run failed, from its log, which a server may write a moment after the end: wait `seconds` for it."""
         answer = partial(self._transport.request, "GET", f"{path}/{run['id']}/logs")
         lines = run.get("log") or answer().listed("events", required=False)
         deadline = time.monotonic() + seconds
