@@ -369,6 +369,7 @@ def test_where_no_loads_are_in_the_range_the_ratio_is_1(make_workspace: MakeWork
         assert (ratios["clearnet"], only(ratios["tor"]), ratios["i2p"]) == ([], 1, [])
 
 
+@pytest.mark.slow
 @with_tasks
 def test_the_command_installs_a_dashboard_in_a_stack_of_its_own_and_twice_makes_no_double(
     engine: str, make_workspace: MakeWorkspace

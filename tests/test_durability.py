@@ -86,6 +86,7 @@ def survive(make_workspace: MakeWorkspace, folder: Path, engines: Sequence[str],
         assert counts.keys() - sent == set()
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_midst_of_hits_loses_none_that_was_answered(
     make_workspace: MakeWorkspace, tmp_path: Path
 ) -> None:
@@ -97,6 +98,7 @@ def test_kill_9_fifty_times_loses_none_that_was_answered(make_workspace: MakeWor
     survive(make_workspace, tmp_path, ["influxdb-2.7", "influxdb-1.8"], 50)
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_embedded_engine_loses_none_that_was_answered(tmp_path: Path) -> None:
     server = PixelServer(tmp_path)
     ((answered, sent),) = killed_rounds([server], 10, seed=3)
@@ -233,6 +235,7 @@ def test_a_spool_that_has_its_size_sheds_and_says_so(make_workspace: MakeWorkspa
         assert "spool_mib" in server.get("/healthz")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_processes_with_clocks_that_jump_lose_no_hit_of_one_page(
     count: int, make_workspace: MakeWorkspace, tmp_path: Path
@@ -351,6 +354,7 @@ def test_checkpoints_take_no_further_handles(embedded: bool, tmp_path: Path) -> 
     made.close()
 
 
+@pytest.mark.slow
 def test_a_second_process_on_the_same_directory_is_told_so(tmp_path: Path) -> None:
     with PixelServer(tmp_path / "a") as server:
         other = PixelServer(tmp_path / "b", data_dir=str(server.data_dir))

@@ -38,6 +38,7 @@ def pair(pool: Pool) -> Iterator[tuple[Server, Server]]:
         yield first, second
 
 
+@pytest.mark.slow
 def test_the_next_address_is_asked_where_a_server_was_killed(pair: tuple[Server, Server], tmp_path: Path) -> None:
     first, second = pair
     values = {"url": f"{first.url}, {second.url}", "data_dir": str(tmp_path / "data")}

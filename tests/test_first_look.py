@@ -52,6 +52,7 @@ CUT = "the store does not keep nanoseconds"
 TWICE = "the store keeps a re-sent point twice"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "meddle", "words"),
     [

@@ -250,6 +250,7 @@ def test_a_question_waits_as_long_as_the_server_asks_and_no_longer_than_five_min
         assert slept[8:] == [5.0, 5.0]
 
 
+@pytest.mark.slow
 def test_the_command_line_says_that_it_waits(make_workspace: MakeWorkspace) -> None:
     workspace = make_workspace("influxdb-2.7")
     with Cloud(workspace.server.url) as cloud:
@@ -289,6 +290,7 @@ def test_what_a_plan_does_not_allow_is_no_missing_right(make_workspace: MakeWork
             assert "PFA_FLUX_ROLLUP_BUCKET" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_an_organisation_is_named_by_its_id_as_well(make_workspace: MakeWorkspace) -> None:
     workspace = make_workspace("influxdb-2.7")
     org = workspace.client.org_id()

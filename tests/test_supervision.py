@@ -62,6 +62,7 @@ class Odd(Faulty):
         request.wfile.write(body)
 
 
+@pytest.mark.slow
 def test_a_login_page_takes_no_hit(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
     workspace = make_workspace("influxdb-2.7")
     with Odd(workspace.server.url) as proxy, pixel(tmp_path, workspace, url=proxy.url) as server:

@@ -180,6 +180,7 @@ def test_verify_prints_what_differs_of_each_side_and_repairs_it(cli: Cli) -> Non
     ]
 
 
+@pytest.mark.slow
 @once
 def test_js_is_page_loads_alone_and_hits_only_is_hits_alone(cli: Cli) -> None:
     stop = closed()
@@ -332,6 +333,7 @@ def test_hits_only_is_installed_where_the_settings_cannot_be_changed(tmp_path: P
     assert file.read_text() == text
 
 
+@pytest.mark.slow
 def test_a_side_that_cannot_be_installed_does_not_keep_the_other_from_it(
     make_workspace: MakeWorkspace, tmp_path: Path
 ) -> None:
@@ -402,6 +404,7 @@ def test_due_leaves_a_disabled_side_at_rest_and_accepts_the_clock_once(
     assert (refused.code, f"the task '{cli.names[0]}' is disabled" in refused.err) == (1, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["influxdb-2.7", "kapacitor"])
 def test_a_task_that_somebody_altered_is_shown_as_a_diff(
     engine: str, make_workspace: MakeWorkspace, tmp_path: Path

@@ -159,6 +159,7 @@ class Killer:
         assert self.written <= found_hits.keys() <= set(range(self.attempts))
 
 
+@pytest.mark.slow
 def test_kill_9_again_and_again_while_the_store_of_0_1_is_written_to_loses_nothing(tmp_path: Path) -> None:
     copied("embedded", tmp_path / "data")
     with Killer(tmp_path, {}, expected("embedded"), seed=25) as killer:
@@ -167,6 +168,7 @@ def test_kill_9_again_and_again_while_the_store_of_0_1_is_written_to_loses_nothi
         killer.finish()
 
 
+@pytest.mark.slow
 def test_kill_9_while_the_store_of_0_1_is_first_opened_loses_nothing(tmp_path: Path) -> None:
     copied("embedded", tmp_path / "data")
     with Killer(tmp_path, {}, expected("embedded"), seed=12) as killer:

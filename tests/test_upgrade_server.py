@@ -88,6 +88,7 @@ def test_a_reader_of_a_server_knows_the_tasks_of_0_1_and_changes_no_byte(
     assert content(folder) == before
 
 
+@pytest.mark.slow
 def test_the_commands_know_the_tasks_that_0_1_ran_for_a_server(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     workspace, _, said = served(make_workspace, folder)

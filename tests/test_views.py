@@ -238,6 +238,7 @@ def test_a_pixel_that_is_embedded_again_is_asked_for_once_even_if_memory_was_cle
     assert (seen.hits, seen.loads) == (pages("cleared"), pages("cleared"))
 
 
+@pytest.mark.slow
 def test_where_documents_alone_are_views_an_app_is_one_and_a_page_rendered_in_advance_is_too(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
