@@ -31,7 +31,7 @@ _APART = {"test_flux_on_servers.py", "test_detect.py", "test_original_query.py"}
 _CONTRACT = {
     *("test_blocked_ratio.py", "test_install_task.py", "test_task_life.py", "test_upgrade_server.py"),
     *("test_engines.py", "test_ledger.py", "test_late_month.py", "test_first_look.py", "test_rights.py"),
-    "test_dashboards.py",
+    *("test_dashboards.py", "test_copy.py"),
 }
 """Tests of what every server has to do."""
 _COMMANDS = {

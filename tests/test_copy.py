@@ -32,7 +32,7 @@ ROADS = [
     ("embedded", "influxdb-2.7"),
     pytest.param("influxdb-2.7", "influxdb-1.8", marks=pytest.mark.slow),
     pytest.param("influxdb-2.7", "embedded", marks=pytest.mark.slow),
-    ("influxdb-1.8", "influxdb-2.9"),
+    ("influxdb-1.8", "influxdb-1.12"),
 ]
 every_road = pytest.mark.parametrize(("here", "there"), ROADS, ids=str)
 
