@@ -12,8 +12,7 @@ from pfa_flux.engines.ask import Rows
 from pfa_flux.engines.base import Check
 from pfa_flux.engines.registry import open_writer, registration
 from pfa_flux.errors import AccessDeniedError, PfaFluxError
-
-_MEASUREMENT = "pfa_flux_check"
+from pfa_flux.windows.store_check import MEASUREMENT
 
 
 class Role(NamedTuple):
@@ -38,7 +37,7 @@ def look(analytics: Analytics) -> Check:
     settings, engine = analytics.settings, analytics.engine
     task = analytics.task()
     reads: dict[str, Callable[[], object]] = {
-        f"read {bucket}": partial(engine.rows, Rows(bucket, _MEASUREMENT, "value"), 0, 1)
+        f"read {bucket}": partial(engine.rows, Rows(bucket, MEASUREMENT, "value"), 0, 1)
         for bucket in (*settings.raw_buckets, settings.rollup_bucket)
     }
     rights: dict[str, Callable[[], object]] = {

@@ -72,5 +72,10 @@ class Side(enum.StrEnum):
     HITS = "hits"
     LOADS = "loads"
 
+    @property
+    def label(self) -> str:
+        """Its name in sentences."""
+        return "page loads" if self is Side.LOADS else "hits"
+
 
 BOTH = (Side.HITS, Side.LOADS)

@@ -13,6 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 _COPIED = ("pfa_flux", "flux", "tests", "docs", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml")
@@ -125,6 +128,29 @@ class Copy:
         done = self.test(tests, keeps_compiled=True)
         assert done.returncode == 0, f"without any fault the tests do not pass:\n{done.stdout}"
         assert not re.search(r"^(SKIPPED|XPASS)|deselected", done.stdout, re.M), f"tests did not run:\n{done.stdout}"
+
+
+def planting(table: str) -> tuple[Any, Any, Any]:
+    """The fixture `copy` and both tests of a table, for a module of its own: modules run side by side."""
+    found = faults(table)
+
+    @pytest.fixture(scope="module")
+    def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+        made = Copy(tmp_path_factory.mktemp(Path(table).stem))
+        made.check(found)
+        return made
+
+    @pytest.mark.parametrize("fault", found, ids=lambda fault: fault.name)
+    def test_a_fault_can_be_planted(fault: Fault) -> None:
+        source = (ROOT / fault.file).read_text()
+        assert fault.planted_in(source) != source
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("fault", found, ids=lambda fault: fault.name)
+    def test_a_fault_is_seen(fault: Fault, copy: Copy) -> None:
+        assert_seen(copy, fault)
+
+    return copy, test_a_fault_can_be_planted, test_a_fault_is_seen
 
 
 def assert_seen(copy: Copy, fault: Fault) -> None:

@@ -6,22 +6,9 @@ import re
 
 import pytest
 
-from tests.faults import ROOT, Copy, Fault, assert_seen, faults
+from tests.faults import Fault, planting
 
-FAULTS = faults("faults_in_figures.toml")
-
-
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
-    made = Copy(tmp_path_factory.mktemp("figures"))
-    made.check(FAULTS)
-    return made
-
-
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_can_be_planted(fault: Fault) -> None:
-    source = (ROOT / fault.file).read_text()
-    assert fault.planted_in(source) != source
+copy, test_a_fault_can_be_planted, test_a_fault_is_seen = planting("faults_in_figures.toml")
 
 
 def test_a_fault_whose_text_is_not_there_once_is_told() -> None:
@@ -30,9 +17,3 @@ def test_a_fault_whose_text_is_not_there_once_is_told() -> None:
     for source, count in (("b = 1\n", 0), ("a = 1\na = 1\n", 2)):
         with pytest.raises(AssertionError, match=re.escape(f"pfa_flux/times.py has its text {count} times")):
             fault.planted_in(source)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_is_seen(fault: Fault, copy: Copy) -> None:
-    assert_seen(copy, fault)

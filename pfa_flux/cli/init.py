@@ -243,7 +243,7 @@ def _install(tasks: Sequence[Task], *, adopt: bool, create_bucket: bool) -> list
 
 
 def _tell_of(task: Task, done: Installation) -> None:
-    what = "page loads" if task.spec.what is Side.LOADS else "hits"
+    what = task.spec.what.label
     if done.made_bucket:
         note(f"made the bucket {task.spec.rollup_bucket}")
     if task.spec.what is Side.HITS:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pfa_flux.cli.options import note
-from pfa_flux.schema import Side
 
 if TYPE_CHECKING:
     from pfa_flux.engines.base import Span
@@ -101,8 +100,7 @@ def proved(task: Task, proof: Proof) -> str:
     span = words((proof.start, proof.stop))
     if not proof.hits:
         return f"proved: a run of {task.spec.name} for {span} succeeded; that time has no rows to compare"
-    what = "page loads" if task.spec.what is Side.LOADS else "hits"
-    return f"proved: {proof.hits} {what} from {span} made {proof.rows} rows, equal to the raw data"
+    return f"proved: {proof.hits} {task.spec.what.label} from {span} made {proof.rows} rows, equal to the raw data"
 
 
 def print_plan(found: Plan) -> None:

@@ -78,7 +78,7 @@ def _choice_of_source(name: str) -> dict[str, Any]:
 def _variables(data: Data, language: Language) -> list[dict[str, Any]]:
     if language == "flux":
         return [_variable("domain", in_flux.domains_text(data))]
-    database, _ = in_influxql.database_of(data.hits.bucket)
+    database, _ = influxql.database_of(data.hits.bucket)
     names = ("domain", "page") if data.pages else ("domain",)
     return [_variable(name, influxql.values(data.hits, name, database)) for name in names]
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pfa_flux import flux
-from pfa_flux.dashboards.panels import Data, Panel, Query
+from pfa_flux.dashboards.panels import MOST_ROWS, Data, Panel, Query
 from pfa_flux.engines.influxdb.languages import flux as language
 from pfa_flux.schema import SUFFIXES
 from pfa_flux.times import NS
 from pfa_flux.windows.spec import TaskSpec
 
 ALL = flux.predicate()
-_MOST_ROWS = 50
 _BLOCKS = "The interval is that of pfa-flux: page views come in visits, so blocks of time are compared."
 _UNKNOWN = "No ratio: there are no hits, or more JS loads than hits; status says which."
 
@@ -61,11 +60,11 @@ def panels(data: Data, selected: flux.Expression = ALL, *, wide: bool = False) -
 
     by_page = ratio(
         "(domain, page) => page",
-        _by("page", f'sort(columns: ["hits"], desc: true) |> limit(n: {_MOST_ROWS})'),
+        _by("page", f'sort(columns: ["hits"], desc: true) |> limit(n: {MOST_ROWS})'),
         tag="page",
     )
     pages = (
-        Panel("By page", f"The {_MOST_ROWS} pages with the most hits. {_UNKNOWN}", "table", (6, 10, 6, 5), by_page),
+        Panel("By page", f"The {MOST_ROWS} pages with the most hits. {_UNKNOWN}", "table", (6, 10, 6, 5), by_page),
     )
     domains = ratio("(domain, page) => domain", _by("domain"))
     spans = "An hour in up to two days, a day (UTC) in up to ninety, else a week."

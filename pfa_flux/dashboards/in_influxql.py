@@ -6,9 +6,17 @@ without rows gives no answer to divide by, so that page loads come with a row of
 
 from __future__ import annotations
 
-from pfa_flux.dashboards.panels import Data, Expression, Panel, Query
+from pfa_flux.dashboards.panels import MOST_ROWS, Data, Expression, Panel, Query
 from pfa_flux.engines.ask import Rows
-from pfa_flux.engines.influxdb.languages.influxql import aggregate, counting, identifier, in_windows, source, within
+from pfa_flux.engines.influxdb.languages.influxql import (
+    aggregate,
+    counting,
+    database_of,
+    identifier,
+    in_windows,
+    source,
+    within,
+)
 from pfa_flux.schema import SUFFIXES
 from pfa_flux.times import format_duration
 from pfa_flux.windows.spec import TaskSpec
@@ -17,13 +25,6 @@ _RANGE = ("$timeFilter", "${__from}ms", "${__to}ms")
 _DOMAINS = f"{identifier('domain')} =~ /^(${{domain:regex}})$/"
 _PAGES = f"{identifier('page')} =~ /^(${{page:regex}})$/"
 _EVERY = "$__interval"
-_MOST_ROWS = 50
-
-
-def database_of(bucket: str) -> tuple[str, str]:
-    """Database and retention policy of a bucket, as InfluxDB 1.x has them and InfluxDB 2 maps them by itself."""
-    database, _, policy = bucket.partition("/")
-    return database, policy or "autogen"
 
 
 def _from(rows: Rows) -> str:
@@ -138,10 +139,10 @@ def _of_pages(data: Data) -> tuple[Panel, ...]:
     sums = tuple(Expression(f"sum_{query.name}", query.name, "sum", hidden=True) for query in series)
     page = identifier("page")
     tables = [
-        Query("A", f"SELECT top({name}, {page}, {_MOST_ROWS}) AS {name} FROM ({text})", rows=True)
+        Query("A", f"SELECT top({name}, {page}, {MOST_ROWS}) AS {name} FROM ({text})", rows=True)
         for name, text in (("hits", of_hits), ("loads", of_loads))
     ]
-    most = f"The {_MOST_ROWS} pages with the most."
+    most = f"The {MOST_ROWS} pages with the most."
     return (
         Panel("Hits by page", most, "table", (0, 10, 4, 5), (tables[0],), unit="count"),
         Panel("JS loads by page", most, "table", (4, 10, 4, 5), (tables[1],), unit="count"),

@@ -19,6 +19,8 @@ WORDS = (
 )
 WIDTH = 12
 """Columns of the grid."""
+MOST_ROWS = 50
+"""Pages that a panel shows."""
 _HOUR = 3600
 
 Kind = Literal["number", "numbers", "lines", "table", "bars"]

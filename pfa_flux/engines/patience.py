@@ -1,7 +1,8 @@
-"""How long a question waits for a server that says it is too busy just now, and who is told meanwhile."""
+"""How long a request waits for a server that is too busy just now, and who is told meanwhile."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,10 +28,14 @@ class Patience:
     Attributes:
         seconds: the most that it waits in all.
         tell: called before each pause, with its seconds.
+        unsaid: the same as `seconds`, if the server does not say for how long.
+        longest_pause: the most that it waits before it asks again, whatever the server says.
     """
 
     seconds: float = _LONGEST
     tell: Callable[[float], None] = lambda _: None
+    unsaid: float = _UNSAID
+    longest_pause: float = math.inf
 
 
 _USUAL = Patience()
@@ -51,19 +56,24 @@ NONE = Patience(0.0)
 """For those who wait themselves, or whom somebody waits for."""
 
 
-def patiently(ask: Callable[[], T]) -> T:
+def patiently(ask: Callable[[], T], own: Patience | None = None) -> T:
     """Ask, and ask again while the server is too busy, with pauses as long as it wants.
+
+    Args:
+        ask: asks once.
+        own: how long to wait; questions within do not wait themselves. None for what holds in this thread.
 
     Raises:
         BusyError: it wants to be left alone for longer than anybody waits here.
     """
-    found, pause, waited = _current.get(), _FIRST_PAUSE, 0.0
+    found, pause, waited = own or _current.get(), _FIRST_PAUSE, 0.0
     while True:
         try:
-            return ask()
+            with patience(NONE if own else found):
+                return ask()
         except BusyError as error:
-            seconds = error.retry_after or pause
-            if waited + seconds > (found.seconds if error.retry_after else min(found.seconds, _UNSAID)):
+            seconds = min(error.retry_after or pause, found.longest_pause)
+            if waited + seconds > (found.seconds if error.retry_after else min(found.seconds, found.unsaid)):
                 raise
             found.tell(seconds)
             time.sleep(seconds)

@@ -7,13 +7,14 @@ on, and doing it again changes nothing. The source is only read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from pfa_flux.engines.base import Engine, Span
 from pfa_flux.errors import BucketNotFoundError, SettingsError, StoreUnfitError
 from pfa_flux.schema import BOTH, Side
 from pfa_flux.settings import Settings
+from pfa_flux.times import NS
 from pfa_flux.windows.carried_proofs import carry_proofs, note_removed
 from pfa_flux.windows.carry import Carrier, Kind, Tally
 from pfa_flux.windows.recompute import recompute
@@ -23,7 +24,7 @@ from pfa_flux.windows.spec import TaskSpec
 from pfa_flux.windows.store_check import check_store, remembered, same_store, wait_until_visible
 from pfa_flux.windows.stretches import MOST, count, ends_of
 
-_HOUR = 3600 * 10**9
+_HOUR = 3600 * NS
 _FAR = 2**62
 
 
@@ -137,11 +138,11 @@ class Copy:
         here, there = self._here[side].spec, self._there[side].spec
         # Rows that are no page loads are copied with those that are.
         source, target = (replace(spec.raw, excluded_actions=()) for spec in (here, there))
-        return Kind(_NAMES[side], source, target, lambda row: here.floor(row.time) + here.width, raw=True)
+        return Kind(side.label, source, target, lambda row: here.floor(row.time) + here.width, raw=True)
 
     def _rollup(self, side: Side) -> Kind:
         here, there = self._here[side].spec, self._there[side].spec
-        name = f"{_NAMES[side]}, {_minutes(here.every)}"
+        name = f"{side.label}, {_minutes(here.every)}"
         return Kind(name, here.rollup, there.rollup, lambda row: here.ceiling(row.time), raw=False)
 
     def _refuse_itself(self, *, proved: bool = False) -> None:
@@ -161,17 +162,17 @@ class Copy:
 
     def range(self, start: int | None, stop: int | None) -> Span:
         """Edges of windows around what is to be copied; None for as far as the source has rows, nanoseconds."""
-        width = self._here[Side.HITS].spec.width
+        spec = self._here[Side.HITS].spec
         low, high = start, stop
         if low is None:
             firsts = [self._source.edge(kind.source, "first", 0, _FAR, {}) for kind in self._present]
             # A downsampled row is of the window before its time.
-            low = min((first - width for first in firsts if first is not None), default=0)
+            low = min((first - spec.width for first in firsts if first is not None), default=0)
         if high is None:
             lasts = [self._source.edge(kind.source, "last", 0, _FAR, {}) for kind in self._present]
             high = max((last + 1 for last in lasts if last is not None), default=low)
-        first = max(0, low // width * width)
-        return first, max(first, -(-high // width) * width)
+        first = max(0, spec.floor(low))
+        return first, max(first, spec.ceiling(high))
 
     @cached_property
     def _present(self) -> list[Kind]:
@@ -203,12 +204,12 @@ class Copy:
     def _count(self, kind: Kind, start: int, stop: int) -> Counted:
         # What InfluxQL does not reach could be read in part without a word.
         self._source.admits(self._source.dialects[0], [kind.source])
-        width = self._here[Side.HITS].spec.width
+        spec = self._here[Side.HITS].spec
         kept = [self._target.kept_since(kind.target.bucket, self._target.now())] if self._has(kind) else [0]
         # Time goes on: what is nearly too old for the target is too old when its turn comes.
-        low = [-(-(since + _HOUR) // width) * width for since in kept if since]
+        low = [spec.ceiling(since + _HOUR) for since in kept if since]
         if kind.raw:
-            low.append(-(-self._source.kept_since(kind.source.bucket, self._source.now()) // width) * width)
+            low.append(spec.ceiling(self._source.kept_since(kind.source.bucket, self._source.now())))
         begin = min(max([start, *low]), stop)
         first = self._source.edge(kind.source, "first", start, begin, {}) if start < begin else None
         source = count((self._source, kind.source), begin, stop)
@@ -252,7 +253,7 @@ class Copy:
             BusyError: a server was too busy for ten minutes.
             QueryError, AccessDeniedError, UnreachableError: one refuses or is gone; what was written stays.
         """
-        both = _Both(start, stop)
+        both = _Both(stop)
         tallies = []
         for raw in (True, False):
             some = [(each, Carrier(self._source, self._target, each.kind, self._most))
@@ -315,32 +316,25 @@ class Copy:
         return len(ends)
 
 
+def _of_sides() -> dict[Side, set[int]]:
+    return {side: set() for side in BOTH}
+
+
 @dataclass(slots=True)
 class _Both:
     """What is found on the way, as ends of windows by side.
 
     Attributes:
+        stop: end of the range, nanoseconds.
         own: windows in which the target has raw rows that the source has not.
         unlike: windows that are not the same in both stores.
         anew: windows to compute anew at the target.
     """
 
-    start: int
     stop: int
-    own: dict[Side, set[int]]
-    unlike: dict[Side, set[int]]
-    anew: dict[Side, set[int]]
-
-    def __init__(self, start: int, stop: int) -> None:
-        self.start, self.stop = start, stop
-        self.own, self.unlike, self.anew = (_of_sides() for _ in range(3))
-
-
-def _of_sides() -> dict[Side, set[int]]:
-    return {side: set() for side in BOTH}
-
-
-_NAMES = {Side.HITS: "hits", Side.LOADS: "page loads"}
+    own: dict[Side, set[int]] = field(default_factory=_of_sides)
+    unlike: dict[Side, set[int]] = field(default_factory=_of_sides)
+    anew: dict[Side, set[int]] = field(default_factory=_of_sides)
 
 
 def _minutes(seconds: int) -> str:

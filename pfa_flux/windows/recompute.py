@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from pfa_flux.engines import patience
 from pfa_flux.engines.base import Span
-from pfa_flux.engines.patience import NONE, patience
-from pfa_flux.errors import BusyError
 from pfa_flux.windows.proofs import Noted
 from pfa_flux.windows.rollup import Compared, Keep, Rollup, shrunk
 from pfa_flux.windows.spans import Pieces, length, merged
@@ -125,20 +123,8 @@ def _piece(rollup: Rollup, span: Span, noted: _Noted, keep: Keep | None) -> tupl
 
 
 def patiently(act: Callable[[], T], waiting: Callable[[float], None]) -> T:
-    """Do something, and retry while the server is too busy, after the pauses that it requests."""
-    pause, waited = 1.0, 0.0
-    while True:
-        try:
-            # Whoever waits here tells of it, and waits for a write as for a question.
-            with patience(NONE):
-                return act()
-        except BusyError as error:
-            seconds = min(error.retry_after or pause, _LONGEST_PAUSE)
-            if waited + seconds > _PATIENCE:
-                raise
-            waiting(seconds)
-            time.sleep(seconds)
-            pause, waited = pause * 2, waited + seconds
+    """Do something, and wait for a busy server longer than a question does. `waiting` is told of each pause."""
+    return patience.patiently(act, patience.Patience(_PATIENCE, waiting, _PATIENCE, _LONGEST_PAUSE))
 
 
 class _Noted:

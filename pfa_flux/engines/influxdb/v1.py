@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from pfa_flux.engines.ask import Rows
 from pfa_flux.engines.base import Check, Measurement, Row
+from pfa_flux.engines.influxdb.languages import influxql
 from pfa_flux.engines.influxdb.languages.influxql import identifier, source, values
 from pfa_flux.engines.influxdb.server import Server
 from pfa_flux.engines.influxdb.transport import BUCKET_HINT, understood
@@ -25,8 +26,7 @@ class InfluxDB1(Server):
 
     def database_of(self, bucket: str) -> tuple[str, str]:
         """Database and retention policy of `database/policy`; `autogen`, as 1.x makes it, where there is no slash."""
-        database, _, policy = bucket.partition("/")
-        return database, policy or "autogen"
+        return influxql.database_of(bucket)
 
     @understood(_NAMES)
     def has_bucket(self, bucket: str) -> bool:

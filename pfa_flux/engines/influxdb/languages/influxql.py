@@ -36,6 +36,12 @@ def identifier(text: str) -> str:
     return f'"{_escaped(text, chr(34))}"'
 
 
+def database_of(bucket: str) -> tuple[str, str]:
+    """Database and retention policy of `database/policy`; `autogen`, as 1.x makes it, if there is no slash."""
+    database, _, policy = bucket.partition("/")
+    return database, policy or "autogen"
+
+
 def source(database: Sequence[str], measurement: str) -> str:
     """A measurement of a database and retention policy."""
     return ".".join(map(identifier, (*database, measurement)))
