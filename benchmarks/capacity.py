@@ -28,11 +28,11 @@ from pfa_flux import Analytics, Point
 from pfa_flux import settings as pfa_settings
 from pfa_flux.engines.influxdb.lineprotocol import line
 from pfa_flux.engines.sqlite import STORE_NAME, Embedded
-from pfa_flux.hits.delivery import MOST_POINTS
-from pfa_flux.hits.hit import View
-from pfa_flux.hits.pages import Page
-from pfa_flux.hits.spool import SPOOL_NAME, Spool
-from pfa_flux.hits.store import StoreJournal, point_of
+from pfa_flux.helper.delivery import MOST_POINTS
+from pfa_flux.journal.embedded import StoreJournal, point_of
+from pfa_flux.journal.spool import SPOOL_NAME, Spool
+from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.pages import Page
 from pfa_flux.tasks.task_flux import task_flux
 from pfa_flux.times import NS, format_instant
 from pfa_flux.windows.recompute import recompute

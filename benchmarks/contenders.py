@@ -27,7 +27,7 @@ from benchmarks.loading import (
     cpu_of,
     on_core,
 )
-from pfa_flux.hits.spool import SPOOL_NAME
+from pfa_flux.journal.spool import SPOOL_NAME
 from tests.engines import Server, start
 from tests.engines.process import Process, children, free_ports, wait_until_ready
 from tests.pixel_server import PixelServer

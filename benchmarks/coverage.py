@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.timing import Report, arguments
-from pfa_flux.queries.interval import Sides, block_hours, interval, wilson
+from pfa_flux.ratio.interval import Sides, block_hours, interval, wilson
 from pfa_flux.times import NS
 
 DRAWS = 4_000

@@ -28,10 +28,10 @@ from typing import Any, NamedTuple
 from benchmarks.timing import Report, Timing, arguments, in_ms, side_by_side
 from pfa_flux import Analytics, BlockedRatio, Point, Settings
 from pfa_flux.engines.sqlite import STORE_NAME, Embedded
-from pfa_flux.hits.housekeeper import purge
-from pfa_flux.live.page import LivePage
-from pfa_flux.live.server import Server
+from pfa_flux.helper.housekeeper import purge
 from pfa_flux.times import NS, from_datetime
+from pfa_flux.view.page import LivePage
+from pfa_flux.view.server import Server
 
 DAY = 86400 * NS
 DAYS = 90

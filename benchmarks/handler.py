@@ -9,15 +9,15 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.loading import REQUESTS
-from pfa_flux.hits.connection import Connection
-from pfa_flux.hits.http import Parser
-from pfa_flux.hits.pages import Page
-from pfa_flux.hits.pixel import Pixel
-from pfa_flux.hits.spool import Spool
-from pfa_flux.hits.store import StoreJournal
-from pfa_flux.pixel_settings import MIB
-from pfa_flux.rules import Rules
+from pfa_flux.journal.embedded import StoreJournal
+from pfa_flux.journal.spool import Spool
+from pfa_flux.pixel.connection import Connection
+from pfa_flux.pixel.counter import Pixel
+from pfa_flux.pixel.http import Parser
+from pfa_flux.pixel.pages import Page
 from pfa_flux.settings import Settings
+from pfa_flux.settings.pixel import MIB
+from pfa_flux.settings.rules import Rules
 
 
 class _Noting:

@@ -37,7 +37,7 @@ from benchmarks.loading import (
     load,
 )
 from benchmarks.timing import Report, arguments
-from pfa_flux.hits.spool import SPOOL_NAME
+from pfa_flux.journal.spool import SPOOL_NAME
 from tests.engines.process import Process, children
 
 

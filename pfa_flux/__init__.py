@@ -30,12 +30,13 @@ if TYPE_CHECKING:
         UnreachableError,
         UntrustedFileError,
     )
-    from pfa_flux.queries.caveat import Caveat
-    from pfa_flux.queries.comparison import Comparison, Contrast
-    from pfa_flux.queries.holdings import Holdings
-    from pfa_flux.queries.page_views import PageViewRow, PageViews
-    from pfa_flux.queries.result import BlockedRatio, Store
-    from pfa_flux.queries.rows import RatioRow
+    from pfa_flux.present.results import BlockedRatio, Comparison, PageViews
+    from pfa_flux.ratio.answer_warning import Caveat
+    from pfa_flux.ratio.comparison import Contrast
+    from pfa_flux.ratio.holdings import Holdings
+    from pfa_flux.ratio.page_views import PageViewRow
+    from pfa_flux.ratio.result import Store
+    from pfa_flux.ratio.rows import RatioRow
     from pfa_flux.settings import Settings, TaskSettings
     from pfa_flux.tasks.install import Installation, Proof
     from pfa_flux.tasks.plan import Plan
@@ -54,21 +55,21 @@ __version__ = "0.1.0"
 _HOME = {
     "AccessDeniedError": "pfa_flux.errors",
     "Analytics": "pfa_flux.analytics",
-    "BlockedRatio": "pfa_flux.queries.result",
+    "BlockedRatio": "pfa_flux.present.results",
     "BucketNotFoundError": "pfa_flux.errors",
     "BusyError": "pfa_flux.errors",
     "CapabilityError": "pfa_flux.errors",
-    "Caveat": "pfa_flux.queries.caveat",
-    "Comparison": "pfa_flux.queries.comparison",
-    "Contrast": "pfa_flux.queries.comparison",
+    "Caveat": "pfa_flux.ratio.answer_warning",
+    "Comparison": "pfa_flux.present.results",
+    "Contrast": "pfa_flux.ratio.comparison",
     "Difference": "pfa_flux.windows.rollup",
-    "Holdings": "pfa_flux.queries.holdings",
+    "Holdings": "pfa_flux.ratio.holdings",
     "Installation": "pfa_flux.tasks.install",
     "InvalidValueError": "pfa_flux.errors",
     "Ledger": "pfa_flux.windows.ledger",
     "NotInfluxDBError": "pfa_flux.errors",
-    "PageViewRow": "pfa_flux.queries.page_views",
-    "PageViews": "pfa_flux.queries.page_views",
+    "PageViewRow": "pfa_flux.ratio.page_views",
+    "PageViews": "pfa_flux.present.results",
     "PartialAnswerError": "pfa_flux.errors",
     "PfaFluxError": "pfa_flux.errors",
     "Plan": "pfa_flux.tasks.plan",
@@ -76,12 +77,12 @@ _HOME = {
     "Progress": "pfa_flux.windows.recompute",
     "Proof": "pfa_flux.tasks.install",
     "QueryError": "pfa_flux.errors",
-    "RatioRow": "pfa_flux.queries.rows",
+    "RatioRow": "pfa_flux.ratio.rows",
     "Run": "pfa_flux.tasks.runners.base",
     "Settings": "pfa_flux.settings",
     "SettingsError": "pfa_flux.errors",
     "Status": "pfa_flux.tasks.status",
-    "Store": "pfa_flux.queries.result",
+    "Store": "pfa_flux.ratio.result",
     "StoreCheck": "pfa_flux.windows.store_check",
     "StoreError": "pfa_flux.errors",
     "TLSError": "pfa_flux.errors",

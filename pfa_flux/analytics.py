@@ -10,18 +10,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
+from pfa_flux import registry
 from pfa_flux import settings as _settings
 from pfa_flux.arguments import Texts, named, one_of
-from pfa_flux.engines import registry
 from pfa_flux.engines.base import Engine, Point
 from pfa_flux.errors import InvalidValueError, SettingsError
-from pfa_flux.queries.before import question_before, with_previous
-from pfa_flux.queries.blocked_ratio import blocked_ratios
-from pfa_flux.queries.comparison import Comparison
-from pfa_flux.queries.holdings import Holdings, holdings
-from pfa_flux.queries.page_views import PageViews, page_views
-from pfa_flux.queries.question import Options
-from pfa_flux.queries.result import BlockedRatio
+from pfa_flux.present.results import BlockedRatio, Comparison, PageViews
+from pfa_flux.ratio.blocked_ratio import blocked_ratios
+from pfa_flux.ratio.compare_periods import question_before, with_previous
+from pfa_flux.ratio.holdings import Holdings, holdings
+from pfa_flux.ratio.page_views import page_views
+from pfa_flux.ratio.question import Options
 from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
 from pfa_flux.tasks.state import State, late_before
@@ -30,7 +29,7 @@ from pfa_flux.times import NS, Instant
 from pfa_flux.windows.spec import TaskSpec
 
 if TYPE_CHECKING:
-    from pfa_flux.views.contents import Content
+    from pfa_flux.present.report.contents import Content
 
 
 def connect(settings: Settings | None = None, *, config: str | Path | None = None, **values: str) -> Analytics:
@@ -140,7 +139,7 @@ class Analytics:
             before = blocked_ratios(self._engine, self.settings, [previous[n] for n in numbers], now, **how)
             for n, answer in zip(numbers, before, strict=True):
                 answers[n] = with_previous(answers[n], answer)
-        return answers
+        return [BlockedRatio.of(answer) for answer in answers]
 
     def compare(
         self,
@@ -202,7 +201,7 @@ class Analytics:
         Returns:
             The HTML, and whether it has any data. Errors as of `blocked_ratio`.
         """
-        from pfa_flux.views.report import page
+        from pfa_flux.present.report.page import page
 
         options = Options(domains, sites, networks, start=start, stop=stop, tz=tz, source=source)
         options = options.fixed(self.settings, self._clock())
@@ -210,7 +209,7 @@ class Analytics:
         return page(content), content.whole.has_data
 
     def content(self, options: Options, *, by: str = "", every: str | None = None, compare: bool = True) -> Content:
-        """Contents of a report, for `pfa_flux.views.report.page`.
+        """Contents of a report, for `pfa_flux.present.report.page.page`.
 
         Args:
             options: whose page views, with a range of instants.
@@ -220,7 +219,7 @@ class Analytics:
 
         Errors as of `blocked_ratio`.
         """
-        from pfa_flux.views.contents import gather
+        from pfa_flux.present.report.contents import gather
 
         return gather(self.answers, options, self._clock(), by=by, every=every, compare=compare)
 
@@ -287,7 +286,8 @@ class Analytics:
 
     def _page_views(self, options: Options) -> PageViews:
         now = self._clock()
-        return page_views(self._engine, self.settings, options.question(self.settings, now), now, options.source)
+        question = options.question(self.settings, now)
+        return PageViews.of(page_views(self._engine, self.settings, question, now, options.source))
 
     def task(self, what: Literal["hits", "loads"] = "hits", *, backend: str = "auto") -> Task:
         """The downsampling task.

@@ -12,8 +12,8 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from pfa_flux.errors import InvalidValueError
-from pfa_flux.problems import meant
-from pfa_flux.rules import DEFAULT_PORTS
+from pfa_flux.settings.problems import meant
+from pfa_flux.settings.rules import DEFAULT_PORTS
 
 Texts = str | Iterable[str]
 """One text, or several."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pfa_flux.settings_file import SYSTEM_VARIABLE
+from pfa_flux.settings.file import SYSTEM_VARIABLE
 
 NO_SYSTEM_FILE = f"{os.devnull}/pfa-flux.toml"
 """Instead of this machine's settings, which the tests do not read."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from pfa_flux import settings_file
+from pfa_flux.settings import file as settings_file
 from tests.cli import NO_SYSTEM_FILE
 
 pytest_plugins = ["tests.engines.plugin"]
@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def one_date() -> Iterator[None]:
     """The date that answers made in this process carry, so that two of them can be compared byte by byte."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pfa_flux.hits.http.formatdate", lambda **_: DATE)
+        patch.setattr("pfa_flux.pixel.http.formatdate", lambda **_: DATE)
         yield
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from pfa_flux import Analytics, Point, settings
-from pfa_flux.engines import registry
+from pfa_flux import Analytics, Point, registry, settings
 from pfa_flux.times import NS
 from tests import memory_engine
 from tests.data import HOUR

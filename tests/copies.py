@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from pfa_flux import Analytics, Point
+from pfa_flux.copying.copy import Copied, Copy
 from pfa_flux.engines.base import Engine
 from pfa_flux.schema import BOTH
 from pfa_flux.settings import Settings
 from pfa_flux.times import NS
-from pfa_flux.windows.copying import Copied, Copy
 from pfa_flux.windows.rollup import Rollup
 from pfa_flux.windows.spec import TaskSpec
 from pfa_flux.windows.trust import trust

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from pfa_flux import Analytics, Point
-from pfa_flux.engines.registry import OWN_BACKEND
+from pfa_flux.registry import OWN_BACKEND
 from pfa_flux.schema import BOTH
 from tests.data import DAY, HOUR, MINUTE, hit, load
 from tests.oracle import totals

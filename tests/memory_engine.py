@@ -8,8 +8,8 @@ from typing import Literal
 from pfa_flux import Point
 from pfa_flux.engines.ask import Ask, Rows, Stored, Sums, Where, admits, summed
 from pfa_flux.engines.base import Capabilities, EngineDefaults
-from pfa_flux.engines.registry import Registration
 from pfa_flux.errors import BucketNotFoundError
+from pfa_flux.registry import Registration
 from pfa_flux.settings import Settings
 
 NAME = "memory"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pfa_flux import Analytics
-from pfa_flux.flux import instant, literal
+from pfa_flux.engines.influxdb.flux import instant, literal
 from tests.engines import Workspace
 
 _SIDE = """

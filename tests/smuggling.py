@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pfa_flux.hits.connection import Connection, Limits, Roster
-from pfa_flux.hits.hit import View
-from pfa_flux.hits.http import Parser
-from pfa_flux.hits.pages import Page
-from pfa_flux.hits.pixel import GIF, Pixel
-from pfa_flux.pixel_settings import PixelSettings
-from pfa_flux.rules import Rules
+from pfa_flux.pixel.connection import Connection, Limits, Roster
+from pfa_flux.pixel.counter import GIF, Pixel
+from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.http import Parser
+from pfa_flux.pixel.pages import Page
+from pfa_flux.settings.pixel import PixelSettings
+from pfa_flux.settings.rules import Rules
 
 SECOND = 10**9
 HIT = b"GET /count.gif HTTP/1.1\r\nHost: a.example\r\nReferer: https://a.example/x\r\n\r\n"

@@ -12,11 +12,11 @@ from typing import Any, cast
 
 import pytest
 
-from pfa_flux.hits.admin import metrics
-from pfa_flux.hits.health import Progress, State, health
-from pfa_flux.hits.hit import Reason, View
-from pfa_flux.hits.pages import Page
-from pfa_flux.hits.spool import SPOOL_NAME, Spool
+from pfa_flux.journal.spool import SPOOL_NAME, Spool
+from pfa_flux.pixel.hit import Reason, View
+from pfa_flux.pixel.pages import Page
+from pfa_flux.serve.admin import metrics
+from pfa_flux.serve.health import Progress, State, health
 from pfa_flux.times import NS
 
 

@@ -85,9 +85,9 @@ OTHERS = "often than those over clearnet."
     ],
 )
 def test_a_difference_is_a_plain_sentence(low: float, high: float, sentence: str) -> None:
-    from pfa_flux.queries import words
+    from pfa_flux.ratio import phrasing
 
-    assert words.difference("network", "tor", "clearnet", low, high) == sentence
+    assert phrasing.difference("network", "tor", "clearnet", low, high) == sentence
 
 
 def test_rows_of_several_keys_or_of_time_are_not_held_against_each_other(embedded: Analytics) -> None:

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from pfa_flux import Analytics, BlockedRatio, Caveat, Point, QueryError
 from pfa_flux.cli.no_data import no_data
 from pfa_flux.engines.influxdb.transport import Transport
-from pfa_flux.queries.dates import span
-from pfa_flux.queries.result import Store
-from pfa_flux.queries.rows import RatioRow, Status
+from pfa_flux.present.dates import span
+from pfa_flux.ratio.result import Store
+from pfa_flux.ratio.rows import RatioRow, Status
 from pfa_flux.settings import Secret
 from pfa_flux.times import NS, parse_instant
 from tests import oracle

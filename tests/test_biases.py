@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pfa_flux.hits.tags import image, tags
+from pfa_flux.setup.tags import image, tags
 from tests.chromium import chromium
 from tests.test_browser import until
 from tests.test_views import (

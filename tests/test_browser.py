@@ -18,11 +18,11 @@ import trustme
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from pfa_flux.hits.nginx import Part, configuration
-from pfa_flux.hits.tags import image, script
-from pfa_flux.pixel_settings import PixelSettings
+from pfa_flux.doctor.site.look import look
 from pfa_flux.settings import load
-from pfa_flux.site.look import look
+from pfa_flux.settings.pixel import PixelSettings
+from pfa_flux.setup.nginx import Part, configuration
+from pfa_flux.setup.tags import image, script
 from tests.engines.process import free_ports
 from tests.pixel_server import PixelServer
 from tests.site_server import lead

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pfa_flux import Analytics, Point, Settings
-from pfa_flux.queries.caveats import _wide
-from pfa_flux.queries.question import Question
-from pfa_flux.queries.rows import RatioRow
+from pfa_flux.ratio.question import Question
+from pfa_flux.ratio.rows import RatioRow
+from pfa_flux.ratio.warnings import _wide
 from tests.data import DAY, HOUR, T0, hit, load
 
 Warned = Callable[..., dict[str, str]]

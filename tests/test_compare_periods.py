@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from pfa_flux import Analytics, BlockedRatio, Settings
-from pfa_flux.queries.before import question_before
-from pfa_flux.queries.question import Question
-from pfa_flux.queries.words import percent
+from pfa_flux.ratio.compare_periods import question_before
+from pfa_flux.ratio.phrasing import percent
+from pfa_flux.ratio.question import Question
 from pfa_flux.schema import Key
 from tests.data import DAY, HOUR, MINUTE, T0, hit, load
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pfa_flux.pixel_settings import PixelSettings
 from pfa_flux.schema import Schema
 from pfa_flux.settings import KEYS, TaskSettings
+from pfa_flux.settings.pixel import PixelSettings
 from tests.cli import Result, pfa_flux
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfa_flux.hits.connection import Connection, Limits, Roster
-from pfa_flux.hits.http import MAX_BODY, MAX_HEAD, MAX_LINE, Parser, Request
+from pfa_flux.pixel.connection import Connection, Limits, Roster
+from pfa_flux.pixel.http import MAX_BODY, MAX_HEAD, MAX_LINE, Parser, Request
 from tests.smuggling import HIT, Client, FakeTransport, Site, answers, request
 
 CLOSE = request(b"Connection: close")

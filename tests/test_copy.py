@@ -15,12 +15,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pfa_flux import Point, settings
-from pfa_flux.engines import registry
+from pfa_flux import Point, registry, settings
+from pfa_flux.copying.copy import Copy
 from pfa_flux.engines.base import Engine
 from pfa_flux.schema import BOTH, Side
 from pfa_flux.settings import Settings
-from pfa_flux.windows.copying import Copy
 from pfa_flux.windows.spec import TaskSpec
 from tests import memory_engine
 from tests.contract import analytics, fill

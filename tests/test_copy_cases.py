@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 
 from pfa_flux import Analytics, PartialAnswerError, SettingsError, settings
-from pfa_flux.cli import exit_code
+from pfa_flux.cli.exits import exit_code
+from pfa_flux.copying.copy import Copy
+from pfa_flux.copying.stretches import stretches
 from pfa_flux.engines.ask import Ask
 from pfa_flux.engines.sqlite.engine import Embedded
-from pfa_flux.hits.housekeeper import purge
+from pfa_flux.helper.housekeeper import purge
 from pfa_flux.schema import BOTH
 from pfa_flux.times import NS
-from pfa_flux.windows.copying import Copy
 from pfa_flux.windows.spec import TaskSpec
-from pfa_flux.windows.stretches import stretches
 from tests.cli import clean_environment, pfa_flux
 from tests.contract import analytics, fill, keep_for
 from tests.copies import downsampled, held, many, run_copy

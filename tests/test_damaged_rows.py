@@ -11,10 +11,10 @@ import pytest
 
 from pfa_flux import settings
 from pfa_flux.errors import StoreError
-from pfa_flux.hits.hit import View
-from pfa_flux.hits.pages import Page
-from pfa_flux.hits.quarantine import retry
-from pfa_flux.hits.spool import SPOOL_NAME, Spool, SpoolReader, quarantine_of
+from pfa_flux.helper.retry import retry
+from pfa_flux.journal.spool import SPOOL_NAME, Spool, SpoolReader, quarantine_of
+from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.pages import Page
 from tests.cli import pfa_flux
 from tests.engines.plugin import MakeWorkspace
 from tests.load import send

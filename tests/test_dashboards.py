@@ -15,9 +15,9 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from pfa_flux import Analytics, Point, settings
-from pfa_flux.dashboards import grafana as in_grafana
-from pfa_flux.dashboards import influxdb as in_influxdb
-from pfa_flux.dashboards.panels import Data
+from pfa_flux.present.dashboards import grafana as in_grafana
+from pfa_flux.present.dashboards import influxdb as in_influxdb
+from pfa_flux.present.dashboards.panels import Data
 from pfa_flux.times import from_datetime, parse_instant
 from tests import influxdb_ui as ui
 from tests.cases import ONION

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from pfa_flux import Analytics, Point, Settings
 from pfa_flux.engines.sqlite import Embedded
-from pfa_flux.hits.hit import View
-from pfa_flux.hits.housekeeper import purge
-from pfa_flux.hits.pages import Page
-from pfa_flux.hits.store import StoreJournal
+from pfa_flux.helper.housekeeper import purge
+from pfa_flux.journal.embedded import StoreJournal
+from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.pages import Page
 from tests.cases import Case
 from tests.data import DAY, HOUR, MINUTE, READY, T0, hit, load
 from tests.test_blocked_ratio import expected, figures

@@ -28,7 +28,7 @@ from pfa_flux import (
     connect,
     settings,
 )
-from pfa_flux.cli import exit_code
+from pfa_flux.cli.exits import exit_code
 from pfa_flux.engines.base import Capabilities
 from pfa_flux.engines.influxdb.detect import detect
 from pfa_flux.engines.influxdb.transport import MalformedAnswerError

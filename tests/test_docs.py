@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from pfa_flux import settings
-from pfa_flux.pixel_settings import PixelSettings
 from pfa_flux.schema import Schema
 from pfa_flux.settings import TaskSettings
+from pfa_flux.settings.pixel import PixelSettings
 from tests.cli import pfa_flux
 
 ROOT = Path(__file__).parents[1]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pfa_flux import Analytics, settings
-from pfa_flux.doctor import examine
+from pfa_flux.doctor.checks import examine
 from pfa_flux.engines.base import Check
-from pfa_flux.hits.spool import SPOOL_NAME, SpoolReader
+from pfa_flux.journal.spool import SPOOL_NAME, SpoolReader
 from pfa_flux.schema import BOTH
 from pfa_flux.settings import Secret, Settings
 from pfa_flux.times import NS

@@ -25,7 +25,7 @@ from urllib.request import ProxyHandler, build_opener
 import pytest
 
 from pfa_flux import Point
-from pfa_flux.hits.spool import SPOOL_NAME, SpoolReader
+from pfa_flux.journal.spool import SPOOL_NAME, SpoolReader
 from pfa_flux.times import NS
 from tests.cli import clean_environment, pfa_flux
 from tests.contract import as_line

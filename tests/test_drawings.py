@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from pfa_flux import Analytics, BlockedRatio, Settings
-from pfa_flux.live.page import LivePage, Request
-from pfa_flux.queries.rows import RatioRow
-from pfa_flux.queries.words import percent as percent_of
-from pfa_flux.queries.words import points
+from pfa_flux.present.report.chart import Line, chart
+from pfa_flux.ratio.phrasing import percent as percent_of
+from pfa_flux.ratio.phrasing import points
+from pfa_flux.ratio.rows import RatioRow
 from pfa_flux.times import NS, format_instant
-from pfa_flux.views.chart import Line, chart
+from pfa_flux.view.page import LivePage, Request
 from tests.data import DAY, T0, hit, load
 
 ONION = f"{'b' * 55}d.onion"

@@ -327,7 +327,7 @@ def test_a_million_hits_of_one_process_fit_into_a_stock_1_8(make_workspace: Make
 
 
 def test_full_synchronisation_is_what_sqlite_is_told(tmp_path: Path) -> None:
-    from pfa_flux.hits.spool import Spool
+    from pfa_flux.journal.spool import Spool
 
     for word, number in (("normal", 1), ("full", 2)):
         made = Spool(tmp_path / word, word, 1 << 30)
@@ -339,10 +339,10 @@ def test_full_synchronisation_is_what_sqlite_is_told(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="handles can be counted on Linux alone")
 @pytest.mark.parametrize("embedded", [False, True], ids=["spool", "store"])
 def test_checkpoints_take_no_further_handles(embedded: bool, tmp_path: Path) -> None:
-    from pfa_flux.hits.hit import View
-    from pfa_flux.hits.pages import Page
-    from pfa_flux.hits.spool import Spool
-    from pfa_flux.hits.store import StoreJournal
+    from pfa_flux.journal.embedded import StoreJournal
+    from pfa_flux.journal.spool import Spool
+    from pfa_flux.pixel.hit import View
+    from pfa_flux.pixel.pages import Page
 
     settings = load({"data_dir": str(tmp_path)}, environ={})
     made = StoreJournal(settings) if embedded else Spool(tmp_path, "normal", 1 << 30)

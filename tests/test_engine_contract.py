@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 import pfa_flux
-from pfa_flux import InvalidValueError, SettingsError, settings
-from pfa_flux.doctor import examine
-from pfa_flux.engines import registry
+from pfa_flux import InvalidValueError, SettingsError, registry, settings
+from pfa_flux.doctor.checks import examine
 from pfa_flux.engines.base import Engine
-from pfa_flux.hits.server import serve
+from pfa_flux.serve.server import serve
 from tests import memory_engine
 from tests.contract import LASTING, Target, analytics, fill, workspace_of
 from tests.data import DAY, HOUR, T0, hit, load
@@ -21,68 +20,6 @@ from tests.engines.plugin import MakeWorkspace
 
 ROOT = Path(pfa_flux.__file__).parent
 MODULES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in ROOT.rglob("*.py")}
-LAYERS = (
-    # What everything else stands on.
-    (
-        *("errors", "foreign", "files", "times", "schema", "values", "flux", "names", "shown", "rules", "arguments"),
-        *("problems", "secret", "pixel_settings", "task_settings", "settings_tables", "settings_sources"),
-        *("settings_file", "settings_network", "settings", "settings_report", "engines.registry"),
-    ),
-    ("engines",),
-    ("windows",),
-    ("tasks", "queries", "views"),
-    (
-        *("hits", "analytics", "doctor", "roles", "front", "serving", "site", "demo"),
-        *("setting_up", "staging", "placing", "toml_edit", "live", "dashboards", "discovery", "nginx_sites"),
-        "services",
-    ),
-    ("cli", "start"),
-)
-"""A module imports from its own layer and from those before it."""
-
-
-def imports(path: Path) -> set[str]:
-    """Modules of pfa-flux that a module imports when it runs, wherever in it."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        # What is for the type checker alone is no import.
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
-            node.body = []
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pfa_flux"):
-            found |= {
-                name if (name := f"{node.module}.{alias.name}") in MODULES else node.module for alias in node.names
-            }
-    return found - {"pfa_flux"}
-
-
-def layer(module: str) -> int:
-    """Number of the layer that a module is in."""
-    name = module.removeprefix("pfa_flux.")
-    return next(n for n, rooms in enumerate(LAYERS) if name in rooms or name.partition(".")[0] in rooms)
-
-
-def test_imports_run_one_way() -> None:
-    wrong = [
-        f"{module} imports {other}"
-        for module, path in MODULES.items()
-        if module != "pfa_flux" and not module.endswith("__init__")
-        for other in imports(path)
-        if layer(other) > layer(module)
-    ]
-    assert wrong == []
-
-
-def test_no_room_of_the_core_imports_another_that_imports_it() -> None:
-    rooms = ("engines", "windows", "tasks", "queries")
-    leads = {
-        (module.split(".")[1], other.split(".")[1])
-        for module, path in MODULES.items()
-        for other in imports(path)
-        if module.count(".") > 1 and module.split(".")[1] in rooms and other.split(".")[1] in rooms
-    }
-    assert {(a, b) for a, b in leads if a != b and (b, a) in leads} == set()
 
 
 def test_nobody_asks_what_an_engine_or_a_journal_is() -> None:

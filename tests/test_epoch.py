@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfa_flux.hits.epoch import Epoch
+from pfa_flux.journal.epoch import Epoch
 from pfa_flux.times import NS
 
 T = 1_700_000_000 * NS

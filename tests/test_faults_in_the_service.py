@@ -18,7 +18,7 @@ def test_tests_commands_and_helpers_of_the_copy_run_its_code(copy: Copy) -> None
     where = "import pfa_flux; print(pfa_flux.__file__, pfa_flux.__version__)"
     with copy.planted(fault):
         command = copy.run([str(Path(sys.executable).with_name("pfa-flux")), "--version"])
-        # As `hits/worker.py` starts the helper.
+        # As `helper/process.py` starts the helper.
         helper = copy.run([sys.executable, "-P", "-c", where])
     assert (command.returncode, helper.returncode) == (0, 0)
     assert command.stdout.split()[-1].startswith("9.9.")

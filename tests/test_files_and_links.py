@@ -18,8 +18,8 @@ from pfa_flux.engines.base import Point
 from pfa_flux.engines.sqlite import Embedded
 from pfa_flux.errors import StoreError, UntrustedFileError
 from pfa_flux.files import write_whole
-from pfa_flux.hits import regulars
-from pfa_flux.hits.spool import Spool, SpoolReader, quarantine_of
+from pfa_flux.journal.spool import Spool, SpoolReader, quarantine_of
+from pfa_flux.pixel import regulars
 from pfa_flux.settings import Settings
 from pfa_flux.tasks.state import State
 from tests.cli import pfa_flux

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from pfa_flux.hits import regulars
-from pfa_flux.hits.hit import View
-from pfa_flux.hits.pages import Regular
-from pfa_flux.hits.spool import SPOOL_NAME
+from pfa_flux.journal.spool import SPOOL_NAME
+from pfa_flux.pixel import regulars
+from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.pages import Regular
 from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace
 from tests.load import Answers, connect, get, read_answers, send

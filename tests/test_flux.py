@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfa_flux import InvalidValueError, flux
+from pfa_flux import InvalidValueError
+from pfa_flux.engines.influxdb import flux
 
 FILES = (
     "tasks/downsample_hitcounter.flux",

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pfa_flux import InvalidValueError, Point, flux
+from pfa_flux import InvalidValueError, Point
+from pfa_flux.engines.influxdb import flux
 from pfa_flux.engines.influxdb.languages.influxql import string
 from pfa_flux.engines.influxdb.lineprotocol import line
 from pfa_flux.times import NS, format_instant, from_datetime

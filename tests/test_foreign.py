@@ -253,7 +253,7 @@ def test_csv_and_json_of_pages_that_would_run(tmp_path: Path) -> None:
 def test_an_error_within_the_helper_is_told_by_its_place(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pfa_flux.hits import worker
+    from pfa_flux.helper import process
 
     class EndedError(Exception):
         pass
@@ -266,6 +266,6 @@ def test_an_error_within_the_helper_is_told_by_its_place(
 
     monkeypatch.setattr("os._exit", end)
     with pytest.raises(EndedError):
-        worker._guarded(fail, None, None, None)  # type: ignore[arg-type]
+        process._guarded(fail, None, None, None)  # type: ignore[arg-type]
     assert CANARY not in caplog.text
     assert "the helper process fails: PfaFluxError at test_foreign.py:" in caplog.text

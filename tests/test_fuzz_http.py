@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfa_flux.hits.connection import Limits
-from pfa_flux.hits.pixel import GIF
-from pfa_flux.pixel_settings import PixelSettings
+from pfa_flux.pixel.connection import Limits
+from pfa_flux.pixel.counter import GIF
+from pfa_flux.settings.pixel import PixelSettings
 from tests.smuggling import ANSWERED, CORPUS, HIT, REFUSED, UNFINISHED, Client, Shape, Site, request
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfa_flux import InvalidValueError
-from pfa_flux.queries.grid import make_grid
+from pfa_flux.ratio.grid import make_grid
 from pfa_flux.times import NS, parse_instant
 from tests import oracle
 

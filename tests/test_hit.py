@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from pfa_flux.engines.base import Point
 from pfa_flux.engines.influxdb.lineprotocol import line
-from pfa_flux.hits.hit import LONGEST_PAGE, Reason, View, domain_of, page_of, page_view
-from pfa_flux.pixel_settings import PixelSettings
-from pfa_flux.rules import Rules
+from pfa_flux.pixel.hit import LONGEST_PAGE, Reason, View, domain_of, page_of, page_view
 from pfa_flux.schema import network_of, without_port
+from pfa_flux.settings.pixel import PixelSettings
+from pfa_flux.settings.rules import Rules
 
 
 @dataclass

@@ -11,10 +11,10 @@ import pytest
 
 from pfa_flux import Analytics, Settings, settings
 from pfa_flux.engines.sqlite import Embedded
-from pfa_flux.hits.hit import View
-from pfa_flux.hits.housekeeper import Housekeeper, purge
-from pfa_flux.hits.pages import Page
-from pfa_flux.hits.store import StoreJournal
+from pfa_flux.helper.housekeeper import Housekeeper, purge
+from pfa_flux.journal.embedded import StoreJournal
+from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.pages import Page
 from pfa_flux.schema import BOTH
 from pfa_flux.windows.spec import TaskSpec
 from tests.contract import analytics
@@ -98,7 +98,7 @@ def test_raw_rows_stay_where_their_windows_cannot_be_proved(
 ) -> None:
     with library(own) as made:
         made.write([hit(T0 + n * HOUR) for n in range(960)])
-    monkeypatch.setattr("pfa_flux.hits.housekeeper.recompute", lambda *_: 0)
+    monkeypatch.setattr("pfa_flux.helper.housekeeper.recompute", lambda *_: 0)
     store = Embedded(own)
     assert purge(store, own, NOW, 0) == 0
     store.close()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pfa_flux.hits.http import MAX_BODY, MAX_FIELDS, MAX_LINE, Parser, RefusedError, Request, answer, by_lines
+from pfa_flux.pixel.http import MAX_BODY, MAX_FIELDS, MAX_LINE, Parser, RefusedError, Request, answer, by_lines
 from tests.conftest import DATE
 
 PARSER = Parser(("/count.gif", "/load"))
@@ -291,7 +291,7 @@ def test_what_browsers_send_gives_host_and_referer(fields: tuple[str, ...]) -> N
 def test_what_clients_send_is_read_by_the_quick_pattern(
     fields: tuple[str, ...], small: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pfa_flux.hits.http.by_lines", lambda _: pytest.fail("read line by line"))
+    monkeypatch.setattr("pfa_flux.pixel.http.by_lines", lambda _: pytest.fail("read line by line"))
     if small:
         fields = tuple(name.lower() + colon + value for name, colon, value in (each.partition(":") for each in fields))
     request = PARSER.head(head(*fields))

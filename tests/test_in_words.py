@@ -156,7 +156,7 @@ def test_output_in_ascii_has_escapes_and_json_stays_json(tmp_path: Path) -> None
     "arguments", [("--help",), ("nginx",), ("doctor",), ("quarantine", "--format", "json")], ids=str
 )
 def test_a_full_output_is_told(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    from pfa_flux.hits.spool import Spool
+    from pfa_flux.journal.spool import Spool
 
     Spool(tmp_path, "normal", 1 << 30).close()
     given = (*arguments, *place(tmp_path)) if arguments != ("--help",) else arguments

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from pfa_flux.hits.systemd import STATE
-from pfa_flux.setting_up import config_path
-from pfa_flux.settings_file import SYSTEM_VARIABLE
+from pfa_flux.settings.file import SYSTEM_VARIABLE
+from pfa_flux.setup.draft import config_path
+from pfa_flux.setup.systemd import STATE
 from tests.cli import Result, clean_environment
 from tests.cli import pfa_flux as plain
 from tests.engines import Workspace
@@ -576,7 +576,7 @@ def test_without_a_file_plain_commands_find_what_init_has_written(tmp_path: Path
 
 
 def test_settings_in_etc_keep_their_data_where_the_service_does(tmp_path: Path) -> None:
-    from pfa_flux.cli.dialogue import Dialogue
+    from pfa_flux.cli.setup.dialogue import Dialogue
 
     made = Dialogue(Path("/etc/pfa-flux-tests/pfa-flux.toml"), {}, set(), asking=False, quiet=True)
     assert made.draft.settings().data_dir == STATE

@@ -12,8 +12,8 @@ import pytest
 
 import pfa_flux
 from pfa_flux import settings
-from pfa_flux.discovery import Discovery, discover
 from pfa_flux.schema import Schema
+from pfa_flux.setup.discovery import Discovery, discover
 from tests.contract import as_line
 from tests.data import HOUR, MINUTE, hit
 from tests.engines import Workspace

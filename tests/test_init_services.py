@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pfa_flux.nginx_sites import blocks, files_of, with_include
+from pfa_flux.setup.nginx_sites import blocks, files_of, with_include
 from tests.cli import Result
 from tests.test_init import Terminal, run
 from tests.test_init_write import FLAGS, Machine

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pfa_flux.setting_up import www_twin
+from pfa_flux.setup.draft import www_twin
 from tests.test_init import Terminal, run
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pfa_flux.cli import pieces
-from pfa_flux.cli.dialogue import Dialogue
+from pfa_flux.cli.setup import pieces
+from pfa_flux.cli.setup.dialogue import Dialogue
 from pfa_flux.errors import PfaFluxError
-from pfa_flux.hits.systemd import STATE, Place, user_unit
-from pfa_flux.placing import Layout, Manifest
 from pfa_flux.settings import Settings
+from pfa_flux.setup.placing import Layout, Manifest
+from pfa_flux.setup.systemd import STATE, Place, user_unit
 from tests.cli import Result
 from tests.engines.plugin import MakeWorkspace
 from tests.test_init import COMMAND, Folder, Terminal, new_file, run

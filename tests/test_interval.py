@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfa_flux.queries.interval import (
+from pfa_flux.ratio.interval import (
     Sides,
     Z,
     block_hours,

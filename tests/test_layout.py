@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 
 from pfa_flux.cli import app
 from pfa_flux.cli.help import EXAMPLES, SUMMARIES
-from pfa_flux.cli.task_view import unfolded
-from pfa_flux.queries.dates import short
-from pfa_flux.queries.table import Column, Sheet
+from pfa_flux.cli.task.show import unfolded
+from pfa_flux.present.dates import short
+from pfa_flux.present.sheet import Column, Sheet
+from pfa_flux.present.terminal import shortened, table
 from pfa_flux.times import parse_instant
-from pfa_flux.views.terminal import shortened, table
 from tests.contract import analytics, fill
 from tests.data import DAY, HOUR, T0, hit, load
 from tests.engines.plugin import MakeWorkspace

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from pfa_flux.hits.connection import Limits
-from pfa_flux.hits.spool import SPOOL_NAME
+from pfa_flux.journal.spool import SPOOL_NAME
+from pfa_flux.pixel.connection import Limits
 from tests.engines.plugin import MakeWorkspace
 from tests.load import connect, get, read_answers, send
 from tests.pixel_server import PixelServer

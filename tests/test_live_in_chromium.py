@@ -13,8 +13,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from pfa_flux import Analytics, Point, Settings
-from pfa_flux.live.page import LivePage
-from pfa_flux.live.server import Server
+from pfa_flux.view.page import LivePage
+from pfa_flux.view.server import Server
 from tests.chromium import chromium
 from tests.data import DAY, HOUR, T0, hit, load
 from tests.test_browser import until

@@ -17,10 +17,10 @@ import pytest
 from pfa_flux import Analytics, Settings, settings
 from pfa_flux.engines.ask import Ask, Sums
 from pfa_flux.engines.sqlite import STORE_NAME, Embedded
-from pfa_flux.live import page as live_page
-from pfa_flux.live.page import AT_ONCE, Answer, LivePage, Request
-from pfa_flux.live.selection import Selection
 from pfa_flux.settings import Secret
+from pfa_flux.view import page as live_page
+from pfa_flux.view.page import AT_ONCE, Answer, LivePage, Request
+from pfa_flux.view.selection import Selection
 from tests.contract import ENGINES_ONCE, Target, fill, ordinarily, workspace_of
 from tests.data import DAY, HOUR, T0, hit, load
 from tests.engines.plugin import MakeWorkspace

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pfa_flux import Analytics, BucketNotFoundError, Settings, SettingsError, settings
-from pfa_flux.doctor import examine
+from pfa_flux.doctor.checks import examine
 from pfa_flux.schema import Side
 from tests.contract import LASTING, Target, analytics, as_line, ordinarily, workspace_of
 from tests.data import DAY, HOUR, T0, hit, load

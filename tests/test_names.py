@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pfa_flux import InvalidValueError, SettingsError, names, settings
-from pfa_flux.hits.hit import Reason, View, page_view
-from pfa_flux.pixel_settings import PixelSettings
-from pfa_flux.rules import Rules
+from pfa_flux.pixel.hit import Reason, View, page_view
+from pfa_flux.settings.pixel import PixelSettings
+from pfa_flux.settings.rules import Rules
 from tests.chromium import chromium
 from tests.test_hit import Asked, oracle
 

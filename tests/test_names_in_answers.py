@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from pfa_flux import Analytics, BlockedRatio, InvalidValueError
 from pfa_flux.engines.ask import Below, Forms, Rows
-from pfa_flux.pixel_settings import PixelSettings
-from pfa_flux.rules import Rules
+from pfa_flux.settings.pixel import PixelSettings
+from pfa_flux.settings.rules import Rules
 from tests.contract import ENGINES_ONCE, SERVERLESS, TARGETS, Target, analytics, fill, ordinarily, workspace_of
 from tests.data import DAY, HOUR, MINUTE, T0, hit, load
 from tests.engines import Workspace

@@ -17,10 +17,10 @@ import pytest
 import urllib3
 
 from pfa_flux.errors import SettingsError
-from pfa_flux.hits.nginx import Part, configuration
-from pfa_flux.hits.pixel import GIF
-from pfa_flux.hits.tags import image, script, tags, views
-from pfa_flux.pixel_settings import PixelSettings, respelled
+from pfa_flux.pixel.counter import GIF
+from pfa_flux.settings.pixel import PixelSettings, respelled
+from pfa_flux.setup.nginx import Part, configuration
+from pfa_flux.setup.tags import image, script, tags, views
 from tests.cli import pfa_flux
 from tests.engines.process import free_ports
 from tests.pixel_server import PixelServer

@@ -8,7 +8,7 @@ import pytest
 
 from pfa_flux import Analytics
 from pfa_flux.engines.ask import Ask, Sums
-from pfa_flux.queries.question import Options
+from pfa_flux.ratio.question import Options
 from pfa_flux.schema import BOTH
 from pfa_flux.windows.spec import TaskSpec
 from tests.contract import ENGINES_ONCE, Target, analytics, fill, ordinarily, workspace_of

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import pfa_flux
-from pfa_flux import flux
+from pfa_flux.engines.influxdb import flux
 from tests import audit
 
 ROOT = Path(__file__).parents[1]
@@ -97,7 +97,7 @@ def test_a_wheel_finds_its_flux_files_outside_the_checkout(built: dict[str, Path
     with zipfile.ZipFile(built["wheel"]) as wheel:
         wheel.extractall(installed)
     code = (
-        "import pfa_flux, pfa_flux.flux as flux; print(pfa_flux.__file__); "
+        "import pfa_flux, pfa_flux.engines.influxdb.flux as flux; print(pfa_flux.__file__); "
         f"print(all(flux.load(name) for name in {FLUX!r}))"
     )
     where, found = run(code, tmp_path, PYTHONPATH=str(installed)).splitlines()
@@ -115,7 +115,7 @@ def test_an_edited_flux_file_is_seen_where_the_package_lies_in_its_checkout(tmp_
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     edited = tmp_path / "flux" / "queries" / "edge.flux"
     edited.write_text(edited.read_text() + "// edited\n")
-    code = "import pfa_flux.flux as flux; print(flux.load('queries/edge.flux').splitlines()[-1])"
+    code = "import pfa_flux.engines.influxdb.flux as flux; print(flux.load('queries/edge.flux').splitlines()[-1])"
     assert run(code, tmp_path / "flux", PYTHONPATH=str(tmp_path)) == "// edited"
 
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
-from pfa_flux.hits import pages as module
-from pfa_flux.hits import regulars
-from pfa_flux.hits.hit import OTHER, Reason, View
-from pfa_flux.hits.pages import Bucket, Page, Pages, Regular, size_of
-from pfa_flux.pixel_settings import PixelSettings
-from pfa_flux.rules import Rules
+from pfa_flux.pixel import pages as module
+from pfa_flux.pixel import regulars
+from pfa_flux.pixel.hit import OTHER, Reason, View
+from pfa_flux.pixel.pages import Bucket, Page, Pages, Regular, size_of
+from pfa_flux.settings.pixel import PixelSettings
+from pfa_flux.settings.rules import Rules
 
 TODAY = 20_000
 OWN = "example.com"

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from pfa_flux import Analytics, BucketNotFoundError, NotInfluxDBError, PartialAnswerError, Point, QueryError, settings
-from pfa_flux.cli import exit_code
+from pfa_flux.cli.exits import exit_code
 from pfa_flux.engines.influxdb import answers
 from pfa_flux.engines.sqlite.engine import Embedded
-from pfa_flux.hits.housekeeper import purge
+from pfa_flux.helper.housekeeper import purge
 from pfa_flux.times import NS as SECOND
 from tests.cli import pfa_flux
 from tests.contract import analytics, fill

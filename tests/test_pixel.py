@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from pfa_flux.hits import pixel as module
-from pfa_flux.hits.hit import View
-from pfa_flux.hits.pages import Bucket
-from pfa_flux.hits.pixel import GIF, Busy
-from pfa_flux.pixel_settings import PixelSettings
+from pfa_flux.pixel import counter as module
+from pfa_flux.pixel.counter import GIF, Busy
+from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.pages import Bucket
+from pfa_flux.settings.pixel import PixelSettings
 from tests.conftest import DATE
 from tests.smuggling import HIT, SECOND, VIEW, Site, request
 
@@ -96,7 +96,7 @@ def test_a_commit_waits_while_more_come_in() -> None:
 
 def test_a_commit_waits_no_longer_than_a_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 5.0
-    monkeypatch.setattr("pfa_flux.hits.pixel.time.monotonic", lambda: now)
+    monkeypatch.setattr("pfa_flux.pixel.counter.time.monotonic", lambda: now)
     site = Site()
     client = site.client()
     client.feed(HIT)
@@ -398,7 +398,7 @@ class TestTheJournalFails:
 
     def test_they_are_shed_when_it_takes_too_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 5.0
-        monkeypatch.setattr("pfa_flux.hits.pixel.time.monotonic", lambda: now)
+        monkeypatch.setattr("pfa_flux.pixel.counter.time.monotonic", lambda: now)
         site = Site()
         client = site.client()
         site.journal.failure = Busy()

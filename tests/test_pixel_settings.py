@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pfa_flux import SettingsError, settings
-from pfa_flux.pixel_settings import BY_PIXEL, CHOICES, OPT_OUTS, PixelSettings
+from pfa_flux.settings.pixel import BY_PIXEL, CHOICES, OPT_OUTS, PixelSettings
 
 DAY = 86400
 

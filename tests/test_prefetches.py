@@ -13,14 +13,14 @@ import pytest
 
 from pfa_flux import Analytics, BlockedRatio, Point, Settings, connect, settings
 from pfa_flux.engines.sqlite import Embedded
-from pfa_flux.hits.delivery import Delivery
-from pfa_flux.hits.hit import View
-from pfa_flux.hits.housekeeper import purge
-from pfa_flux.hits.pages import Page
-from pfa_flux.hits.pixel import Busy
-from pfa_flux.hits.spool import Spool, SpoolReader
-from pfa_flux.hits.store import StoreJournal
-from pfa_flux.pixel_settings import PixelSettings
+from pfa_flux.helper.delivery import Delivery
+from pfa_flux.helper.housekeeper import purge
+from pfa_flux.journal.embedded import StoreJournal
+from pfa_flux.journal.spool import Spool, SpoolReader
+from pfa_flux.pixel.counter import Busy
+from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.pages import Page
+from pfa_flux.settings.pixel import PixelSettings
 from tests.cli import pfa_flux
 from tests.contract import TARGETS, Target, analytics, fill, ordinarily, workspace_of
 from tests.data import DAY, HOUR, MINUTE, T0, hit, load
@@ -149,7 +149,7 @@ def test_prefetches_are_kept_once_a_minute_and_wait_for_a_journal_that_cannot(mo
 
 
 def test_numbers_that_wait_for_the_journal_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pfa_flux.hits.prefetches._MOST_DOMAINS", 2)
+    monkeypatch.setattr("pfa_flux.pixel.prefetches._MOST_DOMAINS", 2)
     own = site(domains=("a.example", "b.example", "c.example"))
     for domain in ("a.example", "b.example", "c.example", "a.example"):
         own.client().send(prefetch(domain=domain))

@@ -17,14 +17,14 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from pfa_flux import Analytics, Point, Settings, settings
-from pfa_flux.doctor import examine
+from pfa_flux.doctor.checks import examine
 from pfa_flux.engines.base import Uncounted
 from pfa_flux.engines.sqlite import Embedded
 from pfa_flux.engines.sqlite.purge import remove_rows
-from pfa_flux.hits.hit import View
-from pfa_flux.hits.housekeeper import Housekeeper, purge
-from pfa_flux.hits.pages import Page
-from pfa_flux.hits.store import StoreJournal
+from pfa_flux.helper.housekeeper import Housekeeper, purge
+from pfa_flux.journal.embedded import StoreJournal
+from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.pages import Page
 from pfa_flux.schema import BOTH, Side
 from pfa_flux.tasks import clock
 from pfa_flux.tasks.state import State, UpkeepNote
@@ -164,7 +164,7 @@ def test_a_comparison_that_saw_fewer_rows_than_there_are_is_no_proof(
             return Verification(0, 0, 0, 0, 0, 0, (), ())
         return verify(rollup, *span)
 
-    monkeypatch.setattr("pfa_flux.hits.housekeeper.verify", blind)
+    monkeypatch.setattr("pfa_flux.helper.housekeeper.verify", blind)
     assert purge(store, own, OLD, 0) == 0
     assert count(own, "raw") == 48
     assert f"24 page views of {TaskSpec.from_settings(own, side).source} were not compared" in caplog.text
@@ -199,7 +199,7 @@ def test_a_row_that_comes_between_proof_and_removal_stays_and_is_compared_the_ne
         if rollup.spec.what is Side.LOADS:
             store.write(own.raw_bucket, [hit(BASE + 3 * HOUR + 7, sess="late")])
 
-    monkeypatch.setattr("pfa_flux.hits.housekeeper.prove_days", slowly)
+    monkeypatch.setattr("pfa_flux.helper.housekeeper.prove_days", slowly)
     assert purge(store, own, OLD, 0) == 0
     monkeypatch.undo()
     assert purge(store, own, OLD, 0) == 49

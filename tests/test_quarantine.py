@@ -10,8 +10,8 @@ import pytest
 
 from pfa_flux import settings
 from pfa_flux.errors import UnreachableError
-from pfa_flux.hits.quarantine import retry
-from pfa_flux.hits.spool import Spool, SpoolReader, quarantine_of
+from pfa_flux.helper.retry import retry
+from pfa_flux.journal.spool import Spool, SpoolReader, quarantine_of
 from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
 from pfa_flux.tasks.state import State

@@ -17,14 +17,14 @@ import pytest
 
 from pfa_flux import settings
 from pfa_flux.errors import QueryError
-from pfa_flux.hits.delivery import Delivery
-from pfa_flux.hits.hit import View
-from pfa_flux.hits.notes import Notes
-from pfa_flux.hits.pages import Page
-from pfa_flux.hits.quarantine import KEPT_SECONDS
-from pfa_flux.hits.shipped import Shipped
-from pfa_flux.hits.shipper import Shipper
-from pfa_flux.hits.spool import SPOOL_NAME, Spool, SpoolReader, quarantine_of
+from pfa_flux.helper.delivery import Delivery
+from pfa_flux.helper.shipper import Shipper
+from pfa_flux.journal.notes import Notes
+from pfa_flux.journal.quarantine import KEPT_SECONDS
+from pfa_flux.journal.shipped import Shipped
+from pfa_flux.journal.spool import SPOOL_NAME, Spool, SpoolReader, quarantine_of
+from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.pages import Page
 from pfa_flux.settings import Settings
 from tests.cli import pfa_flux
 from tests.contract import analytics

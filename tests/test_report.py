@@ -11,11 +11,11 @@ import pytest
 
 from pfa_flux import Point
 from pfa_flux.demo import page_views, points
-from pfa_flux.queries.rows import RatioRow
-from pfa_flux.queries.words import may_be_chance
+from pfa_flux.present.report.bars import is_vague
+from pfa_flux.present.report.contents import interval_of
+from pfa_flux.ratio.phrasing import may_be_chance
+from pfa_flux.ratio.rows import RatioRow
 from pfa_flux.schema import Schema
-from pfa_flux.views.bars import is_vague
-from pfa_flux.views.contents import interval_of
 from tests.cases import many
 from tests.cli import pfa_flux
 from tests.contract import analytics, fill

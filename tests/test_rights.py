@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pfa_flux import Analytics, settings
-from pfa_flux.doctor import examine
+from pfa_flux.doctor.checks import examine
 from pfa_flux.engines.base import Check
 from pfa_flux.errors import AccessDeniedError, PfaFluxError
 from pfa_flux.schema import BOTH

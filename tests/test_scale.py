@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pfa_flux.hits.nginx import Part, configuration
-from pfa_flux.pixel_settings import PixelSettings
+from pfa_flux.settings.pixel import PixelSettings
+from pfa_flux.setup.nginx import Part, configuration
 from tests.engines.plugin import MakeWorkspace
 from tests.engines.process import free_ports
 from tests.limiter import Limiter

@@ -249,7 +249,7 @@ def test_hits_left_in_a_spool_are_told_of_where_there_is_no_server(tmp_path: Pat
 
 def test_what_serves_is_made_of_the_standard_library_alone() -> None:
     code = (
-        "import sys, pfa_flux.hits.server; "
+        "import sys, pfa_flux.serve.server; "
         "print({name.partition('.')[0] for name in sys.modules} - {*sys.stdlib_module_names, 'pfa_flux', '__main__'})"
     )
     shown = subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"],

@@ -14,7 +14,7 @@ from pfa_flux import settings
 from pfa_flux.engines.base import OLD_FLUX, Capabilities
 from pfa_flux.engines.influxdb.detect import detect
 from pfa_flux.errors import StoreUnfitError, UnfitServerError
-from pfa_flux.hits.first_look import first_look
+from pfa_flux.helper.first_look import first_look
 from tests import recorded
 from tests.cli import pfa_flux
 from tests.contract import fill

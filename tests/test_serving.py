@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pfa_flux import settings
-from pfa_flux.doctor import examine
+from pfa_flux.doctor.checks import examine
+from pfa_flux.doctor.serving import counts, serving
 from pfa_flux.engines.base import Check
-from pfa_flux.serving import counts, serving
 from pfa_flux.settings import Settings
 from tests.cli import pfa_flux
 from tests.contract import fill

@@ -93,6 +93,14 @@ def test_an_unknown_environment_variable_is_an_error(tmp_path: Path) -> None:
         read(tmp_path, environ={"PFA_FLUX_URI": "http://h"})
 
 
+def test_variables_of_other_programs_can_be_named(tmp_path: Path) -> None:
+    others = {"PFA_FLUX_STATS_A": "1", "PFA_FLUX_PROBE": "2"}
+    made = read(tmp_path, environ={**others, "PFA_FLUX_IGNORE": "PFA_FLUX_STATS_,PFA_FLUX_PROBE", "PFA_FLUX_ORG": "o"})
+    assert made.org == "o"
+    with pytest.raises(SettingsError, match="unknown environment variable PFA_FLUX_PROBE"):
+        read(tmp_path, environ={**others, "PFA_FLUX_IGNORE": "PFA_FLUX_STATS_,"})
+
+
 OF_A_SERVICE = {
     "SERVICE_HOST": "10.0.0.11",
     "SERVICE_PORT": "8080",

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pfa_flux import PfaFluxError, SettingsError, settings
-from pfa_flux.secret import read_token
 from pfa_flux.settings import KEYS, Secret, resolve
-from pfa_flux.settings_report import report
-from pfa_flux.settings_sources import TABLES, VARIABLES, Source
-from pfa_flux.task_settings import TaskSettings
+from pfa_flux.settings.report import report
+from pfa_flux.settings.secret import read_token
+from pfa_flux.settings.sources import TABLES, VARIABLES, Source
+from pfa_flux.settings.task import TaskSettings
 
 FILE = Path("/etc/x.toml")
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pfa_flux import settings
-from pfa_flux.hits.hit import View
-from pfa_flux.hits.pages import Page
-from pfa_flux.hits.spool import Spool, SpoolReader
+from pfa_flux.journal.spool import Spool, SpoolReader
+from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.pages import Page
 from pfa_flux.tasks.state import late_before
 from pfa_flux.windows.spec import TaskSpec
 from tests.contract import analytics
@@ -246,8 +246,8 @@ def test_one_refused_hit_among_many_is_found(name: str, make_workspace: MakeWork
 
 def ship_all(own: settings.Settings) -> None:
     """Ship what is in a spool, in this process."""
-    from pfa_flux.hits.shipped import Shipped
-    from pfa_flux.hits.shipper import Shipper
+    from pfa_flux.helper.shipper import Shipper
+    from pfa_flux.journal.shipped import Shipped
 
     told: list[int] = []
 

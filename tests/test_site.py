@@ -11,13 +11,13 @@ import pytest
 import trustme
 
 from pfa_flux import InvalidValueError
+from pfa_flux.doctor.site import fetch
+from pfa_flux.doctor.site.look import address, look
+from pfa_flux.doctor.site.markup import Markup
+from pfa_flux.doctor.site.tags import loads
 from pfa_flux.engines.base import Check
-from pfa_flux.hits.tags import image, script, tracker, views
 from pfa_flux.settings import Settings, load
-from pfa_flux.site import fetch
-from pfa_flux.site.look import address, look
-from pfa_flux.site.markup import Markup
-from pfa_flux.site.tags import loads
+from pfa_flux.setup.tags import image, script, tracker, views
 from tests.engines.process import free_ports
 from tests.pixel_server import PixelServer
 from tests.site_server import Page, SiteServer, lead

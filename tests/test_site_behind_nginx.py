@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pfa_flux.hits.tags import image, tags, views
+from pfa_flux.doctor.site.look import look
 from pfa_flux.settings import load
-from pfa_flux.site.look import look
+from pfa_flux.setup.tags import image, tags, views
 from tests.cli import pfa_flux
 from tests.engines.process import free_ports
 from tests.pixel_server import PixelServer

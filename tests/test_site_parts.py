@@ -6,17 +6,17 @@ import time
 
 import pytest
 
+from pfa_flux.doctor.site.fetch import Browser
+from pfa_flux.doctor.site.look import address
+from pfa_flux.doctor.site.markup import read
+from pfa_flux.doctor.site.policy import DEFAULT, POLICIES, forbids_image, of_page, referer
+from pfa_flux.doctor.site.tags import images, loads
+from pfa_flux.doctor.site.urls import as_sent, resolve
 from pfa_flux.errors import InvalidValueError
-from pfa_flux.hits.hit import View, page_view
-from pfa_flux.hits.http import Request
-from pfa_flux.pixel_settings import PixelSettings
-from pfa_flux.rules import Rules
-from pfa_flux.site.fetch import Browser
-from pfa_flux.site.look import address
-from pfa_flux.site.markup import read
-from pfa_flux.site.policy import DEFAULT, POLICIES, forbids_image, of_page, referer
-from pfa_flux.site.tags import images, loads
-from pfa_flux.site.urls import as_sent, resolve
+from pfa_flux.pixel.hit import View, page_view
+from pfa_flux.pixel.http import Request
+from pfa_flux.settings.pixel import PixelSettings
+from pfa_flux.settings.rules import Rules
 from tests.test_browser import SITE, STATS, table
 
 RULES = Rules(PixelSettings(domains=(SITE,)))

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfa_flux import Analytics, BlockedRatio, InvalidValueError, Point
-from pfa_flux.queries import sources
+from pfa_flux.ratio import sources
 from pfa_flux.times import NS, from_datetime
 from pfa_flux.windows.rollup import Rollup
 from tests.cases import ONION, Case

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
-from pfa_flux.hits import spool as module
-from pfa_flux.hits.hit import View
-from pfa_flux.hits.pages import Page
-from pfa_flux.hits.spool import SPOOL_NAME, Spool, SpoolReader
+from pfa_flux.journal import spool as module
+from pfa_flux.journal.spool import SPOOL_NAME, Spool, SpoolReader
+from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.pages import Page
 
 SECOND = 10**9
 T = 1_800_000_000 * SECOND

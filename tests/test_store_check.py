@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pfa_flux import AccessDeniedError, Analytics, CapabilityError, Point, StoreCheck, TaskError
-from pfa_flux.doctor import examine
+from pfa_flux.doctor.checks import examine
 from pfa_flux.engines.ask import Rows
 from pfa_flux.engines.base import Check
 from pfa_flux.settings import Secret

@@ -21,10 +21,10 @@ from influxdb_client.rest import ApiException
 from urllib3 import HTTPHeaderDict
 
 from pfa_flux.engines.influxdb.refusals import LONGEST_WAIT, _retry_after
-from pfa_flux.hits.health import Progress
-from pfa_flux.hits.order import Order
-from pfa_flux.hits.shipped import Shipped
-from pfa_flux.hits.worker import LONGEST_LINE, Lines, Worker, _bounded
+from pfa_flux.helper.process import LONGEST_LINE, Lines, Worker, _bounded
+from pfa_flux.journal.order import Order
+from pfa_flux.journal.shipped import Shipped
+from pfa_flux.serve.health import Progress
 from tests.engines.plugin import MakeWorkspace
 from tests.faulty import Faulty
 from tests.load import send

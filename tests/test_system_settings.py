@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pfa_flux import Settings, SettingsError, UntrustedFileError, settings, settings_file
+from pfa_flux import Settings, SettingsError, UntrustedFileError, settings
+from pfa_flux.settings import file as settings_file
 from tests.cli import pfa_flux
 
 SERVICE = 54321

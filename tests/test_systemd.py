@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pfa_flux.hits.systemd import STATE, Place, unit
 from pfa_flux.settings import Settings
+from pfa_flux.setup.systemd import STATE, Place, unit
 from tests.pixel_server import PixelServer
 from tests.webserver import program
 

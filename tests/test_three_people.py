@@ -20,8 +20,8 @@ import pytest
 
 from pfa_flux import connect
 from pfa_flux.settings import load
-from pfa_flux.settings_file import SYSTEM_VARIABLE
-from pfa_flux.toml_edit import Change, edited
+from pfa_flux.settings.file import SYSTEM_VARIABLE
+from pfa_flux.setup.toml_edit import Change, edited
 from tests.chromium import chromium
 from tests.cli import Result, clean_environment
 from tests.data import HOUR, MINUTE

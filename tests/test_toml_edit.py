@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pfa_flux.errors import PfaFluxError
-from pfa_flux.toml_edit import Change, edited
+from pfa_flux.setup.toml_edit import Change, edited
 
 TEXT = """\
 # Head.

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from pfa_flux import Settings, SettingsError
-from pfa_flux.live import server as live_server
-from pfa_flux.live.page import LivePage
-from pfa_flux.live.server import Server, address
+from pfa_flux.view import server as live_server
+from pfa_flux.view.page import LivePage
+from pfa_flux.view.server import Server, address
 from tests.cli import clean_environment, pfa_flux
 from tests.engines.process import free_ports
 

@@ -13,8 +13,8 @@ import pytest
 import urllib3
 
 from pfa_flux import Analytics, Settings
-from pfa_flux.live.page import LivePage
-from pfa_flux.live.server import Server
+from pfa_flux.view.page import LivePage
+from pfa_flux.view.server import Server
 from tests.cli import pfa_flux
 from tests.data import HOUR, T0, hit
 from tests.engines.process import free_ports

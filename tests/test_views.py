@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from pfa_flux.hits.tags import image, tags, views
+from pfa_flux.setup.tags import image, tags, views
 from tests.test_browser import until
 from tests.walks import World, a_world
 

@@ -8,7 +8,7 @@ from pfa_flux import Settings
 from pfa_flux.tasks.passes import make_pass
 from pfa_flux.tasks.state import State, late_before
 from pfa_flux.times import NS
-from pfa_flux.windows.spans import Pieces, covered, length, merged, without
+from pfa_flux.windows.ranges import Pieces, covered, length, merged, without
 from pfa_flux.windows.spec import TaskSpec
 from tests.contract import analytics, fill
 from tests.data import MINUTE, T0, hit

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import trustme
 from selenium import webdriver
 
-from pfa_flux.hits.nginx import Part, configuration
-from pfa_flux.pixel_settings import PixelSettings
 from pfa_flux.settings import load
+from pfa_flux.settings.pixel import PixelSettings
+from pfa_flux.setup.nginx import Part, configuration
 from tests.chromium import chromium
 from tests.engines.process import free_ports
 from tests.pixel_server import PixelServer

@@ -11,31 +11,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pfa_flux.cli import (
-    config,
-    copy,
-    dashboard,
-    demo,
-    digest,
-    doctor,
-    init,
-    nginx,
-    printing,
-    quarantine,
-    ratio,
-    report,
-    serve,
-    task,
-    task_windows,
-    view,
-)
+from pfa_flux.cli import config, copy, dashboard, demo, digest, doctor, quarantine, ratio, report, serve, view
+from pfa_flux.cli.exits import DONE, FAILED, USAGE, exit_code
 from pfa_flux.cli.help import EXAMPLES, SUMMARIES, examples
 from pfa_flux.cli.options import in_flags
 from pfa_flux.cli.paging import Pager
-from pfa_flux.errors import AccessDeniedError, InvalidValueError, PfaFluxError, UnreachableError
-from pfa_flux.start import end_on_interrupt
-
-DONE, FAILED, USAGE, NO_DATA, UNREACHABLE, TO_DO = 0, 1, 2, 3, 4, 5
+from pfa_flux.cli.setup import init, nginx, printing
+from pfa_flux.cli.task import commands, windows
+from pfa_flux.errors import PfaFluxError
 
 app = typer.Typer(
     name="pfa-flux",
@@ -63,11 +46,11 @@ for _name, _command in {
     "tags": printing.tags,
     "quarantine": quarantine.quarantine,
     "copy": copy.copy,
-    "install-task": task.install_task,
+    "install-task": commands.install_task,
 }.items():
     _epilog = examples(_name) if _name in EXAMPLES else None
     app.command(_name, short_help=SUMMARIES[_name], epilog=_epilog)(_command)
-app.add_typer(task_windows.app, name="task", short_help=SUMMARIES["task"])
+app.add_typer(windows.app, name="task", short_help=SUMMARIES["task"])
 app.add_typer(config.app, name="config", short_help=SUMMARIES["config"])
 app.add_typer(dashboard.app, name="dashboard", short_help=SUMMARIES["dashboard"])
 
@@ -105,16 +88,8 @@ def _main(
         raise typer.Exit(USAGE)
 
 
-def exit_code(error: PfaFluxError) -> int:
-    """Exit code of an error."""
-    if isinstance(error, InvalidValueError):
-        return USAGE
-    return UNREACHABLE if isinstance(error, UnreachableError | AccessDeniedError) else FAILED
-
-
 def main() -> NoReturn:
     """Run the command line. Errors of pfa-flux print a message and what to do, without a traceback."""
-    end_on_interrupt()
     _let_streams_take_any_text()
     try:
         try:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pfa_flux.cli import task_view as view
 from pfa_flux.cli.options import with_resolution
-from pfa_flux.cli.task import Form, Format
+from pfa_flux.cli.task import show as view
+from pfa_flux.cli.task.commands import Form, Format
 from pfa_flux.settings import Resolution
 
 if TYPE_CHECKING:
-    from pfa_flux.settings_report import Key, Report, Wrong
+    from pfa_flux.settings.report import Key, Report, Wrong
 
 app = typer.Typer(
     help="The settings.",
@@ -38,8 +38,8 @@ def check(*, format_: Form = Format.TABLE, resolution: Resolution, quiet: bool) 
 
     Contact no server. Exit code 2 if anything is wrong, 1 if the file may belong to another user.
     """
-    from pfa_flux.cli import exit_code
-    from pfa_flux.settings_report import report
+    from pfa_flux.cli.exits import exit_code
+    from pfa_flux.settings.report import report
 
     found = report(resolution)
     if format_ is Format.JSON:

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pfa_flux.cli import task_view as view
+from pfa_flux.cli.exits import TO_DO
 from pfa_flux.cli.options import note, with_settings
-from pfa_flux.cli.sides import CreateBuckets
-from pfa_flux.cli.task import TO_DO, Form, Format
+from pfa_flux.cli.task import show as view
+from pfa_flux.cli.task.commands import Form, Format
+from pfa_flux.cli.task.sides import CreateBuckets
 from pfa_flux.settings import Settings
 
 if TYPE_CHECKING:
+    from pfa_flux.copying.carry import Tally
+    from pfa_flux.copying.copy import Copied, Copy, Counted, Step
     from pfa_flux.engines.base import Engine
-    from pfa_flux.windows.carry import Tally
-    from pfa_flux.windows.copying import Copied, Copy, Counted, Step
 
 _PAUSE = 30.0
 """Seconds between lines about the progress, where there is no terminal."""
@@ -46,10 +47,10 @@ def copy(
     The store of the settings is only read. Start the command again after it was broken off: it goes on. Rows that the
     target has already stay as they are. Exit code 5 if the target lacks a row in the end.
     """
-    from pfa_flux.cli import NO_DATA
-    from pfa_flux.engines import registry
+    from pfa_flux import registry
+    from pfa_flux.cli.exits import NO_DATA
+    from pfa_flux.copying.copy import Copy
     from pfa_flux.settings import load_target
-    from pfa_flux.windows.copying import Copy
 
     there = load_target(to)
     if not quiet:

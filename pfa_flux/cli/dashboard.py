@@ -47,8 +47,8 @@ def grafana(
     quiet: bool,
 ) -> None:
     """Print a dashboard for Grafana 9 or newer, to import there."""
-    from pfa_flux.dashboards.grafana import dashboard
-    from pfa_flux.dashboards.panels import Data
+    from pfa_flux.present.dashboards.grafana import dashboard
+    from pfa_flux.present.dashboards.panels import Data
 
     typer.echo(dashboard(Data.of(settings, source.value), datasource.value))
     if not quiet:
@@ -67,8 +67,8 @@ def influxdb(
     quiet: bool,
 ) -> None:
     """Print a dashboard for InfluxDB 2 as a template, or install it."""
-    from pfa_flux.dashboards import influxdb as host
-    from pfa_flux.dashboards.panels import NAME, Data
+    from pfa_flux.present.dashboards import influxdb as host
+    from pfa_flux.present.dashboards.panels import NAME, Data
 
     data = Data.of(settings, source.value)
     if not install:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from pfa_flux.cli.options import Domain, Site, Start, Stop, Tz, with_settings
-from pfa_flux.queries import words
+from pfa_flux.ratio import phrasing
 from pfa_flux.settings import Settings
 
 if TYPE_CHECKING:
     from pfa_flux.engines.base import Check
-    from pfa_flux.queries.result import BlockedRatio
-    from pfa_flux.queries.rows import RatioRow
+    from pfa_flux.present.results import BlockedRatio
+    from pfa_flux.ratio.rows import RatioRow
 
 
 @with_settings
@@ -34,9 +34,10 @@ def digest(
     The previous period is as long as the range. Exit code 1 if a check of `doctor` fails.
     """
     from pfa_flux import connect
-    from pfa_flux.cli import FAILED, NO_DATA, exit_code, render
-    from pfa_flux.doctor import examine
-    from pfa_flux.queries.question import Options
+    from pfa_flux.cli import render
+    from pfa_flux.cli.exits import FAILED, NO_DATA, exit_code
+    from pfa_flux.doctor.checks import examine
+    from pfa_flux.ratio.question import Options
 
     keys = ((), ("network",), ("domain",))
     with render.working("reading hits and page loads", quiet), connect(settings) as analytics:
@@ -67,7 +68,7 @@ def lines(whole: BlockedRatio, parts: Sequence[BlockedRatio], checks: Sequence[C
     rows = [(next(iter(row.key.items())), row) for answer in parts if len(answer) > 1 for row in answer]
     changed = [(key, row) for key, row in rows if _is_clear(row)]
     for (name, value), row in sorted(changed, key=lambda each: -each[1].hits):
-        yield f"{words.name(name, value)}: {_change(row)}."
+        yield f"{phrasing.name(name, value)}: {_change(row)}."
     if rows:
         them = f"{len(changed) or 'None'} of {len(rows)} networks and domains"
         verb = "has" if len(changed) < 2 else "have"
@@ -91,7 +92,7 @@ def _of_the_whole(row: RatioRow) -> str:
 
 def _is_clear(row: RatioRow) -> bool:
     """The share has changed, and the interval excludes chance."""
-    return row.change is not None and not words.may_be_chance(*row.change[1:])
+    return row.change is not None and not phrasing.may_be_chance(*row.change[1:])
 
 
 def _change(row: RatioRow) -> str:
@@ -99,6 +100,6 @@ def _change(row: RatioRow) -> str:
     assert row.before is not None
     change, low, high = row.change
     return (
-        f"{words.points(change)} points ({words.points_range(low, high)}), from {words.percent(row.before.ratio)} to "
-        f"{words.percent(row.ratio)}"
+        f"{phrasing.points(change)} points ({phrasing.points_range(low, high)}), "
+        f"from {phrasing.percent(row.before.ratio)} to {phrasing.percent(row.ratio)}"
     )

@@ -41,10 +41,11 @@ def doctor(
 
     With the address of a page, find its tags and show what a view of it counts as. The check itself counts nothing.
     """
-    from pfa_flux.cli import FAILED, exit_code, render
-    from pfa_flux.doctor import examine
-    from pfa_flux.front import look_at
-    from pfa_flux.site.look import address, look
+    from pfa_flux.cli import render
+    from pfa_flux.cli.exits import FAILED, exit_code
+    from pfa_flux.doctor.checks import examine
+    from pfa_flux.doctor.front import look_at
+    from pfa_flux.doctor.site.look import address, look
 
     del quiet
     wanted = address(page) if page is not None else ""

@@ -8,14 +8,14 @@ from zoneinfo import ZoneInfo
 
 from pfa_flux.cli.options import flag
 from pfa_flux.errors import PfaFluxError
-from pfa_flux.queries import words
-from pfa_flux.queries.dates import span
+from pfa_flux.present.dates import span
+from pfa_flux.ratio import phrasing
 from pfa_flux.times import to_datetime
 
 if TYPE_CHECKING:
     from pfa_flux.analytics import Analytics
-    from pfa_flux.queries.holdings import Holdings
-    from pfa_flux.queries.result import BlockedRatio
+    from pfa_flux.present.results import BlockedRatio
+    from pfa_flux.ratio.holdings import Holdings
     from pfa_flux.settings import Settings
 
 _MOST = 10
@@ -46,7 +46,7 @@ def no_data(
         f"{what}, in {_place(there, settings)} ({file})",
         f"found: {_content(there, answer.tz)}",
         *(
-            f"{words.plain(asked)} has no data; did you mean {flag(name, near)}?"
+            f"{phrasing.plain(asked)} has no data; did you mean {flag(name, near)}?"
             for name, asked, near in _likeliest(there)
         ),
         f"try: {_next(answer, there, command, {**filters, **typed_span})}",
@@ -70,7 +70,7 @@ def _place(there: Holdings, settings: Settings) -> str:
 def _content(there: Holdings, tz: str) -> str:
     if not there.hits and not there.loads:
         return "no data" if there.exists else "no store"
-    domains = words.listed([words.name("domain", domain) for domain in there.domains], most=_MOST)
+    domains = phrasing.listed([phrasing.name("domain", domain) for domain in there.domains], most=_MOST)
     sides = (("hit", there.hits), ("JS load", there.loads))
     spans = [f"first {name} {_moment(found[0], tz)}, last {_moment(found[1], tz)}" for name, found in sides if found]
     return f"{'; '.join(filter(None, (domains, *spans)))} ({tz})"

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pfa_flux.cli import task_view as view
+from pfa_flux.cli.exits import TO_DO
 from pfa_flux.cli.options import note, with_settings
-from pfa_flux.cli.task import TO_DO, Form, Format
+from pfa_flux.cli.task import show as view
+from pfa_flux.cli.task.commands import Form, Format
 from pfa_flux.settings import Settings
 
 if TYPE_CHECKING:
-    from pfa_flux.hits.quarantine import Refused
+    from pfa_flux.journal.quarantine import Refused
 
 
 @with_settings
@@ -30,14 +31,14 @@ def quarantine(
 ) -> None:
     """Show hits that InfluxDB refused, and why. Exit code 5 if there are any."""
     from pfa_flux.errors import InvalidValueError
-    from pfa_flux.hits import quarantine as library
-    from pfa_flux.hits.spool import quarantine_of
+    from pfa_flux.helper.retry import retry as write_again
+    from pfa_flux.journal.spool import quarantine_of
 
     if retry + lines + drop > 1:
         raise InvalidValueError("--retry, --lines and --drop cannot be combined", "Use one of them.")
     with quarantine_of(settings) as found:
         if retry:
-            written, left = library.retry(settings, found)
+            written, left = write_again(settings, found)
             if not quiet:
                 note(f"{written:,} points were written")
         else:

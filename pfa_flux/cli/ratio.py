@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pfa_flux import registry
 from pfa_flux.arguments import texts
 from pfa_flux.cli.options import Domain, Site, Start, Stop, Tz, flag, note, one_of, with_settings
-from pfa_flux.engines import registry
 from pfa_flux.errors import InvalidValueError
 from pfa_flux.schema import KEYS
 from pfa_flux.settings import Settings, load
@@ -162,7 +162,7 @@ def _show(result: BlockedRatio) -> None:
 
 def _finish(result: BlockedRatio, instead: Sequence[str], *, quiet: bool) -> None:
     """Print the warnings of an answer. Without data, print what the store holds, and exit with that code."""
-    from pfa_flux.cli import NO_DATA
+    from pfa_flux.cli.exits import NO_DATA
 
     if not quiet:
         for caveat in result.warnings:

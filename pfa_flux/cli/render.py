@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from pfa_flux.queries.words import plain
-from pfa_flux.views.terminal import PIPE_WIDTH, escaped, table
-from pfa_flux.views.terminal import empty_table as empty
+from pfa_flux.present.terminal import PIPE_WIDTH, escaped, table
+from pfa_flux.present.terminal import empty_table as empty
+from pfa_flux.ratio.phrasing import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from pfa_flux.queries.result import BlockedRatio
+    from pfa_flux.present.results import BlockedRatio
 
 __all__ = ["blocked_ratio", "console", "empty", "escaped", "plain", "table", "working"]
 
@@ -43,13 +43,11 @@ def working(what: str, quiet: bool) -> Iterator[None]:
 
 def blocked_ratio(shown: Console, result: BlockedRatio, truth: dict[str, float] | None = None) -> Table:
     """Table of a blocked ratio. `truth`: known ratios by the first key's value, for a further column."""
-    from pfa_flux.queries.table import Column, Sheet
-    from pfa_flux.queries.words import percent
+    from pfa_flux.present.sheet import Column
+    from pfa_flux.ratio.phrasing import percent
 
     sheet = result.sheet()
     if truth is not None:
         values = [percent(truth.get(next(iter(row.key.values()), ""))) for row in result]
-        rows = [(*row[:-2], value, *row[-2:]) for row, value in zip(sheet.rows, values, strict=True)]
-        total = (*sheet.total[:-2], "", *sheet.total[-2:]) if sheet.total else ()
-        sheet = Sheet((*sheet.columns[:-2], Column("truth", "ratio"), *sheet.columns[-2:]), rows, total)
+        sheet = sheet.with_column(Column("truth", "ratio"), values)
     return table(shown, sheet)

@@ -29,7 +29,8 @@ def report(
 ) -> None:
     """Write one self-contained HTML file: the ratio by network, over time and by page, with data quality."""
     from pfa_flux import connect
-    from pfa_flux.cli import NO_DATA, render
+    from pfa_flux.cli import render
+    from pfa_flux.cli.exits import NO_DATA
     from pfa_flux.cli.no_data import no_data
     from pfa_flux.files import write_whole
 

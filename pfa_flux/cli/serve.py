@@ -33,8 +33,8 @@ def serve(
     import logging
     import sys
 
-    from pfa_flux.hits.server import serve as run
-    from pfa_flux.pixel_settings import address
+    from pfa_flux.serve.server import serve as run
+    from pfa_flux.settings.pixel import address
 
     pixel = settings.pixel
     if listen is not None:

@@ -35,8 +35,8 @@ def view(
     """Serve the report as a live page. Choose site, range, key and comparison in the browser. Ends on Ctrl-C."""
     import logging
 
-    from pfa_flux.live.page import LivePage
-    from pfa_flux.live.server import Server, address, is_loopback, serve
+    from pfa_flux.view.page import LivePage
+    from pfa_flux.view.server import Server, address, is_loopback, serve
 
     where, port = address(listen) if listen else ("127.0.0.1", 0)
     level = logging.ERROR if quiet else logging.INFO

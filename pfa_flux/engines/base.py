@@ -1,6 +1,6 @@
 """What an engine is: where points are, what it can do, how to ask it. One Protocol for all of them.
 
-A new engine is one file or folder and one registration (`pfa_flux.engines.registry`).
+A new engine is one file or folder and one registration (`pfa_flux.registry`).
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Tasks: their specification, who runs them, and how they are installed and proved."""
+"""The tasks: what they do, who runs them, and how they are installed and checked."""

@@ -9,15 +9,15 @@ from typing import Literal
 
 from pfa_flux.engines.base import Engine
 from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, PfaFluxError, TaskError
-from pfa_flux.problems import meant
 from pfa_flux.schema import Side
+from pfa_flux.settings.problems import meant
 from pfa_flux.tasks.plan import FLOATS, keeps_floats, plan
 from pfa_flux.tasks.runners.base import Backend, Installed
 from pfa_flux.times import NS, format_instant
+from pfa_flux.windows.partial import whole
 from pfa_flux.windows.recompute import recompute
 from pfa_flux.windows.rollup import Difference, Rollup
 from pfa_flux.windows.store_check import StoreCheck, check_store, wait_until_visible
-from pfa_flux.windows.whole import whole
 
 _DAY = 86400 * NS
 _LIMIT_SHOWN = 3

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pfa_flux.engines.base import Engine
-from pfa_flux.engines.registry import OWN_BACKEND
 from pfa_flux.errors import AccessDeniedError, BucketNotFoundError
+from pfa_flux.registry import OWN_BACKEND
 from pfa_flux.schema import Side
 from pfa_flux.tasks.runners.base import Backend, Installed
 from pfa_flux.tasks.task_flux import origin_of

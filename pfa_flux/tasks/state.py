@@ -23,7 +23,7 @@ from pfa_flux.engines.sqlite.schema import PROVED_SINCE
 from pfa_flux.engines.sqlite.store import LOCK_NAME, STORE_NAME
 from pfa_flux.settings import Settings
 from pfa_flux.times import NS
-from pfa_flux.windows.spans import length
+from pfa_flux.windows.ranges import length
 from pfa_flux.windows.spec import TaskSpec
 
 STATE_NAME = "state.sqlite3"

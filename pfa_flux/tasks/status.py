@@ -9,8 +9,8 @@ from pfa_flux.tasks.runners.base import Backend, Installed, failed
 from pfa_flux.tasks.state import UpkeepNote
 from pfa_flux.times import NS, format_duration, format_instant
 from pfa_flux.windows.ledger import Kind, Ledger, find_gaps
+from pfa_flux.windows.ranges import length
 from pfa_flux.windows.rollup import Rollup
-from pfa_flux.windows.spans import length
 from pfa_flux.windows.spec import TaskSpec
 
 _GRACE = 60

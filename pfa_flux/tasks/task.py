@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from pfa_flux.engines import registry
+from pfa_flux import registry
 from pfa_flux.engines.base import Engine, Span
 from pfa_flux.errors import CapabilityError, TaskError
 from pfa_flux.schema import Side
@@ -20,9 +20,9 @@ from pfa_flux.tasks.state import State, UpkeepNote
 from pfa_flux.tasks.status import Status, status
 from pfa_flux.times import format_instant
 from pfa_flux.windows.ledger import Ledger, find_gaps
+from pfa_flux.windows.ranges import merged
 from pfa_flux.windows.recompute import Report, nobody, recompute
 from pfa_flux.windows.rollup import Rollup
-from pfa_flux.windows.spans import merged
 from pfa_flux.windows.spec import TaskSpec
 from pfa_flux.windows.upkeep import Upkeep, prove_range
 from pfa_flux.windows.verify import Verification, verify

@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import Literal
 
-from pfa_flux import flux
+from pfa_flux.engines.influxdb import flux
 from pfa_flux.engines.influxdb.languages import flux as flux_language
 from pfa_flux.times import format_duration
 from pfa_flux.windows.spec import TaskSpec

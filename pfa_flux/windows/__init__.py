@@ -1,1 +1,1 @@
-"""Windows of time: their raw sums, their downsampled rows, and making these match."""
+"""Windows: their raw sums, their downsampled rows, and how to make these match."""

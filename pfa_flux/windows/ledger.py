@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pfa_flux.engines.base import Span
+from pfa_flux.windows.partial import whole
+from pfa_flux.windows.ranges import merged
 from pfa_flux.windows.recompute import pieces
 from pfa_flux.windows.rollup import Compared, Rollup
-from pfa_flux.windows.spans import merged
 from pfa_flux.windows.trust import raw_begins, trust
-from pfa_flux.windows.whole import whole
 
 _AT_ONCE = 8640
 """Windows per query: 90 days of 15 minutes."""

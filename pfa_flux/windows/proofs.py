@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pfa_flux.engines.ask import Ask, ByWindow, Rows, Where, Windows
 from pfa_flux.engines.base import Engine, Point, Span
 from pfa_flux.times import NS
-from pfa_flux.windows.spans import merged
+from pfa_flux.windows.ranges import merged
 
 MEASUREMENT = "pfa_flux_proved"
 _OF = "of"

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from pfa_flux.engines import patience
 from pfa_flux.engines.base import Span
+from pfa_flux.windows.partial import whole
 from pfa_flux.windows.proofs import Noted
+from pfa_flux.windows.ranges import Pieces, length, merged
 from pfa_flux.windows.rollup import Compared, Keep, Rollup, shrunk
-from pfa_flux.windows.spans import Pieces, length, merged
 from pfa_flux.windows.store_check import wait_until_visible
-from pfa_flux.windows.whole import whole
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from pfa_flux.engines.ask import Sums as Answer
 from pfa_flux.engines.base import Engine, Point, Span
 from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, CapabilityError, QueryError
 from pfa_flux.windows.proofs import Noted, ProofLog
-from pfa_flux.windows.spans import Pieces, merged
+from pfa_flux.windows.ranges import Pieces, merged
 from pfa_flux.windows.spec import TaskSpec
 from pfa_flux.windows.store_check import remembered
 

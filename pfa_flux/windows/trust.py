@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pfa_flux.engines.base import Span
+from pfa_flux.windows.ranges import length, merged
 from pfa_flux.windows.rollup import Rollup
-from pfa_flux.windows.spans import length, merged
 
 
 @dataclass(frozen=True, slots=True)

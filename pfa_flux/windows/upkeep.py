@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from pfa_flux.engines.base import Span
 from pfa_flux.times import NS
+from pfa_flux.windows.partial import whole
 from pfa_flux.windows.proofs import Noted, ProofLog
+from pfa_flux.windows.ranges import merged
 from pfa_flux.windows.recompute import Report, nobody, pieces, recompute
 from pfa_flux.windows.rollup import Rollup, lost, nothing, shrunk
-from pfa_flux.windows.spans import merged
 from pfa_flux.windows.trust import raw_begins
-from pfa_flux.windows.whole import whole
 
 _DAY = 86400 * NS
 RECENT = 7 * _DAY

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from pfa_flux.engines.base import Span
 from pfa_flux.times import format_instant
+from pfa_flux.windows.partial import whole
+from pfa_flux.windows.ranges import merged
 from pfa_flux.windows.recompute import Report, nobody, pieces
 from pfa_flux.windows.rollup import Compared, Difference, Rollup, nothing, shrunk
-from pfa_flux.windows.spans import merged
 from pfa_flux.windows.trust import raw_begins
-from pfa_flux.windows.whole import whole
 
 _SHOWN = 1000
 """Number of differences to list; all are counted."""

@@ -13,7 +13,7 @@ from typing import NoReturn
 from tests.engines import ENGINES, EngineFailedError, EngineUnavailableError, Server, start
 from tests.engines.catalog import programs_of
 from tests.engines.servers import close_all
-from tests.engines.source import find, in_environment, outlook, variable
+from tests.engines.source import OWN_VARIABLES, find, in_environment, outlook, variable
 
 _USAGE = f"""usage: python -m tests.engines list
        python -m tests.engines build [ENGINE...]
@@ -69,7 +69,7 @@ def _run(engines: Sequence[str], command: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupted)
     try:
         servers = [start(engine) for engine in engines]
-        environment = {**os.environ, **servers[0].env()}
+        environment = {**os.environ, **servers[0].env(), **OWN_VARIABLES}
         for server in servers:
             environment |= test_variables(server)
         return subprocess.run(command, env=environment, check=False).returncode

@@ -10,7 +10,7 @@ import pytest
 
 from tests.engines import ENGINES, EngineFailedError, EngineUnavailableError, Server, Workspace, start
 from tests.engines.servers import IN_MEMORY, alive_processes, close_all
-from tests.engines.source import outlook
+from tests.engines.source import OWN_VARIABLES, outlook
 
 _REQUIRE = "PFA_FLUX_REQUIRE_ENGINES"
 _TOLD = "pfa_flux_engines"
@@ -56,6 +56,7 @@ _left: list[int] = []
 
 def pytest_configure() -> None:
     """Refuse a misspelt engine, which would be required of nobody."""
+    os.environ.update(OWN_VARIABLES)
     unknown = required() - frozenset(ENGINES)
     if unknown:
         raise pytest.UsageError(f"{_REQUIRE} names {', '.join(unknown)}; there are all, {', '.join(ENGINES)}")

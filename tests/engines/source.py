@@ -37,6 +37,10 @@ class Found:
         return Process([str(self.binary), *arguments], folder)
 
 
+OWN_VARIABLES = {"PFA_FLUX_IGNORE": "PFA_FLUX_TEST_,PFA_FLUX_REQUIRE_ENGINES"}
+"""For pfa-flux, to which the variables of the tests mean nothing."""
+
+
 def variable(engine: str, what: str) -> str:
     """Environment variable that names an engine's URL, TOKEN or ORG."""
     return f"PFA_FLUX_TEST_{re.sub('[-.]', '_', engine).upper()}_{what}"

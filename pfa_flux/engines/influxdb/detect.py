@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pfa_flux import flux, foreign
+from pfa_flux import foreign
 from pfa_flux.engines.base import OLD_FLUX, Capabilities
+from pfa_flux.engines.influxdb import flux
 from pfa_flux.engines.influxdb.identity import Identity, object_in, version_in
 from pfa_flux.engines.influxdb.transport import (
     MalformedAnswerError,

@@ -9,8 +9,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
-from pfa_flux import flux, foreign
+from pfa_flux import foreign
 from pfa_flux.engines.base import Engine, Span
+from pfa_flux.engines.influxdb import flux
 from pfa_flux.engines.influxdb.server import Server
 from pfa_flux.engines.influxdb.transport import Transport, understood
 from pfa_flux.errors import AccessDeniedError, NotInfluxDBError, QueryError, TaskError
@@ -104,7 +105,10 @@ class InfluxDBTasks:
     def neighbours(self) -> list[Neighbour]:
         """Tasks of other names whose Flux names the rollup bucket, and the measurement that it reads or writes."""
         spec = self._spec
-        bucket, names = flux.literal(spec.rollup_bucket), (flux.literal(spec.source), flux.literal(spec.measurement))
+        bucket, names = (
+            flux.literal(spec.rollup_bucket),
+            (flux.literal(spec.source), flux.literal(spec.measurement)),
+        )
         return [
             Neighbour(task["name"], str(task["id"]), origin_of(text), task.get("status") == "active")
             for task in self._listed(self._owner())

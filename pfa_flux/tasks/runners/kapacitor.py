@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pfa_flux import flux
 from pfa_flux.engines.base import Engine
+from pfa_flux.engines.influxdb import flux
 from pfa_flux.engines.influxdb.detect import kapacitor_transport
 from pfa_flux.engines.influxdb.transport import Transport
 from pfa_flux.errors import BucketNotFoundError, QueryError

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 
 from pfa_flux.engines.base import Engine, Span
-from pfa_flux.engines.registry import OWN_BACKEND
 from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, PfaFluxError, TaskError
+from pfa_flux.registry import OWN_BACKEND
 from pfa_flux.tasks.passes import make_pass
 from pfa_flux.tasks.runners.base import Installed, Neighbour, Run
 from pfa_flux.tasks.state import State

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
-from pfa_flux import flux
 from pfa_flux.engines.ask import Ask, Pattern, Rows, Stored, Sums, Where, summed
 from pfa_flux.engines.base import Capabilities, Row
+from pfa_flux.engines.influxdb import flux
 from pfa_flux.times import from_datetime
 
 _NOTHING = flux.Expression('(r) => r._measurement == "" and r._field == ""')

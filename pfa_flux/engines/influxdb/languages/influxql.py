@@ -7,8 +7,8 @@ from typing import Literal
 
 from pfa_flux.engines.ask import Ask, Pattern, Rows, Stored, Sums, Where, summed
 from pfa_flux.engines.base import Row
+from pfa_flux.engines.influxdb.flux import well_formed
 from pfa_flux.errors import InvalidValueError
-from pfa_flux.flux import well_formed
 
 
 def _escaped(text: str, quote: str) -> str:

@@ -1,0 +1,1 @@
+"""Commands that set pfa-flux up."""

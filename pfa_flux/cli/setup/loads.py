@@ -1,0 +1,140 @@
+"""Who counts page loads. If nothing does, every figure is 100%, so `pfa-flux init` asks."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import typer
+
+from pfa_flux.cli.options import note
+
+if TYPE_CHECKING:
+    from pfa_flux.cli.setup.dialogue import Dialogue
+
+_MENU = """\
+Who counts page loads, the views that ran JavaScript?
+  own      your analytics writes them to InfluxDB
+  script   a script in the page asks the pixel's twin for them
+  tracker  your tracker's tag does the same in its onload
+  none     nobody yet: every figure will be 100%"""
+
+
+class Loads(enum.StrEnum):
+    """Who counts page loads."""
+
+    OWN = "own"
+    SCRIPT = "script"
+    TRACKER = "tracker"
+    NONE = "none"
+
+
+def take_loads(dialogue: Dialogue, chosen: Loads | None, measurement: str | None, field: str | None) -> None:
+    """Determine who counts page loads, from flags or a question, and print their number in the last day.
+
+    Without either, keep the value in the file.
+
+    Raises:
+        SettingsError: flags contradict each other, or a name is invalid.
+    """
+    from pfa_flux.errors import SettingsError
+
+    flags = {"loads_measurement": measurement, "loads_field": field}
+    named = {key: name for key, name in flags.items() if name is not None}
+    if named and chosen not in {None, Loads.OWN}:
+        raise SettingsError(
+            f"--loads {chosen} has no measurement or field of its own", "Leave the names out, or use --loads own."
+        )
+    if named:
+        chosen = Loads.OWN
+    asked = chosen is None and dialogue.asking
+    if asked:
+        chosen = _asked(dialogue)
+    if chosen is not None:
+        dialogue.draft = dialogue.draft.with_loads(chosen, **named)
+        dialogue.draft.settings()
+    if asked and chosen is Loads.OWN:
+        _ask_names(dialogue)
+    else:
+        _tell(dialogue)
+
+
+def _asked(dialogue: Dialogue) -> Loads:
+    note(_MENU)
+    pixel = dialogue.draft.settings().pixel
+    if pixel.loads:
+        usual = Loads(pixel.loads)
+    elif pixel.load_path:
+        usual = Loads.SCRIPT
+    elif dialogue.found.others or dialogue.loads_of_last_day() != 0:
+        usual = Loads.OWN
+    else:
+        usual = Loads.NONE if dialogue.draft.text else Loads.SCRIPT
+    while True:
+        answer = typer.prompt("Page loads", default=usual.value, err=True).strip().lower()
+        if answer in {each.value for each in Loads}:
+            return Loads(answer)
+        note(f"{answer!r} is none of own, script, tracker and none")
+
+
+def _ask_names(dialogue: Dialogue) -> None:
+    """Ask for the names of the analytics' points until points exist, or the user confirms the names."""
+    from pfa_flux.errors import SettingsError
+
+    begun = dialogue.draft
+    while True:
+        names = begun.settings().schema
+        others = {each.measurement: each.field for each in dialogue.found.others}
+        if others:
+            note(f"Points that look like page loads: {_listed(others)}")
+        usual = next(iter(others), names.loads_measurement)
+        measurement = typer.prompt("Measurement", default=usual, err=True).strip()
+        field = others.get(measurement, names.loads_field)
+        field = typer.prompt("Field", default=field, err=True).strip()
+        draft = begun.with_loads(Loads.OWN, loads_measurement=measurement, loads_field=field)
+        try:
+            draft.settings()
+        except SettingsError as error:
+            note(f"{error.message}\n{error.hint}")
+            continue
+        dialogue.draft = draft
+        found = dialogue.loads_of_last_day()
+        note(_found(dialogue, found))
+        if found != 0 or typer.confirm("Use these names anyway?", default=False, err=True):
+            return
+        dialogue.draft = begun
+
+
+def _listed(others: Mapping[str, str]) -> str:
+    return ", ".join(f"{measurement} (field {field})" for measurement, field in others.items())
+
+
+def _found(dialogue: Dialogue, found: int | None) -> str:
+    settings = dialogue.draft.settings()
+    names = settings.schema
+    if found is None:
+        return "page loads: not checked, because this token may not read them"
+    rows = "1 row" if found == 1 else f"{found or 'no'} rows"
+    return f"page loads: {rows} of {names.loads_measurement} with the field {names.loads_field} in the last day"
+
+
+def _tell(dialogue: Dialogue) -> None:
+    """Print who counts page loads, and warn if nobody does."""
+    pixel = dialogue.draft.settings().pixel
+    if pixel.load_path:
+        dialogue.say(f"page loads: counted by the pixel, at {pixel.load_path}")
+        return
+    found = 0 if pixel.loads == Loads.NONE else dialogue.loads_of_last_day()
+    if found != 0 or pixel.loads == Loads.OWN:
+        dialogue.say(_found(dialogue, found))
+    others = {each.measurement: each.field for each in dialogue.found.others}
+    if found == 0 and others:
+        (measurement, field), *_ = others.items()
+        how = f"--loads own --loads-measurement {measurement} --loads-field {field}"
+        dialogue.say(f"left, though it looks like page loads: {_listed(others)}; to take it: {how}")
+    if found == 0:
+        dialogue.say(
+            "warning: nobody counts page loads yet, so every figure will be 100%. To count them with the pixel: "
+            "pfa-flux init --loads script"
+        )

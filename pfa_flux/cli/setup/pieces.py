@@ -1,0 +1,207 @@
+"""The pieces that `pfa-flux init` makes for nginx, systemd and the pages: said, written, or removed again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from pfa_flux.cli.options import note
+
+if TYPE_CHECKING:
+    from pfa_flux.cli.setup.services import Services
+    from pfa_flux.setup.draft import Draft
+    from pfa_flux.setup.placing import Layout, Manifest
+    from pfa_flux.setup.staging import File
+    from pfa_flux.setup.systemd import Place
+
+
+_TOKEN = re.compile(r"""^([-+ ]\s*["']?token["']?\s*=).*""")
+"""A line of a difference that has the token in it, from settings that held it themselves."""
+
+
+def command() -> Path:
+    """The installed `pfa-flux`."""
+    return Path(sys.argv[0]).absolute()
+
+
+def hidden(draft: Draft) -> Path | None:
+    """What a service with a user of its own needs and cannot see; None where it sees all, or has no such user."""
+    from pfa_flux.setup.systemd import STATE
+
+    if draft.settings().data_dir != STATE:
+        return None
+    homes = (Path("/home"), Path("~root").expanduser())
+    # A link, or a virtual environment, may lead to a program elsewhere.
+    needed = (command(), command().resolve(), Path(sys.executable).resolve(), draft.path)
+    return next((path for path in needed for home in homes if path.is_relative_to(home)), None)
+
+
+def place(draft: Draft) -> Place:
+    """What a unit has to know of this installation."""
+    import getpass
+
+    from pfa_flux.setup.systemd import Place
+
+    return Place(command(), draft.path, draft.token_file if draft.token else None, getpass.getuser())
+
+
+def summary(draft: Draft, *, named: bool) -> str:
+    """What is left to do, and which command prints each piece."""
+    option = f" --config {shlex.quote(str(draft.path))}" if named else ""
+    return f"""
+What is left to do; as root, {_again("--write --include --enable", option)} does 1 to 3
+1. pfa-flux nginx{option} --part http > /etc/nginx/conf.d/pfa-flux.conf
+   pfa-flux nginx{option} --part server > /etc/nginx/snippets/pfa-flux.conf
+   In the server {{ }} of each site: include snippets/pfa-flux.conf;
+2. pfa-flux systemd{option} > /etc/systemd/system/pfa-flux.service
+   systemctl daemon-reload && systemctl enable --now pfa-flux.service
+3. nginx -t && systemctl reload nginx
+4. pfa-flux tags{option} prints what belongs at the end of each page
+5. pfa-flux doctor{option}"""
+
+
+def _again(flags: str, option: str) -> str:
+    return f"pfa-flux init {flags}{option}"
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Where to write pieces; None: where they usually belong.
+
+    Attributes:
+        nginx: nginx's directory.
+        units: directory of systemd's units.
+    """
+
+    nginx: str | None = None
+    units: str | None = None
+
+    def layout(self, config: Path) -> Layout:
+        """The places for root, or for another user."""
+        from pfa_flux.setup.placing import NGINX, UNITS, Layout
+
+        nginx, units = (Path(each).absolute() if each else None for each in (self.nginx, self.units))
+        if os.geteuid() == 0:
+            return Layout.of_machine(config, nginx or NGINX, units or UNITS)
+        return Layout.of_user(config, os.environ, units)
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Pieces that are to be written beside the settings.
+
+    Attributes:
+        layout: where.
+        pieces: what.
+        manifest: what was written before.
+        services: what is started with them.
+    """
+
+    layout: Layout
+    pieces: tuple[File, ...]
+    manifest: Manifest
+    services: Services
+
+    @classmethod
+    def of(cls, draft: Draft, targets: Targets) -> Writing:
+        """What is to be written for a draft.
+
+        Raises:
+            PfaFluxError: the service could not run.
+        """
+        from pfa_flux.cli.setup.services import Services
+        from pfa_flux.errors import PfaFluxError
+        from pfa_flux.setup.placing import Manifest
+
+        layout = targets.layout(draft.path)
+        unseen = None if layout.user else hidden(draft)
+        if unseen is not None:
+            raise PfaFluxError(
+                f"the service cannot read {unseen}: its unit blocks home directories; nothing was written",
+                "Have pfa-flux in /opt and its settings in /etc: "
+                "python3 -m venv /opt/pfa-flux && /opt/pfa-flux/bin/pip install .",
+            )
+        pieces = layout.pieces(draft.settings(), place(draft))
+        return cls(layout, tuple(pieces), Manifest.beside(draft.path), Services.of(layout, targets.nginx))
+
+    def show(self, files: Sequence[File], secret: Path | None) -> None:
+        """Show what would change: of new files how long they are, and of `secret` its name alone."""
+        for file in files:
+            if file.path == secret and file.action != "unchanged":
+                note(f"{file.path}: a token, which is not shown")
+            elif file.action == "written":
+                note(f"{file.path}: new, {len(file.text.splitlines())} lines")
+            elif file.action == "changed":
+                note(_difference(file))
+
+    def three_lines(self, config: Path, *, named: bool) -> str:
+        """What runs, what to put into the pages, and how to see the first view arrive."""
+        layout, services = self.layout, self.services
+        systemctl = "systemctl --user" if layout.user else "systemctl"
+        http = f"include {layout.http}; to http {{ }} and " if layout.user else ""
+        option = f" --config {shlex.quote(str(config))}" if named else ""
+        reload = "" if services.enable and not layout.user else "run nginx -t && systemctl reload nginx. "
+        if services.served:
+            pages = reload and f"{reload[0].upper()}{reload[1:]}"
+        else:
+            reload = reload or "run this again. "
+            pages = f"In nginx add {http}include {layout.server}; to the server {{ }} of each site, then {reload}"
+        start = f"Start the pixel: {systemctl} daemon-reload && {systemctl} enable --now {layout.unit.name}"
+        runs = f"The pixel runs: {systemctl} status {layout.unit.name}"
+        return (
+            f"1. {runs if services.enable else start}\n"
+            f"2. {pages}At the end of each page put the tags in {layout.page}\n"
+            f"3. To see the first view arrive, open a page, then run pfa-flux blocked-ratio --start 1h{option}"
+        )
+
+
+def _difference(file: File) -> str:
+    import difflib
+
+    try:
+        before = file.path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        before = []
+    name = str(file.path)
+    there = name if before else "/dev/null"
+    lines = difflib.unified_diff(before, file.text.splitlines(), there, name, lineterm="")
+    return "\n".join(_TOKEN.sub(r"\1…", line) for line in lines)
+
+
+def remove(config: Path) -> None:
+    """Undo what `--write` has written, and say what of it stays.
+
+    Raises:
+        PfaFluxError: nothing was written, or a file was changed since.
+    """
+    from pfa_flux.errors import PfaFluxError
+    from pfa_flux.setup.placing import Manifest
+
+    manifest = Manifest.beside(config)
+    if not manifest.files:
+        raise PfaFluxError(
+            f"pfa-flux init --write has written nothing for {config}", "Name the settings that it wrote with --config."
+        )
+    try:
+        done = manifest.undo()
+    except OSError as error:
+        raise PfaFluxError(
+            f"{error.filename} cannot be removed: {error.strerror}", "Run this as the user who wrote it."
+        ) from error
+    for path, what in done.items():
+        typer.echo(f"{path}: {what}")
+    note("data and tasks stay: pfa-flux task remove removes tasks")
+    note("left to do: stop the service, take any include of it out of nginx, reload nginx")
+    kept = [str(path) for path, what in done.items() if what.startswith("kept")]
+    if kept:
+        raise PfaFluxError(
+            f"{', '.join(kept)} changed since --write wrote it", "Remove it by hand, and run this again."
+        )

@@ -1,0 +1,1 @@
+"""What `pfa-flux doctor` checks: data, tasks, rights, the pixel, the web server, a page."""

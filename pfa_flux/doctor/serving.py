@@ -1,0 +1,180 @@
+"""Whether the pixel of the settings is served: it answers where it listens, is well, and refuses no domain of ours."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import http.client
+import json
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Literal
+
+from pfa_flux.engines.base import Check
+from pfa_flux.engines.sqlite.store import LOCK_NAME
+from pfa_flux.foreign import printable
+from pfa_flux.journal.spool import SPOOL_LOCK, SPOOL_NAME
+from pfa_flux.pixel import regulars
+from pfa_flux.pixel.http import CHECK
+from pfa_flux.ratio import phrasing
+from pfa_flux.settings import Settings
+from pfa_flux.settings.pixel import PixelSettings
+
+_SECONDS = 5.0
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_METRIC = re.compile(r"^pfa_flux_(\S+) (\S+)$", re.M)
+_MANY = 0.02
+"""Share of views that may be refused for their domain before it is said: made-up Referers are always among them."""
+_START = "Start it: pfa-flux serve, or systemctl start pfa-flux.service."
+
+
+def serving(settings: Settings) -> list[Check]:
+    """Look at the pixel of the settings, where it runs on this machine or has run.
+
+    Args:
+        settings: where it listens.
+    """
+    pixel = settings.pixel
+    try:
+        status = _ask(pixel.listen, "HEAD", pixel.path)[0]
+    except PermissionError:
+        advice = "Run doctor as root, or as a user who may enter the socket's directory."
+        return [Check("serve", "skipped", f"you may not connect to {pixel.listen}", advice)]
+    except (OSError, http.client.HTTPException) as error:
+        return _silent(settings, error)
+    if status != 200:
+        if not _is_expected(settings):
+            return []
+        advice = f"Does pfa-flux serve listen there, with path = {pixel.path!r} under [pixel]?"
+        return [Check("serve", "failed", f"what listens at {pixel.listen} answers {status} for {pixel.path}", advice)]
+    return _told(pixel)
+
+
+def _silent(settings: Settings, error: Exception) -> list[Check]:
+    """Nothing answers where it should listen."""
+    found = f"nothing answers at {settings.pixel.listen} ({_word(error)})"
+    if not _is_expected(settings):
+        return []
+    if _is_held(settings.data_dir / (SPOOL_LOCK if settings.url else LOCK_NAME)):
+        advice = "Write the address that it was started with into the settings: listen and admin under [pixel]."
+        return [Check("serve", "warning", f"{found}; pfa-flux serve runs, and listens elsewhere", advice)]
+    if not _has_run(settings.data_dir):
+        elsewhere = "" if settings.url == "" else ", unless it runs on another machine"
+        return [Check("serve", "skipped", f"{found}; it has not run here yet", f"{_START.rstrip('.')}{elsewhere}.")]
+    return [Check("serve", "failed", f"{found}: page views are not counted", _START)]
+
+
+def _is_expected(settings: Settings) -> bool:
+    """A pixel should be here: for a server elsewhere, and settings that say nothing of one, it may be anywhere."""
+    return not settings.url or settings.pixel != PixelSettings() or _has_run(settings.data_dir)
+
+
+def _has_run(folder: Path) -> bool:
+    try:
+        return any((folder / name).exists() for name in (SPOOL_NAME, regulars.NAME))
+    except OSError:
+        # The directory is another user's; there is a check of that.
+        return False
+
+
+def _is_held(path: Path) -> bool:
+    """Another process holds a lock, as the one that serves does for as long as it runs."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _word(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in {errno.ENOENT, errno.ECONNREFUSED}:
+        return "no socket" if error.errno == errno.ENOENT else "connection refused"
+    return printable(getattr(error, "strerror", None) or type(error).__name__)
+
+
+def _told(pixel: PixelSettings) -> list[Check]:
+    """What the pixel tells of itself."""
+    if not pixel.admin:
+        return [Check("serve", "ok", f"answers at {pixel.listen}")]
+    found = counts(pixel)
+    if found is None:
+        advice = f"Look at the log of pfa-flux serve, and at what has taken {pixel.admin}."
+        return [Check("serve", "warning", f"answers at {pixel.listen}; no /metrics at {pixel.admin}", advice)]
+    hits, loads = (int(found.get(f'hits_total{{kind="{kind}"}}', 0)) for kind in ("hit", "load"))
+    counted = f"{phrasing.counted(hits, 'hit')} and {phrasing.counted(loads, 'load')}"
+    said = f"answers at {pixel.listen}; {counted} since its start"
+    wrong = _unwell(pixel)
+    status: Literal["failed", "ok"] = "failed" if wrong else "ok"
+    advice = "docs/operations.md says what to do when something fails." if wrong else ""
+    checks = [Check("serve", status, f"{said}; {wrong}" if wrong else said, advice)]
+    refused = int(sum(found.get(f'rejected_total{{reason="{why}"}}', 0) for why in _REFUSED))
+    if refused > _MANY * (hits + loads + refused):
+        checks.append(Check("domains", "warning", f"{refused:,} views were refused for their domain", _REFUSED_ADVICE))
+    return checks
+
+
+_REFUSED = ("domain_not_allowed", "too_many_domains")
+_REFUSED_ADVICE = (
+    "Are all names of your sites in domains under [pixel], with www and without? "
+    "pfa-flux doctor https://www.example.com/ checks one."
+)
+
+
+def _unwell(pixel: PixelSettings) -> str:
+    """What /healthz says is wrong, empty where all is well."""
+    try:
+        status, body = _ask(pixel.admin, "GET", "/healthz")
+        said = json.loads(body)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return f"/healthz cannot be read ({_word(error)})"
+    if status == 200 or not isinstance(said, dict):
+        return ""
+    journal = str(said.get("journal", ""))
+    wrong = [str(each) for each in said.get("wrong", [])] + ([journal] if journal.startswith("not ") else [])
+    return printable("; ".join(wrong) or "it is about to end")
+
+
+def counts(pixel: PixelSettings) -> dict[str, float] | None:
+    """/metrics of the pixel, by name without the prefix; None where there are none to be had."""
+    if not pixel.admin:
+        return None
+    try:
+        status, body = _ask(pixel.admin, "GET", "/metrics")
+        return {name: float(value) for name, value in _METRIC.findall(body)} if status == 200 else None
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+
+
+def _ask(address: str, method: str, path: str) -> tuple[int, str]:
+    """Status and body of an answer at an address to listen on. The pixel counts nothing of it."""
+    client = http.client.HTTPConnection("localhost", timeout=_SECONDS)
+    client.sock = _connected(address)
+    try:
+        client.request(method, path, headers={"Sec-Purpose": CHECK, "Connection": "close"})
+        answer = client.getresponse()
+        return answer.status, answer.read(1 << 20).decode("utf-8", "replace")
+    finally:
+        client.close()
+
+
+def _connected(address: str) -> socket.socket:
+    if not address.startswith("unix:"):
+        host, _, port = address.rpartition(":")
+        host = host.strip("[]")
+        return socket.create_connection((_ANY.get(host, host), int(port)), timeout=_SECONDS)
+    made = socket.socket(socket.AF_UNIX)
+    try:
+        made.settimeout(_SECONDS)
+        made.connect(address.removeprefix("unix:"))
+    except OSError:
+        made.close()
+        raise
+    return made

@@ -1,0 +1,1 @@
+"""How `pfa-flux doctor` checks a page of a site."""

@@ -1,0 +1,111 @@
+"""Requests for the pixel like those of a browser, which are never counted.
+
+HEAD is never counted. Its answer shows whether the mark of a check reaches the pixel; only then a GET follows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pfa_flux.doctor.front import REACH
+from pfa_flux.doctor.site.fetch import Answer, Browser, NoAnswerError
+from pfa_flux.doctor.site.urls import resolve
+from pfa_flux.pixel.counter import GIF, VIEW_HEADER
+from pfa_flux.pixel.hit import Kind, Reason, View
+from pfa_flux.pixel.http import CHECK
+
+_MARK = {"Sec-Purpose": CHECK, "Purpose": CHECK}
+_MOST_REDIRECTS = 3
+_NOT_PRINTED = "Put what pfa-flux nginx prints into the server { } of that host, and reload nginx."
+_UNMARKED = (
+    "Pass on Sec-Purpose and Purpose, as the configuration that pfa-flux nginx prints does, and update the pixel if it "
+    "is older than this command. Without these headers, pages that a browser renders in advance count as viewed. If "
+    "the web server also turns HEAD into GET, this check was counted as a view."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Result of a request for an address.
+
+    Attributes:
+        url: the address.
+        referer: the Referer of the request; empty without one.
+        view: what the pixel would have counted; None if it would have counted nothing or did not say.
+        reason: why it would have counted nothing, as the pixel's keyword; empty otherwise. With a view: nginx skips
+            this client, but views of others count.
+        fault: what is wrong if the pixel gave no such answer; empty otherwise.
+        advice: how to fix the fault.
+        unmarked: the pixel answers, but the mark does not reach it.
+        moved: the address redirects.
+    """
+
+    url: str
+    referer: str
+    view: View | None = None
+    reason: str = ""
+    fault: str = ""
+    advice: str = ""
+    unmarked: bool = False
+    moved: bool = False
+
+
+def ask(browser: Browser, url: str, referer: str) -> Seen:
+    """Request the pixel, or its counterpart for loads.
+
+    Args:
+        browser: makes the request.
+        url: the address in the page.
+        referer: the Referer that a browser would send; empty for none.
+    """
+    headers = {"Accept": "image/*", "Sec-Fetch-Dest": "image", **_MARK, **({"Referer": referer} if referer else {})}
+    at, moves = url, 0
+    try:
+        head = browser.ask("HEAD", at, headers)
+        while head.status in {301, 302, 307, 308} and head.headers.get("Location") and moves < _MOST_REDIRECTS:
+            at, moves = resolve(at, head.headers["Location"]) or at, moves + 1
+            head = browser.ask("HEAD", at, headers)
+        fault, advice = _fault(head)
+        if fault:
+            return Seen(url, referer, fault=f"{at} {fault}", advice=advice)
+        if head.headers.get("X-Pfa-Flux") != Reason.CHECK:
+            found = f"{at} is the pixel, but the mark of this check did not reach it, so the check stopped"
+            return Seen(url, referer, fault=found, advice=_UNMARKED, unmarked=True)
+        got = browser.ask("GET", at, headers)
+    except NoAnswerError as error:
+        return Seen(url, referer, fault=error.message, advice=error.hint or "Is the web server up?")
+    if got.headers.get("X-Pfa-Flux") != Reason.CHECK or got.body != GIF:
+        fault = f"{at} answers GET differently from HEAD ({got.status})"
+        return Seen(
+            url,
+            referer,
+            fault=fault,
+            advice=("Make sure that nothing between browser and pixel answers instead of the pixel."),
+        )
+    view, reason = _said(got.headers.get(VIEW_HEADER, ""))
+    return Seen(url, referer, view=view, reason=reason, moved=moves > 0)
+
+
+def _fault(head: Answer) -> tuple[str, str]:
+    """Why an answer is not the pixel's, and what to do; empty if it is."""
+    if head.headers.get("X-Pfa-Flux") == "down":
+        return "is answered by the web server, which cannot reach the pixel", REACH
+    if (head.status, head.headers.get("Content-Length")) != (200, str(len(GIF))):
+        return f"answers {head.status}, unlike the pixel", _NOT_PRINTED
+    if "no-store" not in head.headers.get("Cache-Control", ""):
+        return (
+            "has no Cache-Control: no-store, so browsers cache it and do not request it again",
+            "Configure the web server not to change the pixel's headers, and not to serve a file instead.",
+        )
+    return "", ""
+
+
+def _said(words: str) -> tuple[View | None, str]:
+    if words.startswith("skipped_"):
+        skipped, _, rest_of_it = words.partition(" ")
+        return _said(rest_of_it)[0], skipped
+    kinds: dict[str, Kind] = {"hit": "hit", "load": "load"}
+    kind, *rest = words.split(" ", 3)
+    if kind in kinds and len(rest) > 1:
+        return View(kinds[kind], rest[0], rest[1], rest[2] if len(rest) > 2 else ""), ""
+    return None, kind or "unknown"

@@ -1,0 +1,1 @@
+"""The helper process: ships hits to InfluxDB, removes old rows, repairs windows."""

@@ -1,0 +1,286 @@
+"""The shipper: takes hits from the spool to InfluxDB, or to anything else that answers `/api/v2/write`.
+
+It works in a process of its own beside the one that serves, so that neither its imports nor its work slow a hit down.
+Points are written again until the server says that it has them; written twice they overwrite themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from pfa_flux import registry
+from pfa_flux.engines.influxdb.lineprotocol import line
+from pfa_flux.errors import (
+    AccessDeniedError,
+    BucketNotFoundError,
+    BusyError,
+    PfaFluxError,
+    StoreError,
+    StoreUnfitError,
+)
+from pfa_flux.foreign import place
+from pfa_flux.helper.delivery import MOST_POINTS, Delivery, Refusal
+from pfa_flux.helper.first_look import first_look
+from pfa_flux.journal.embedded import point_of
+from pfa_flux.journal.notes import Outcome
+from pfa_flux.journal.quarantine import KEPT_SECONDS
+from pfa_flux.journal.shipped import Shipped
+from pfa_flux.journal.spool import SpoolReader, Waiting
+from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.pages import size_of
+from pfa_flux.schema import Side
+from pfa_flux.settings import Settings
+from pfa_flux.tasks.state import late_before, note_late
+from pfa_flux.times import NS
+from pfa_flux.windows.spec import TaskSpec
+
+log = logging.getLogger("pfa_flux")
+
+POLL = 1.0
+"""Seconds that hits wait for others to be shipped with."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
+_LOUD_EVERY = 60.0
+_JUDGED_BY = 100
+"""Points, the newest ones, by which a store is said to refuse most of them."""
+_RELAY_EVERY = 300.0
+_MOST_START_BYTES = 32 * 1024 * 1024
+
+
+class Shipper:
+    """Ships until it is told to stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        spool: SpoolReader,
+        tell: Callable[[Shipped], None],
+        wait: Callable[[float], bool],
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Make it.
+
+        Args:
+            settings: where to ship to.
+            spool: where the hits are.
+            tell: told of every step.
+            wait: waits for seconds; true: stop.
+            clock: the present, nanoseconds.
+        """
+        self._settings, self._spool, self._tell, self._wait, self._clock = settings, spool, tell, wait, clock
+        self._writer = registry.open_writer(settings)
+        self._delivery = Delivery(settings, self._writer, spool.notes)
+        self._specs = {"hit": TaskSpec.from_settings(settings), "load": TaskSpec.from_settings(settings, Side.LOADS)}
+        self._starts: dict[tuple[str, View], str] = {}
+        self._start_bytes = 0
+        self._loud: dict[str, float] = {}
+        self._asked_relay = -_RELAY_EVERY
+        self._looked = False
+        self._outcome = spool.notes.outcome()
+        self._recent = deque([(self._outcome.taken, self._outcome.refused)])
+        self.done = Shipped(refusing=self._outcome.why if self._outcome.refusing else "")
+
+    def run(self) -> None:
+        """Ship what is there, wait for more, and so on."""
+        stop = False
+        while not stop:
+            batch = self._read()
+            if batch:
+                stop = not self._ship(batch)
+            self.done.quarantined = self._count_quarantined()
+            self._tell(self.done)
+            full = sum(len(turn.views) for turn in batch) >= MOST_POINTS
+            stop = stop or self._wait(0.0 if full else POLL)
+
+    def close(self) -> None:
+        """Close connections and files."""
+        self._writer.close()
+        self._spool.close()
+
+    def _read(self) -> list[Waiting]:
+        """The next rows; damaged ones go into quarantine. None while the file is busy or its disk is full.
+
+        Raises:
+            sqlite3.DatabaseError: the file is damaged beyond single rows.
+        """
+        try:
+            batch = self._spool.after(self.done.upto, MOST_POINTS)
+            for turn in batch:
+                if turn.damaged is not None:
+                    why = f"damaged in the spool: {turn.damaged.why}"
+                    self._spool.quarantine.put_bytes(self._clock(), why, turn.damaged.count, turn.damaged.content)
+        except sqlite3.OperationalError as error:
+            self.done.error = f"the spool cannot be read: {error}"
+            return []
+        if not batch:
+            self.done.error = ""
+        damaged = sum(turn.damaged.count for turn in batch if turn.damaged is not None)
+        if damaged:
+            self.done.damaged += damaged
+            log.error("%d hits are damaged in the spool: their bytes were put into quarantine", damaged)
+        return batch
+
+    def _count_quarantined(self) -> int:
+        """Hits in quarantine. None expires while most points are refused, and for as long again as they are kept."""
+        now = self._clock()
+        refusing = self.done.refusing or now - self._outcome.time < KEPT_SECONDS * NS
+        try:
+            return self._spool.quarantine.count(now, expire=not refusing)
+        except sqlite3.OperationalError:
+            return self.done.quarantined
+
+    def _ship(self, batch: Sequence[Waiting]) -> bool:
+        """Write a batch, however long it takes. Returns whether it is through; if not, it was told to stop."""
+        lines = self._lines(batch)
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                self._look_first()
+                refused = self._delivery.write(lines, self._progress)
+                self._put_by(refused)
+                break
+            except PfaFluxError as error:
+                failure = error
+            except Exception as error:
+                # Whatever a server or a disk comes up with: hits wait, and are written again.
+                failure = PfaFluxError(f"an error within: {place(error)}")
+            asked = failure.retry_after if isinstance(failure, BusyError) else 0.0
+            self._failed(failure)
+            # Jitter, so that several pixels do not all come back at once, even if the server tells all the same.
+            if self._wait(max(asked * random.uniform(1.0, 1.25), pause * random.uniform(0.5, 1.0))):
+                return False
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        if self.done.error:
+            log.info("hits are shipped again")
+        self.done.error = ""
+        self._loud.pop("failed", None)
+        self._name_relay()
+        while not self._note_late(batch):
+            if self._wait(POLL):
+                return False
+        self.done.upto = batch[-1].seq
+        self._judge(len(lines), refused)
+        self.done.batches += 1
+        return True
+
+    def _look_first(self) -> None:
+        """Look at a store before the first hits go there.
+
+        Raises:
+            StoreUnfitError: it does not keep what it is sent. UnreachableError, BusyError: not now.
+        """
+        if self._looked:
+            return
+        store = f"{self._settings.url} {self._settings.raw_bucket}"
+        if not self._spool.notes.has_seen(store):
+            self.done.unknown = first_look(self._settings)
+            if self.done.unknown:
+                log.warning("it is not known if the store keeps what it is sent: %s", self.done.unknown)
+            else:
+                self._spool.notes.see(store)
+        self._looked = True
+
+    def _progress(self) -> None:
+        """A write is through; of a batch that is narrowed down there may be thousands."""
+        self._tell(self.done)
+
+    def _name_relay(self) -> None:
+        """Ask what takes the writes, now and then, and say it if it is no database."""
+        if time.monotonic() - self._asked_relay < _RELAY_EVERY:
+            return
+        self._asked_relay = time.monotonic()
+        found = self._writer.relay()
+        if found and found != self.done.relay:
+            log.warning("hits are written through %s: %s", found, registry.RELAY_PROMISE)
+        self.done.relay = found
+
+    def _failed(self, error: PfaFluxError) -> None:
+        """Count a failure, and say it, once a minute while it lasts."""
+        self.done.retries += 1
+        self.done.error = error.message
+        self._tell(self.done)
+        if self._is_loud("failed"):
+            lasting = isinstance(error, AccessDeniedError | BucketNotFoundError | StoreUnfitError)
+            log.log(logging.ERROR if lasting else logging.WARNING, "hits wait in the spool: %s", error)
+
+    def _is_loud(self, what: str) -> bool:
+        """It is to be said again."""
+        now = time.monotonic()
+        if now - self._loud.get(what, -_LOUD_EVERY) < _LOUD_EVERY:
+            return False
+        self._loud[what] = now
+        return True
+
+    def _put_by(self, refused: Sequence[Refusal]) -> None:
+        """Put what was refused into quarantine, once all of the batch is through: it may have begun anew."""
+        self._spool.quarantine.put_all(self._clock(), [(each.message, each.lines) for each in refused])
+
+    def _judge(self, count: int, refused: Sequence[Refusal]) -> None:
+        """Count what was taken and refused, and say it where the store refuses most."""
+        lost = sum(len(each.lines) for each in refused)
+        self.done.points += count - lost
+        self.done.refused += lost
+        self._recent.append((count - lost, lost))
+        while len(self._recent) > 1 and sum(map(sum, self._recent)) - sum(self._recent[0]) >= _JUDGED_BY:
+            self._recent.popleft()
+        before = self._outcome
+        taken, gone = (sum(column) for column in zip(*self._recent, strict=True))
+        why = refused[-1].why if refused else before.why
+        if gone > taken or before.refusing:
+            # What is in quarantine has its days from the time on that most points are taken again.
+            self._outcome = Outcome(self._clock(), taken, gone, why)
+            with contextlib.suppress(sqlite3.OperationalError):
+                self._spool.notes.remember(self._outcome)
+        self.done.refusing = why if self._outcome.refusing else ""
+        if self.done.refusing and self._is_loud("refused"):
+            log.error(
+                "most hits are refused, %d of the last %d, and are put into quarantine: %s", gone, taken + gone, why
+            )
+        elif lost and not self.done.refusing and self._is_loud("some"):
+            log.error("%d refused hits were put into quarantine: %s", lost, why)
+        elif before.refusing and not self.done.refusing:
+            log.warning("most hits are taken again; pfa-flux quarantine --retry writes those that were refused")
+
+    def _lines(self, batch: Sequence[Waiting]) -> list[str]:
+        lines = []
+        for turn in batch:
+            moment = turn.time
+            for view in turn.views:
+                if view is not None:
+                    start = self._starts.get((turn.sess, view)) or self._start(turn.sess, view)
+                    lines.append(f"{start}{moment}")
+                moment += 1
+        return lines
+
+    def _start(self, sess: str, view: View) -> str:
+        """The line of a page view up to its time."""
+        start = line(point_of(view, self._settings.schema, sess, 0)).removesuffix("0")
+        self._start_bytes += size_of(view)
+        if self._start_bytes > _MOST_START_BYTES:
+            self._starts, self._start_bytes = {}, size_of(view)
+        self._starts[sess, view] = start
+        return start
+
+    def _note_late(self, batch: Sequence[Waiting]) -> bool:
+        """Note the windows that a batch came too late for. Returns whether that is done."""
+        now = self._clock()
+        late: dict[TaskSpec, set[int]] = {}
+        for turn in batch:
+            for kind, spec in self._specs.items():
+                if turn.time < late_before(spec, now) and any(
+                    view is not None and view.kind == kind for view in turn.views
+                ):
+                    late.setdefault(spec, set()).add(turn.time)
+        try:
+            self.done.late += note_late(self._settings, late, patience=POLL)
+        except StoreError as error:
+            self.done.error = error.message
+            self._tell(self.done)
+            log.warning("late hits cannot be noted for pfa-flux task repair: %s", error)
+            return False
+        return True

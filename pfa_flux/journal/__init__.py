@@ -1,0 +1,1 @@
+"""Where hits are kept: the spool for InfluxDB, or the embedded store."""

@@ -1,1 +1,0 @@
-"""The live page: the report, served over HTTP with links and forms to choose what it shows."""

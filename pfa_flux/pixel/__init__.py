@@ -1,0 +1,1 @@
+"""The pixel: a request becomes a page view. Standard library only."""

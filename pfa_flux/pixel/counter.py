@@ -1,0 +1,267 @@
+"""The pixel itself: requests in, page views into the journal, and a GIF out once they are on disk."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeGuard
+from urllib.parse import quote
+
+from pfa_flux.pixel.connection import Connection
+from pfa_flux.pixel.hit import Kind, Reason, View, of_anybody, once_seen, page_view, without_mark
+from pfa_flux.pixel.http import Request, answer
+from pfa_flux.pixel.pages import Page, Pages, Regular
+from pfa_flux.pixel.prefetches import Prefetches
+from pfa_flux.settings.pixel import respelled
+from pfa_flux.settings.rules import Rules
+from pfa_flux.times import NS
+
+GIF = bytes.fromhex(
+    "474946383961 01000100 800000 000000ffffff"  # GIF89a, one by one, two colours
+    "21f90401000000 00 2c 00000000 01000100 00"  # the first of them transparent; the image
+    "02024401 00 3b"
+)
+"""One transparent dot, 43 bytes. https://www.w3.org/Graphics/GIF/spec-gif89a.txt"""
+
+VIEW_HEADER = "X-Pfa-Flux-View"
+"""In the answer to `pfa-flux doctor`: `hit https example.com /page`, or the reason why nothing would be counted.
+
+Where the front leaves out who asks, that word stands before what others' views count as.
+"""
+_SAFE = " !\"#$%&'()*+,/:;<=>?@[]^`{|}"
+"""Of ASCII nothing is encoded: a page that says `%C3` stays as it is."""
+
+_SHED = "shed"
+_GATHER = 0.001
+"""Seconds that a commit waits for further hits, as long as such come in."""
+_RETRY = 0.002
+"""Seconds until a journal that another process is writing to is tried again."""
+_PATIENCE = 5.0
+"""Seconds that hits wait for it before they are shed."""
+_MOST_KNOWN = 16_384
+"""Referers that are remembered with their page view."""
+_LONGEST_KNOWN = 256
+"""Bytes of such a one: what all of them may take together is bounded."""
+
+
+class Busy(Exception):  # noqa: N818 - no error: it is tried again
+    """The journal is being written to by another process just now."""
+
+
+class Journal(Protocol):
+    """Where hits are kept before they are answered."""
+
+    def commit(self, pages: list[Page], now: int) -> None:
+        """Keep a hit of each page, for good. Pages are of hits and loads, or of prefetches alone.
+
+        Raises:
+            Busy: not now. OSError: it cannot be written to; the words say why, and name nothing that a client sent.
+        """
+
+
+class Pixel:
+    """Counts. The application of the connections that browsers open."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        journal: Journal,
+        later: Callable[[float, Callable[[], None]], object],
+        clock: Callable[[], int] = time.time_ns,
+        regulars: Iterable[Regular] = (),
+    ) -> None:
+        self._rules, self._journal, self._later, self._clock = rules, journal, later, clock
+        settings = rules.settings
+        kinds: tuple[tuple[str, Kind], ...] = ((settings.path, "hit"), (settings.load_path, "load"))
+        self.paths = tuple(path for path, _ in kinds if path)
+        """Paths it counts at."""
+        self._known: dict[bytes, dict[bytes, Page]] = {}
+        self._kinds: dict[bytes, Kind] = {}
+        for path, kind in kinds:
+            known: dict[bytes, Page] = {}
+            # nginx has one spelling for both, other servers pass on what was asked for.
+            for spelling in {path.encode(), respelled(path).encode()} if path else ():
+                self._known[spelling], self._kinds[spelling] = known, kind
+        self.pages = Pages(rules, regulars, gone=self._forget)
+        self._prefetches = Prefetches(self.pages)
+        self._batch: list[Page] = []
+        self._waiting: list[Connection] = []
+        self._due = False
+        self._seen = 0
+        self._since = 0.0
+        self._gifs_of = (-1, "")
+        self._gifs = (b"", b"")
+        self.on_hold = False
+        self.counted: Counter[Kind] = Counter()
+        self.rejected: Counter[Reason] = Counter()
+        self.refused_requests: Counter[int] = Counter()
+        self.shed = 0
+        self.shed_why = ""
+        self.heads = self.not_found = self.bad_methods = 0
+
+    def handle(self, request: Request, connection: Connection) -> None:
+        """Answer a request, or count it and let its answer wait for the journal."""
+        known = self._known.get(request.path)
+        if known is None:
+            self.not_found += 1
+            connection.answer(answer(404, close=not request.keep_alive, head=request.method == b"HEAD"))
+            return
+        if request.method != b"GET":
+            self._other_method(request, connection)
+            return
+        page = known.get(request.referer) if request.plain and request.referer else None
+        if page is None:
+            found = self._look(request)
+            if not isinstance(found, Page):
+                self.rejected[found] += 1
+                if found is Reason.PREFETCH:
+                    self._note_prefetch(request)
+                close = not request.keep_alive
+                more = self._of_check(request) if request.check else {}
+                connection.answer(_gif(found.value, close=close, more=more))
+                return
+            page = found
+        page.seen = self.pages.minute
+        self._batch.append(page)
+        if connection.hold():
+            self._waiting.append(connection)
+        if not self._due:
+            self._due = True
+            self._since = time.monotonic()
+            self._later(0, self.flush)
+
+    def refused(self, status: int, why: str) -> None:
+        """Count a request that was malformed or too large."""
+        del why
+        self.refused_requests[status] += 1
+
+    def flush(self) -> None:
+        """Commit the hits of this turn of the loop together, then send their GIFs."""
+        batch, waiting = self._batch, self._waiting
+        if len(batch) > self._seen and time.monotonic() - self._since < _GATHER:
+            # A commit costs the same for one hit as for a hundred: as long as more come in, it waits for them.
+            self._seen = len(batch)
+            self._later(0, self.flush)
+            return
+        self._seen = 0
+        if not batch:
+            self._due = False
+            return
+        now, reason = self._clock(), ""
+        try:
+            if self.on_hold:
+                raise Busy
+            self._journal.commit(batch, now)
+        except Busy:
+            if time.monotonic() - self._since < _PATIENCE:
+                self._later(_RETRY, self.flush)
+                return
+            self._shed(len(batch), "the journal is being written to by another process")
+            reason = _SHED
+        except Exception as error:
+            # Of another kind than a journal should raise, it still must not keep this batch and all that follow.
+            self._shed(len(batch), str(error) if isinstance(error, OSError) else f"an error: {type(error).__name__}")
+            reason = _SHED
+        else:
+            loads = sum(page.view.kind == "load" for page in batch) if len(self.paths) > 1 else 0
+            self.counted["hit"] += len(batch) - loads
+            self.counted["load"] += loads
+        if self._gifs_of != (now // NS, reason):
+            # Their Date is of this second; all of it share them.
+            self._gifs_of = now // NS, reason
+            self._gifs = _gif(reason, close=False), _gif(reason, close=True)
+        self._batch, self._waiting, self._due = [], [], False
+        for connection in waiting:
+            connection.release(*self._gifs)
+
+    def keep_prefetches(self, *, last: bool = False) -> None:
+        """Keep how many prefetches there were, once a minute. Where the journal cannot, they stay for the next time.
+
+        Args:
+            last: whatever the minute is.
+        """
+        found = self._prefetches
+        if self.on_hold or not (found.due or (last and found)):
+            return
+        try:
+            self._journal.commit(found.as_pages(), self._clock())
+        except Exception:
+            # Whatever it is, hits meet it as well, and it is told of there.
+            return
+        found.kept()
+
+    def _note_prefetch(self, request: Request) -> None:
+        view = once_seen(self._kinds[request.path], request, self._rules)
+        if isinstance(view, View):
+            self._prefetches.add(view)
+
+    def _shed(self, count: int, why: str) -> None:
+        self.shed += count
+        self.shed_why = why
+
+    def _other_method(self, request: Request, connection: Connection) -> None:
+        close = not request.keep_alive
+        if request.method == b"HEAD":
+            self.heads += 1
+            headers = _GIF_HEADERS | (self._of_check(request) if request.check else {})
+            connection.answer(answer(200, GIF, headers, close=close, head=True))
+        else:
+            self.bad_methods += 1
+            connection.answer(answer(405, headers={"Allow": "GET, HEAD"}, close=close))
+
+    def _look(self, request: Request) -> Page | Reason:
+        """The page of a request that is not known by its Referer alone."""
+        found = page_view(self._kinds[request.path], request, self._rules)
+        if not isinstance(found, View):
+            return found
+        page = self.pages.of(found)
+        # What is remembered is no more than the page view itself: no query or user, and nothing that a mask hides.
+        if isinstance(page, Page) and request.plain and _is_of(request.referer, page.view):
+            known = self._known[request.path]
+            if len(known) >= _MOST_KNOWN:
+                known.clear()
+            known[request.referer] = page
+        return page
+
+    def _of_check(self, request: Request) -> dict[str, str]:
+        """What the answer to `pfa-flux doctor` says: what the request would have counted as.
+
+        It follows from the request itself and the settings. Nothing that others have sent is in it, not even whether
+        the page is told apart.
+        """
+        kind = self._kinds[request.path]
+        found = [without_mark(kind, request, self._rules)]
+        if isinstance(found[0], Reason) and found[0].skipped:
+            # Who asks is left out; what others' views count as is still worth knowing.
+            found.append(of_anybody(kind, request, self._rules))
+        said = " ".join(" ".join(each) if isinstance(each, View) else each.value for each in found)
+        return {"X-Pfa-Flux": Reason.CHECK.value, VIEW_HEADER: quote(said, safe=_SAFE)}
+
+    def _forget(self) -> None:
+        """Pages are told apart no more."""
+        for known in self._known.values():
+            known.clear()
+
+
+def _is_of(referer: bytes | None, view: View) -> TypeGuard[bytes]:
+    """A Referer is the address of a page view, and says nothing else."""
+    return (
+        referer is not None
+        and len(referer) <= _LONGEST_KNOWN
+        and referer == f"{view.scheme}://{view.domain}{view.page}".encode()
+    )
+
+
+_GIF_HEADERS = {
+    "Content-Type": "image/gif",
+    # A browser that answers from its cache would not be counted.
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+
+
+def _gif(reason: str, *, close: bool, more: Mapping[str, str] | None = None) -> bytes:
+    """The pixel as an answer, with the reason why it was not counted, empty where it was."""
+    headers = {**_GIF_HEADERS, "X-Pfa-Flux": reason, **(more or {})} if reason else _GIF_HEADERS
+    return answer(200, GIF, headers, close=close)

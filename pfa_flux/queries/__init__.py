@@ -1,1 +1,0 @@
-"""Queries: the blocked ratio, its interval, its result."""

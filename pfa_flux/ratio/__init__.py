@@ -1,0 +1,1 @@
+"""The blocked ratio: the question, its data, and the answer as values."""

@@ -1,0 +1,222 @@
+"""Where settings come from: the file, the environment and the arguments, each over the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pfa_flux.errors import SettingsError
+from pfa_flux.settings import network
+from pfa_flux.settings.checks import positive_int, zone_name
+from pfa_flux.settings.file import SYSTEM_VARIABLE, expanded
+from pfa_flux.settings.pixel import KEYS as PIXEL_KEYS
+from pfa_flux.settings.problems import Problems, meant
+from pfa_flux.settings.secret import CONTROL, Secret
+from pfa_flux.settings.tables import SCHEMA_KEYS
+from pfa_flux.settings.task import KEYS as TASK_KEYS
+
+KEYS = (
+    *("url", "write_url", "token", "token_file", "org", "raw_bucket", "loads_bucket", "rollup_bucket", "data_dir"),
+    *("kapacitor_url", "ca_file", "client_cert", "client_key", "proxy", "replication", "consistency", "timeout", "tz"),
+)
+"""What can stand at the top level of the file, and in the environment."""
+TABLES: Mapping[str, Sequence[str]] = {"sites": (), "schema": SCHEMA_KEYS, "task": TASK_KEYS, "pixel": PIXEL_KEYS}
+"""Tables of the file, and the keys that each may have; `sites` has tables of its own."""
+_PREFIX = "PFA_FLUX_"
+VARIABLES = {f"{_PREFIX}{key.upper()}": key for key in KEYS}
+"""Environment variables, and the keys that they set."""
+IGNORE = "PFA_FLUX_IGNORE"
+"""Variable with the beginnings of other programs' variables, separated by commas, that begin as ours do."""
+_OTHER_VARIABLES = ("PFA_FLUX_CONFIG", SYSTEM_VARIABLE, IGNORE)
+_SERVICE_HOST = "_SERVICE_HOST"
+_LONGEST = 86_400
+_DIGITS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a value is from.
+
+    Attributes:
+        kind: a flag (of the library: an argument), the environment, or the file.
+        name: of the flag, the variable, or the file.
+    """
+
+    kind: Literal["flag", "environment", "file"]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Values of one source at the top level.
+
+    Attributes:
+        kind: as of `Source`.
+        values: values by their keys.
+        called: what the source is called in messages.
+        place: what it calls a key: the name of a flag or variable, or the file.
+    """
+
+    kind: Literal["flag", "environment", "file"]
+    values: Mapping[str, Any]
+    called: str
+    place: Callable[[str], str]
+
+    def words(self, key: str) -> str:
+        """The beginning of a message about a key."""
+        return self.place(key) if self.kind == "environment" else self.called
+
+
+@dataclass(slots=True)
+class Merged:
+    """What the levels give together.
+
+    Attributes:
+        values: by the names of the attributes of `Settings`.
+        sources: where each key is from.
+        token_file: file that the token is in; None where there is none, or the token itself is given.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
+    token_file: Path | None = None
+
+
+def from_file(document: Mapping[str, Any], path: Path | None, problems: Problems) -> Level:
+    """What a file says at the top level."""
+    known = (*KEYS, *TABLES)
+    for key in document:
+        if key not in known:
+            below = [f"Did you mean {key} under [{table}]? " for table, keys in TABLES.items() if key in keys]
+            allowed = ", ".join((*KEYS, *(f"[{table}]" for table in TABLES)))
+            with problems.of(key):
+                raise SettingsError(
+                    f"{path}: unknown key {key!r}", f"{''.join(below[:1]) or meant(key, known)}Allowed are: {allowed}."
+                )
+    return Level("file", {key: document[key] for key in KEYS if key in document}, str(path), lambda _: str(path))
+
+
+def from_environment(environ: Mapping[str, str], problems: Problems) -> Level:
+    """What the environment says; an empty variable says nothing."""
+    known = (*VARIABLES, *_OTHER_VARIABLES)
+    services = _services(environ)
+    others = tuple(filter(None, environ.get(IGNORE, "").split(",")))
+    for name in environ:
+        if not name.startswith(_PREFIX) or name in known or name.startswith(others):
+            continue
+        if not _is_of_service(name, services):
+            with problems.of(name):
+                raise SettingsError(
+                    f"unknown environment variable {name}",
+                    f"{meant(name, known, prefix=_PREFIX)}Known are: {', '.join(known)}.",
+                )
+    values = {key: environ[name] for name, key in VARIABLES.items() if environ.get(name)}
+    return Level("environment", values, "the environment", lambda key: f"{_PREFIX}{key.upper()}")
+
+
+def _services(environ: Mapping[str, str]) -> list[str]:
+    """Beginnings of what Kubernetes sets in every pod for Services called pfa-flux, or pfa-flux and more.
+
+    https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+    """
+    named = [name.removesuffix(_SERVICE_HOST) for name in environ if name.endswith(_SERVICE_HOST)]
+    return [_PREFIX.rstrip("_"), *(name for name in named if name.startswith(_PREFIX))]
+
+
+def _is_of_service(name: str, services: Sequence[str]) -> bool:
+    """Kubernetes set a variable for a Service."""
+    return any(
+        name in {f"{service}{_SERVICE_HOST}", f"{service}_SERVICE_PORT", f"{service}_PORT"}
+        or name.startswith((f"{service}_SERVICE_PORT_", f"{service}_PORT_"))
+        for service in services
+    )
+
+
+def from_arguments(flags: Mapping[str, str | None], problems: Problems) -> Level:
+    """What the caller gives; None is not given."""
+    for key in flags:
+        if key not in KEYS:
+            with problems.of(key):
+                raise SettingsError(f"unknown setting {key!r}", f"{meant(key, KEYS)}Known are: {', '.join(KEYS)}.")
+    values = {key: value for key, value in flags.items() if value is not None and key in KEYS}
+    return Level("flag", values, "the arguments", lambda key: f"--{key.replace('_', '-')}")
+
+
+def of_tables(document: Mapping[str, Any], path: Path | None) -> dict[str, Source]:
+    """The keys that a file has in tables."""
+    source = Source("file", str(path))
+    tables = {name: document[name] for name in TABLES if isinstance(document.get(name), dict)}
+    sites = tables.pop("sites", {})
+    made = {f"{name}.{key}": source for name, table in tables.items() for key in table}
+    named = {name: site for name, site in sites.items() if isinstance(site, dict)}
+    return made | {f"sites.{name}.{key}": source for name, site in named.items() for key in site}
+
+
+def tell_where(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> bool:
+    """Whether arguments or environment say where the data is."""
+    return any(flags.get(key) or environ.get(f"{_PREFIX}{key.upper()}") for key in ("url", "data_dir"))
+
+
+def merge(levels: Sequence[Level], environ: Mapping[str, str], problems: Problems) -> Merged:
+    """The values of all levels, checked and converted, the last that gives one winning."""
+    made = Merged()
+    for number, level in enumerate(levels):
+        # A token file that another level overrides need not even have a path: a service may have its own credential.
+        overridden = any({"token", "token_file"} & higher.values.keys() for higher in levels[number + 1 :])
+        left_out = {"token_file"} if overridden else set()
+        if {"token", "token_file"} <= level.values.keys():
+            left_out = {"token", "token_file"}
+            with problems.of("token"):
+                raise SettingsError(f"{level.called} gives both token and token_file", "Keep one of them.")
+        for key, value in level.values.items():
+            if key not in left_out:
+                with problems.of(key):
+                    _take(made, key, _value(key, value, level.words(key), environ))
+                    made.sources[key] = Source(level.kind, level.place(key))
+    return made
+
+
+def _take(made: Merged, key: str, value: Any) -> None:
+    """Keep a value. Of the token and its file the one that came last holds."""
+    if key == "token_file":
+        made.values.pop("token", None)
+        made.sources.pop("token", None)
+        made.token_file = value
+        return
+    if key == "token":
+        made.sources.pop("token_file", None)
+        made.token_file = None
+    if key in network.LISTS:
+        value, made.values[network.LISTS[key]] = next(iter(value), ""), value[1:]
+    made.values[key] = value
+
+
+def _value(key: str, value: object, source: str, environ: Mapping[str, str]) -> Any:
+    if key == "timeout":
+        return _timeout(value, source)
+    if key in network.LISTS:
+        return network.addresses(value, source, key)
+    if key == "replication":
+        return network.replication(value, source)
+    if not isinstance(value, str | Path):
+        raise SettingsError(f"{source}: {key} is {type(value).__name__}, not a string", f'Write {key} = "…".')
+    if CONTROL.search(str(value)):
+        raise SettingsError(f"{source}: {key} holds a control character", "Write it anew, and nothing else.")
+    if key == "tz":
+        return zone_name(value, source)
+    if key == "consistency":
+        return network.consistency(value, source) if value else ""
+    if key in {"token_file", "data_dir"}:
+        return expanded(value, source, environ)
+    return Secret(str(value)) if key == "token" else str(value)
+
+
+def _timeout(value: object, source: str) -> int:
+    if isinstance(value, str) and len(value) > _DIGITS:
+        raise SettingsError(f"{source}: timeout is a number of {len(value)} digits", "Write timeout = 30.")
+    seconds = positive_int(value, f"{source}: timeout")
+    if seconds > _LONGEST:
+        raise SettingsError(f"{source}: timeout is more than a day", "Write timeout = 30.")
+    return seconds

@@ -1,0 +1,1 @@
+"""Setting up: a draft of settings, web server, services, and their files."""

@@ -1,0 +1,263 @@
+"""What `pfa-flux init` does: answers become a settings file and a token file, once a server has proved them right."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pfa_flux import names
+from pfa_flux.errors import PfaFluxError, SettingsError
+from pfa_flux.schema import network_of, without_port
+from pfa_flux.settings import Secret, Settings, resolve
+from pfa_flux.settings.checks import canonical
+from pfa_flux.settings.file import Place, find_file, parsed, places, read_text
+from pfa_flux.settings.pixel import BY_PIXEL
+from pfa_flux.settings.secret import read_token
+from pfa_flux.setup.staging import File, staged
+from pfa_flux.setup.toml_edit import Change, edited
+
+KEYS = ("url", "org", "raw_bucket", "loads_bucket", "rollup_bucket", "data_dir", "kapacitor_url", "ca_file")
+"""Keys at the top level that are taken from flags and environment, and written."""
+
+_HEAD = "# Settings of pfa-flux. `pfa-flux init` writes them, and changes its own keys alone when it is run again.\n"
+LOAD_PATH = "/load.gif"
+"""Where the pixel counts page loads, unless the file says otherwise."""
+_LOADS_LEFT_OUT = Change(("task",), "loads", False)
+_SHORT = 3
+_HOME = ("HOME", "XDG_DATA_HOME")
+
+
+def config_path(named: str | None, environ: Mapping[str, str], directory: Path) -> Path:
+    """The settings file to write: the one that is named, else the one that would be found, else a new one.
+
+    A new one is root's for the whole machine, and any other user's in that user's configuration directory.
+
+    Raises:
+        SettingsError: this user may not see whether there is one.
+        UntrustedFileError: one is found that another user may have laid there.
+    """
+    looked_at = places(named, environ, directory)
+    if looked_at[0].kind == "named":
+        return looked_at[0].path.resolve()
+    found = find_file(looked_at)
+    if found is not None:
+        read_text(found)
+        return found.path.resolve()
+    own = "system" if os.geteuid() == 0 else "user"
+    # Without a home directory it is the working directory.
+    return next((place.path for place in looked_at if place.kind == own), looked_at[0].path).resolve()
+
+
+def site(text: str) -> tuple[str, tuple[str, ...]]:
+    """Name and domains of `NAME=domain,domain`.
+
+    Raises:
+        SettingsError: it is something else.
+    """
+    name, mark, rest = (part.strip() for part in text.partition("="))
+    if not mark or not name or not name.isprintable() or not rest.strip(", "):
+        raise SettingsError(f"the site {text!r} is not NAME=domain,domain", "Write blog=example.com,example.i2p.")
+    return name, domains(rest.split(","), f"the site {name}")
+
+
+def domains(words: Sequence[str], where: str) -> tuple[str, ...]:
+    """Domains, checked, in canonical form, each once.
+
+    Raises:
+        SettingsError: one is none.
+    """
+    given = [word.strip() for word in words if word.strip()]
+    return canonical(given, where, names.pattern)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Settings as they are to be.
+
+    Attributes:
+        path: the settings file.
+        text: what is in it now; empty where there is none.
+        values: answers by the names in `KEYS`; an empty one takes its key away. What is missing stays as it is.
+        token: the token, empty for none.
+        token_file: file that holds it, or is to; None where there is no token.
+        listen: where the pixel listens; None: as it is.
+        domains: domains that count; None: as they are.
+        sites: sites that are new or changed.
+        hits_only: only hits are to be downsampled; false: as it is.
+        loads: who counts page loads; empty: as it is.
+        load_path: path of the pixel's twin for page loads, empty for none; None: as it is.
+        names: names in the data by their keys in `[schema]`, where they are new or changed.
+    """
+
+    path: Path
+    text: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+    token: Secret = field(default_factory=lambda: Secret(""))
+    token_file: Path | None = None
+    listen: str | None = None
+    domains: tuple[str, ...] | None = None
+    sites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hits_only: bool = False
+    loads: str = ""
+    load_path: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: Path) -> Draft:
+        """What is there: the file and the token that it leads to, if it is there yet.
+
+        Raises:
+            SettingsError: the file cannot be read or is no TOML.
+        """
+        if not path.exists():
+            return cls(path)
+        text = read_text(Place(path, "named"))
+        document = parsed(text, path)
+        found = cls(path, text)
+        # All of it but the token, which may be gone: that is asked for again.
+        found.settings()
+        if isinstance(document.get("token"), str):
+            return replace(found, token=Secret(document["token"]), token_file=path.with_suffix(".token"))
+        if isinstance(document.get("token_file"), str):
+            file = Path(document["token_file"]).expanduser().absolute()
+            return replace(found, token=read_token(file)[0] if file.exists() else Secret(""), token_file=file)
+        return found
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What is in the file now, parsed."""
+        return tomllib.loads(self.text)
+
+    def with_values(self, **values: str) -> Draft:
+        """The draft with further answers."""
+        return replace(self, values={**self.values, **values})
+
+    def with_domains(self, more: Sequence[str]) -> Draft:
+        """The draft with further domains that count, beside those that do."""
+        known = self.domains if self.domains is not None else self.settings().pixel.domains
+        made = list(known)
+        made += [name for name in dict.fromkeys(more) if not covered(name, made)]
+        return replace(self, domains=tuple(made))
+
+    def with_loads(self, loads: str, **names: str) -> Draft:
+        """The draft with who counts page loads and, where it is the analytics, under which names in the data."""
+        path = (self.settings().pixel.load_path or LOAD_PATH) if loads in BY_PIXEL else ""
+        return replace(self, loads=loads, load_path=path, names={**self.names, **names})
+
+    def settings(self) -> Settings:
+        """The settings that the file will give.
+
+        Raises:
+            SettingsError: an answer, or what is in the file, is malformed.
+        """
+        document = tomllib.loads(self.new_text())
+        # The token is there already, and its file may not be.
+        given = {key: value for key, value in document.items() if key not in {"token", "token_file"}}
+        home = {name: os.environ[name] for name in _HOME if name in os.environ}
+        return replace(resolve(given, home, {}, path=self.path).checked(), token=self.token)
+
+    def new_text(self) -> str:
+        """The file's text as it is to be.
+
+        Raises:
+            PfaFluxError: the file cannot be changed without losing something.
+        """
+        try:
+            return edited(self.text or _HEAD, self._changes())
+        except PfaFluxError as error:
+            raise PfaFluxError(f"{self.path}: {error.message}; nothing was changed", error.hint) from error
+
+    def _changes(self) -> list[Change]:
+        document, usual = self.document, Settings()
+        changes = []
+        for key, value in self.values.items():
+            same = key == "data_dir" and key in document and Path(document[key]).expanduser() == Path(value)
+            if not same and (key in document or value != str(getattr(usual, key))):
+                changes.append(Change((), key, value or None))
+        if self.token and self.token_file is not None:
+            changes.append(Change((), "token", None))
+            old = document.get("token_file")
+            if old is None or Path(old).expanduser() != self.token_file:
+                changes.append(Change((), "token_file", str(self.token_file)))
+        if self.hits_only:
+            changes.append(_LOADS_LEFT_OUT)
+        changes += [Change(("sites", name), "domains", names) for name, names in self.sites.items()]
+        if self.listen is not None:
+            changes.append(Change(("pixel",), "listen", self.listen))
+        if self.domains or (self.domains is not None and "domains" in document.get("pixel", {})):
+            changes.append(Change(("pixel",), "domains", self.domains))
+        if self.load_path or (self.load_path is not None and "load_path" in document.get("pixel", {})):
+            changes.append(Change(("pixel",), "load_path", self.load_path or None))
+        if self.loads:
+            changes.append(Change(("pixel",), "loads", self.loads))
+        for key, name in self.names.items():
+            if key in document.get("schema", {}) or name != getattr(usual.schema, key):
+                changes.append(Change(("schema",), key, name))
+        return changes
+
+
+def www_twin(domain: str) -> str:
+    """The www name of a domain, or the bare one of a www name; empty where neither is usual."""
+    host = without_port(domain)
+    if network_of(host) != "clearnet" or "." not in host or host[-1].isdigit() or host.startswith(("*", "[")):
+        return ""
+    if host.startswith("www."):
+        return domain.removeprefix("www.")
+    _, *between, _ = host.split(".")
+    # A subdomain has no www name of its own; example.co.uk is none.
+    return f"www.{domain}" if not between or (len(between) == 1 and len(between[0]) <= _SHORT) else ""
+
+
+def covered(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a domain is one of those named, or below one."""
+    return name in patterns or any(p.startswith("*.") and name.endswith(p[1:]) for p in patterns)
+
+
+def organisations(settings: Settings) -> list[str]:
+    """Names of the organisations that the token sees, up to 100."""
+    from pfa_flux.engines.influxdb.transport import transport_to, understood
+
+    transport = transport_to(replace(settings, org=""))
+    try:
+        with understood("the answer with organisations"):
+            found = transport.request("GET", "/api/v2/orgs", query={"limit": "100"}).listed("orgs")
+            return sorted(str(org["name"]) for org in found)
+    finally:
+        transport.close()
+
+
+def files_of(draft: Draft, *, own_token: bool) -> list[File]:
+    """The settings file and, where it is for us to write, the token's."""
+    mode = draft.path.stat().st_mode & 0o777 if draft.path.exists() else 0o644
+    made = [File(draft.path, draft.new_text(), mode)]
+    if own_token and draft.token and draft.token_file is not None:
+        made.insert(0, File(draft.token_file, _token_text(draft), 0o600))
+    return made
+
+
+def _token_text(draft: Draft) -> str:
+    """The token as its file has it already, or on a line of its own."""
+    assert draft.token_file is not None
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if (text := draft.token_file.read_text(encoding="utf-8")).strip() == draft.token.reveal():
+            return text
+    return f"{draft.token.reveal()}\n"
+
+
+def remember_sides(path: Path, *, loads: bool) -> None:
+    """Write `[task] loads = false` into a settings file or, with `loads`, take it out.
+
+    Raises:
+        PfaFluxError: the file cannot be changed or written; says what to write by hand.
+    """
+    # Not the link to it.
+    path = path.resolve()
+    change = replace(_LOADS_LEFT_OUT, value=None) if loads else _LOADS_LEFT_OUT
+    text = edited(path.read_bytes().decode(), [change])
+    with staged([File(path, text, path.stat().st_mode & 0o777)]) as put:
+        put()

@@ -1,0 +1,229 @@
+"""What `pfa-flux init --write` writes: the pieces in their places, and a manifest, by which `--remove` undoes it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from pfa_flux.errors import PfaFluxError
+from pfa_flux.settings import Settings
+from pfa_flux.settings.file import config_home
+from pfa_flux.setup import systemd
+from pfa_flux.setup.nginx import Part, configuration
+from pfa_flux.setup.staging import File, missing_folders
+from pfa_flux.setup.tags import tags
+
+NGINX = Path("/etc/nginx")
+UNITS = Path("/etc/systemd/system")
+
+
+Undone = Literal["removed", "restored", "its line removed", "kept: changed since", "gone already"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the pieces belong.
+
+    Attributes:
+        http: nginx's part for `http { }`.
+        server: nginx's part for `server { }`.
+        unit: systemd's unit.
+        page: the tags of the pages.
+        user: all of it is an ordinary user's, and so is the unit.
+    """
+
+    http: Path
+    server: Path
+    unit: Path
+    page: Path
+    user: bool
+
+    @classmethod
+    def of_machine(cls, config: Path, nginx: Path = NGINX, units: Path = UNITS) -> Layout:
+        """Root's: in the directories of nginx and systemd.
+
+        Raises:
+            PfaFluxError: there is no nginx.
+        """
+        if not nginx.is_dir():
+            raise PfaFluxError(f"there is no {nginx}", "Install nginx, or name its directory with --nginx-dir.")
+        name = "pfa-flux.conf"
+        return cls(nginx / "conf.d" / name, nginx / "snippets" / name, units / systemd.NAME, _page(config), user=False)
+
+    @classmethod
+    def of_user(cls, config: Path, environ: Mapping[str, str], units: Path | None = None) -> Layout:
+        """A user's: beside the settings, and in the user's systemd."""
+        unit = (units or config_home(environ) / "systemd" / "user") / systemd.NAME
+        own = config.parent
+        return cls(own / "nginx-http.conf", own / "nginx-server.conf", unit, _page(config), user=True)
+
+    def pieces(self, settings: Settings, place: systemd.Place) -> list[File]:
+        """The pieces as files."""
+        pixel, made = settings.pixel, systemd.user_unit if self.user else systemd.unit
+        return [
+            File(self.http, configuration(pixel, part=Part.HTTP), 0o644),
+            File(self.server, configuration(pixel, part=Part.SERVER), 0o644),
+            File(self.unit, made(settings, place), 0o644),
+            File(self.page, f"{tags(pixel)}\n", 0o644),
+        ]
+
+
+def _page(config: Path) -> Path:
+    return config.with_name("page.html")
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A file that was written.
+
+    Attributes:
+        checksum: its own.
+        before: the text that was there before; None where there was no file.
+        line: the one line that was put into another hand's file; empty where the file is ours as a whole.
+    """
+
+    checksum: str
+    before: str | None = None
+    line: str = ""
+
+    def is_still(self, path: Path) -> bool:
+        """The file is as it was written."""
+        try:
+            return not path.is_symlink() and _checksum(path.read_bytes()) == self.checksum
+        except OSError:
+            return False
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `--write` has written.
+
+    Attributes:
+        path: the manifest's own file, beside the settings.
+        files: files that were written, by their paths.
+        folders: folders that were made for them, outer ones first.
+    """
+
+    path: Path
+    files: Mapping[Path, _Written] = field(default_factory=dict)
+    folders: tuple[Path, ...] = ()
+
+    @classmethod
+    def beside(cls, config: Path) -> Manifest:
+        """The manifest beside a settings file; an empty one where there is none.
+
+        Raises:
+            PfaFluxError: it is another user's, or not legible.
+        """
+        path = config.with_suffix(".written.json")
+        try:
+            if path.lstat().st_uid not in {0, os.geteuid()}:
+                raise PfaFluxError(f"{path} is another user's", "Remove it, or run this as that user.")
+            document = json.loads(path.read_bytes())
+            files = {Path(name): _Written(**each) for name, each in document["files"].items()}
+            return cls(path, files, tuple(map(Path, document["folders"])))
+        except (FileNotFoundError, NotADirectoryError):
+            return cls(path)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise PfaFluxError(f"{path} cannot be read as a list of what was written", "Check its rights.") from error
+
+    def check(self, pieces: Sequence[File]) -> None:
+        """See that no file would be overwritten that is not as this manifest has it.
+
+        Raises:
+            PfaFluxError: one would be.
+        """
+        for piece in pieces:
+            known = self.files.get(piece.path)
+            foreign = not piece.line and (known is None or not known.is_still(piece.path))
+            if os.path.lexists(piece.path) and piece.action != "unchanged" and foreign:
+                raise PfaFluxError(
+                    f"{piece.path} was not written by pfa-flux, or was changed since; nothing was written",
+                    "Move it away and run this again, then carry over what you need from it.",
+                )
+
+    def with_written(self, files: Sequence[File], *, new: Sequence[File]) -> Manifest:
+        """The manifest once files are written.
+
+        Args:
+            files: all of them; what is known of them is brought up to date.
+            new: those that are taken in where they were not known, unless they are there already as they are to be.
+        """
+        entries = dict(self.files)
+        for file in files:
+            known = entries.get(file.path)
+            if known is not None and known.is_still(file.path):
+                entries[file.path] = replace(known, checksum=_checksum(file.text.encode()))
+            elif file in new and file.action != "unchanged":
+                entries[file.path] = _Written(_checksum(file.text.encode()), _text(file.path), file.line)
+        missing = [each for file in files for each in missing_folders(file.path.parent)]
+        return replace(self, files=entries, folders=tuple(dict.fromkeys((*self.folders, *missing))))
+
+    def as_file(self) -> File:
+        """The manifest as a file; it may hold settings that were there before."""
+        document = {
+            "files": {
+                str(path): {"checksum": each.checksum, "before": each.before, "line": each.line}
+                for path, each in self.files.items()
+            },
+            "folders": [str(path) for path in self.folders],
+        }
+        return File(self.path, f"{json.dumps(document, indent=1)}\n", 0o600)
+
+    def put_back(self, before: Manifest, paths: Sequence[Path]) -> None:
+        """Note down that files are as they were when the manifest was another one."""
+        kept = {path: each for path, each in self.files.items() if path not in paths}
+        kept |= {path: each for path, each in before.files.items() if path in paths}
+        self.path.write_bytes(replace(self, files=kept).as_file().text.encode())
+
+    def undo(self) -> dict[Path, Undone]:
+        """Undo what was written, but for what was changed since; that stays in the manifest.
+
+        Raises:
+            OSError: a file cannot be removed or restored.
+        """
+        done: dict[Path, Undone] = {}
+        for path, written in self.files.items():
+            if not os.path.lexists(path):
+                done[path] = "gone already"
+            elif written.line and (not written.is_still(path) or written.line in (written.before or "")):
+                _take_out(path, written.line)
+                done[path] = "its line removed"
+            elif not written.is_still(path):
+                done[path] = "kept: changed since"
+            elif written.before is None:
+                path.unlink()
+                done[path] = "removed"
+            else:
+                path.write_bytes(written.before.encode())
+                done[path] = "restored"
+        kept = {path: self.files[path] for path, what in done.items() if what.startswith("kept")}
+        if kept:
+            self.path.write_bytes(replace(self, files=kept).as_file().text.encode())
+            return done
+        self.path.unlink()
+        for folder in reversed(self.folders):
+            # One that is in use stays.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        return done
+
+
+def _take_out(path: Path, line: str) -> None:
+    """Take a line out of a file that has been changed since the line was put there."""
+    lines = path.read_bytes().decode().splitlines(keepends=True)
+    path.write_bytes("".join(each for each in lines if each.strip() != line).encode())
+
+
+def _checksum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _text(path: Path) -> str | None:
+    return path.read_bytes().decode() if path.exists() else None

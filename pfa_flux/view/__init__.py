@@ -1,0 +1,1 @@
+"""The live page: the report over HTTP, with links and forms."""

@@ -1,1 +1,0 @@
-"""How results look: in a terminal, in a notebook, as a plot and as a report."""
