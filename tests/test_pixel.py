@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from pfa_flux.pixel import counter as module
-from pfa_flux.pixel.counter import GIF, Busy
+from pfa_flux.pixel.counter import GIF
 from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.keeping import Busy
 from pfa_flux.pixel.pages import Bucket
 from pfa_flux.settings.pixel import PixelSettings
 from tests.conftest import DATE
