@@ -7,7 +7,7 @@ from typing import Protocol
 from pfa_flux.pixel.pages import Page
 
 
-class Busy(Exception):  # noqa: N818 - no error: it is tried again
+class Busy(Exception):  # noqa: N818 - not an error: the commit is tried again
     """The journal is being written to by another process just now."""
 
 
