@@ -72,7 +72,7 @@ def test_a_second_writer_is_told_who_writes_and_readers_go_on(folder: Path) -> N
     with open_store(folder) as writer, open_store(folder) as other:
         writer.write([hit(T0)])
         assert hits(other) == 1
-        with pytest.raises(StoreError, match=f"is being written to by process {os.getpid()}"):
+        with pytest.raises(StoreError, match=f"process {os.getpid()} is writing to "):
             other.write([hit(T0 + 1)])
         writer.write([hit(T0 + 2)])
         assert hits(other) == 2
