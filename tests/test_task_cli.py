@@ -253,13 +253,14 @@ def test_an_installation_of_hits_alone_is_told_what_is_missing_and_goes_on(cli: 
     assert (plan.code, plan.json["state"], plan.json["loads"]["state"]) == (5, "up to date", "create")
     assert plan.json["loads"]["advice"] == "Run pfa-flux install-task."
     shown = cli.task("plan").out
-    assert "create: the task is not installed, so no ratio outlives the raw page loads" in shown
+    assert "create: the task is not installed, so there is no ratio after the raw page loads expire" in shown
     status = cli.task("status", "--format", "json")
     assert (status.code, status.json["complete"], status.json["loads"]["complete"]) == (5, True, False)
     assert "the task is not installed" in status.json["loads"]["summary"]
     assert status.json["loads"]["advice"].startswith("Run pfa-flux install-task.")
     looked = re.sub(r"\s+", " ", cli("doctor").out)
-    assert "loads task warning not installed, so no ratio outlives the raw page loads Run pfa-flux" in looked
+    found = "loads task warning not installed, so there is no ratio after the raw page loads expire Run pfa-flux"
+    assert found in looked
     for command, side in (("runs", "hits"), ("logs", "hits")):
         listed = cli.task(command)
         assert (listed.code, side in listed.out, f"{loads} is skipped: it is not installed" in listed.err) == (
@@ -463,12 +464,12 @@ def test_a_malformed_range_is_a_usage_error(command: str, make_workspace: MakeWo
     ("table", "words"),
     [
         ('every = "90s"', "whole minutes"),
-        ('every = "15m"\noffset = "15m"', "offset is not less than every"),
+        ('every = "15m"\noffset = "15m"', "offset must be less than every"),
         ("lookback = 0", "not a positive whole number"),
-        ('tags = ["domain", "sess"]', "'sess', which cannot be kept"),
-        ('tags = ["page"]', "without domain"),
-        ('tags = ["domain", "_x"]', "cannot be kept"),
-        ('backend = "cron"', "Allowed are: auto, influxdb, kapacitor, runner"),
+        ('tags = ["domain", "sess"]', "'sess', but rollups cannot have this tag"),
+        ('tags = ["page"]', "tags must contain domain"),
+        ('tags = ["domain", "_x"]', "rollups cannot have this tag"),
+        ('backend = "cron"', "Use one of: auto, influxdb, kapacitor, runner"),
         ('evry = "15m"', "unknown key 'evry'"),
     ],
 )

@@ -27,15 +27,15 @@ _ADVICE: dict[State, str] = {
     "change": "Run pfa-flux install-task: it keeps the task's id and history.",
     "up to date": "",
     "disabled": "Run pfa-flux task enable.",
-    "foreign": "To take it over with its id and rows, run pfa-flux install-task --adopt; or rename it.",
+    "foreign": "To take it over with its id and rows, run pfa-flux install-task --adopt. Otherwise rename it.",
     "duplicates": "Remove all but one: pfa-flux task remove --id ID.",
     "unknown": "",
 }
 
 
 FLOATS = (
-    "Run pfa-flux install-task --adopt, which makes integers of them, or name another bucket with "
-    "PFA_FLUX_ROLLUP_BUCKET."
+    "Run pfa-flux install-task --adopt, which turns them into integers, or set PFA_FLUX_ROLLUP_BUCKET to another "
+    "bucket."
 )
 
 
@@ -44,16 +44,16 @@ class Plan:
     """What an installation would change.
 
     Attributes:
-        task: the task's name.
-        backend: who runs it.
-        state: create; change; up to date; disabled: as asked for but for that; foreign: a task of the name that was not
-            made by pfa-flux; duplicates: several tasks of the name, each of which would write the same rows; unknown:
-            the token may not see tasks.
-        ids: ids of the tasks of the name.
-        make_bucket: the rollup bucket is missing, and would be made if asked for.
-        diff: lines that would change, as of a unified diff, without secrets.
+        task: name of the task.
+        backend: what runs the task.
+        state: `create`, `change` or `up to date`; `disabled`: the task matches, but it is disabled; `foreign`: pfa-flux
+            did not create the task of this name; `duplicates`: several tasks have the name, and each would write the
+            same rows; `unknown`: the token may not see tasks.
+        ids: ids of the tasks with this name.
+        make_bucket: whether the rollup bucket is missing. It is created only on request.
+        diff: lines that would change, as a unified diff without secrets.
         words: the state in a sentence.
-        advice: what to do, empty where nothing needs doing.
+        advice: what to do. Empty if there is nothing to do.
     """
 
     task: str
@@ -67,19 +67,23 @@ class Plan:
 
     @property
     def differs(self) -> bool:
-        """There is something to do, as far as can be seen."""
+        """Whether something is known to need a change."""
         return self.state not in {"up to date", "unknown"} or self.make_bucket
 
 
 def plan(engine: Engine, backend: Backend, spec: TaskSpec) -> Plan:
-    """Compare the spec with the installed task; changes nothing."""
+    """Compare the spec with the installed task. This changes nothing."""
     found = backend.find()
     hidden = None if found else backend.hidden()
     state = "unknown" if hidden else _state(backend, found)
     make_bucket = not has_bucket(engine, spec.rollup_bucket)
-    words, advice = (hidden.message, hidden.hint) if hidden else (_told(state, backend, spec, found), _ADVICE[state])
+    if hidden:
+        words, advice = hidden.message, hidden.hint
+    else:
+        words, advice = _sentence(state, backend, spec, found), _ADVICE[state]
     if state == "create" and not make_bucket and keeps_floats(engine, backend, spec):
-        words += f", and in {spec.rollup_bucket!r} others have written {spec.field!r} as floats: it would fail"
+        floats = f"another program has written {spec.field!r} as floats into {spec.rollup_bucket!r}"
+        words += f", and it would fail: {floats}"
         advice = FLOATS
     if make_bucket:
         words += f"; the bucket {spec.rollup_bucket!r} is missing"
@@ -91,7 +95,7 @@ def plan(engine: Engine, backend: Backend, spec: TaskSpec) -> Plan:
 
 
 def has_bucket(engine: Engine, bucket: str) -> bool:
-    """A bucket exists; one that the token may not read exists if the refusal to write it says so."""
+    """Whether a bucket exists. If the token may not read it, a refused write shows whether it exists."""
     try:
         if engine.has_bucket(bucket):
             return True
@@ -104,7 +108,7 @@ def has_bucket(engine: Engine, bucket: str) -> bool:
 
 
 def keeps_floats(engine: Engine, backend: Backend, spec: TaskSpec) -> bool:
-    """Floats of others would let a server's task fail, which writes integers; pfa-flux itself mends them."""
+    """Whether floats of other writers would make a server's task fail. pfa-flux as the backend repairs them itself."""
     if backend.name == OWN_BACKEND:
         return False
     due = spec.due(engine.now())
@@ -124,9 +128,9 @@ def _state(backend: Backend, found: list[Installed]) -> State:
     return "up to date" if task.active else "disabled"
 
 
-def _told(state: State, backend: Backend, spec: TaskSpec, found: list[Installed]) -> str:
+def _sentence(state: State, backend: Backend, spec: TaskSpec, found: list[Installed]) -> str:
     if state == "create" and spec.what is Side.LOADS:
-        return f"{_WORDS[state]}, so no ratio outlives the raw page loads"
+        return f"{_WORDS[state]}, so there is no ratio after the raw page loads expire"
     if state == "duplicates":
         ids = ", ".join(task.id for task in found)
         return f"{len(found)} tasks have this name ({ids}), and each would write the same rows"
@@ -143,6 +147,6 @@ def _diff(backend: Backend, task: Installed) -> tuple[str, ...]:
     before, after = backend.masked(task.text).splitlines(), backend.masked(backend.text()).splitlines()
     lines = list(difflib.unified_diff(before, after, "installed", "settings", lineterm="", n=1))
     if not lines:
-        # Only what is masked differs.
+        # Only the masked token differs.
         return ("its token differs",)
     return tuple(lines)
