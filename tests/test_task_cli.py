@@ -377,7 +377,7 @@ def test_of_several_tasks_of_a_name_the_one_with_the_id_is_removed_whichever_its
     name = cli.names[BOTH.index(side)]
     for command in ("disable", "remove"):
         refused = cli.task(command)
-        assert (refused.code, refused.out, f"2 tasks named '{name}'" in refused.err) == (1, "", True)
+        assert (refused.code, refused.out, f"2 tasks are named '{name}'" in refused.err) == (1, "", True)
     assert cli.task("remove", "--id", twin).out == f"{name} ({twin}): removed\n"
     assert cli.task("plan").code == 0
     absent = cli.task("remove", "--id", "0000000000000000")

@@ -50,7 +50,7 @@ class Step:
 Report = Callable[[Step], None]
 
 
-def nobody(_: Step) -> None:
+def ignore_progress(_: Step) -> None:
     """Ignore progress."""
 
 
@@ -245,7 +245,7 @@ class Copy:
             self._refuse_itself(proved=True)
         return made
 
-    def run(self, counted: Sequence[Counted], start: int, stop: int, report: Report = nobody) -> Copied:
+    def run(self, counted: Sequence[Counted], start: int, stop: int, report: Report = ignore_progress) -> Copied:
         """Copy the counted rows of a range of whole windows, and compare both stores.
 
         Raises:

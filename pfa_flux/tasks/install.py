@@ -17,6 +17,7 @@ from pfa_flux.times import NS, format_instant
 from pfa_flux.windows.partial import whole
 from pfa_flux.windows.recompute import recompute
 from pfa_flux.windows.rollup import Difference, Rollup
+from pfa_flux.windows.spec import TaskSpec
 from pfa_flux.windows.store_check import StoreCheck, check_store, wait_until_visible
 
 _DAY = 86400 * NS
@@ -96,31 +97,39 @@ def install(
     if not planned.differs:
         return Installation("up to date", planned.ids[0])
     if planned.make_bucket:
-        if not create_bucket and not engine.capabilities.in_process:
-            remedy = "Set PFA_FLUX_ROLLUP_BUCKET, or run pfa-flux install-task --create-buckets to create it."
-            raise missing_bucket(engine, "rollup", spec.rollup_bucket, remedy)
-        engine.create_bucket(spec.rollup_bucket)
+        _create_bucket(engine, spec, allowed=create_bucket)
     if planned.state == "create" and keeps_floats(engine, backend, spec):
-        if not adopt:
-            raise TaskError(
-                f"another program has written {spec.field!r} as floats into {spec.rollup_bucket!r}, but the task "
-                "writes integers; nothing was changed",
-                FLOATS,
-            )
-        due = spec.due(engine.now())
-        engine.make_integers(spec.rollup, due - spec.reach, due)
+        _make_integers(engine, spec, allowed=adopt)
     store = _checked(engine, spec.rollup_bucket, made=planned.make_bucket)
     if planned.state == "create":
         task = backend.create()
         proof = _proved_or(lambda: backend.remove(task), rollup, backend, task, now)
         return Installation("created", task.id, planned.make_bucket, proof, store)
-    (found,) = backend.find()
-    backend.update(found, backend.text(), active=True)
-    proof = _proved_or(
-        lambda: backend.update(found, found.text, active=found.active), rollup, backend, found, now, clean=True
-    )
+    (old,) = backend.find()
+    backend.update(old, backend.text(), active=True)
+    proof = _proved_or(lambda: backend.update(old, old.text, active=old.active), rollup, backend, old, now, clean=True)
     action: Literal["adopted", "updated"] = "adopted" if planned.state == "foreign" else "updated"
-    return Installation(action, found.id, planned.make_bucket, proof, store)
+    return Installation(action, old.id, planned.make_bucket, proof, store)
+
+
+def _create_bucket(engine: Engine, spec: TaskSpec, *, allowed: bool) -> None:
+    """Create the rollup bucket. The embedded store needs no permission, because its buckets always exist."""
+    if not allowed and not engine.capabilities.in_process:
+        remedy = "Set PFA_FLUX_ROLLUP_BUCKET, or run pfa-flux install-task --create-buckets to create it."
+        raise missing_bucket(engine, "rollup", spec.rollup_bucket, remedy)
+    engine.create_bucket(spec.rollup_bucket)
+
+
+def _make_integers(engine: Engine, spec: TaskSpec, *, allowed: bool) -> None:
+    """Turn floats of other writers in the task's windows into integers."""
+    if not allowed:
+        raise TaskError(
+            f"another program has written {spec.field!r} as floats into {spec.rollup_bucket!r}, but the task writes "
+            "integers; nothing was changed",
+            FLOATS,
+        )
+    due = spec.due(engine.now())
+    engine.make_integers(spec.rollup, due - spec.reach, due)
 
 
 def missing_bucket(engine: Engine, kind: str, bucket: str, remedy: str) -> BucketNotFoundError:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pfa_flux.engines.base import Span
 from pfa_flux.tasks.state import State
-from pfa_flux.windows.recompute import Report, nobody
+from pfa_flux.windows.recompute import Report, ignore_progress
 from pfa_flux.windows.rollup import Rollup
 from pfa_flux.windows.upkeep import Upkeep, keep_up
 
@@ -21,7 +21,7 @@ def make_pass(
     recent: Sequence[Span] = (),
     everything: bool = False,
     lower: bool = False,
-    report: Report = nobody,
+    report: Report = ignore_progress,
 ) -> Upkeep:
     """Compare windows with raw data and repair them, including windows with noted late rows.
 

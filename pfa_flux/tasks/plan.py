@@ -73,14 +73,14 @@ class Plan:
 
 def plan(engine: Engine, backend: Backend, spec: TaskSpec) -> Plan:
     """Compare the spec with the installed task. This changes nothing."""
-    found = backend.find()
-    hidden = None if found else backend.hidden()
-    state = "unknown" if hidden else _state(backend, found)
+    tasks = backend.find()
+    hidden = None if tasks else backend.hidden()
+    state = "unknown" if hidden else _state(backend, tasks)
     make_bucket = not has_bucket(engine, spec.rollup_bucket)
     if hidden:
         words, advice = hidden.message, hidden.hint
     else:
-        words, advice = _sentence(state, backend, spec, found), _ADVICE[state]
+        words, advice = _sentence(state, backend, spec, tasks), _ADVICE[state]
     if state == "create" and not make_bucket and keeps_floats(engine, backend, spec):
         floats = f"another program has written {spec.field!r} as floats into {spec.rollup_bucket!r}"
         words += f", and it would fail: {floats}"
@@ -89,8 +89,8 @@ def plan(engine: Engine, backend: Backend, spec: TaskSpec) -> Plan:
         words += f"; the bucket {spec.rollup_bucket!r} is missing"
         makes = "Run pfa-flux install-task --create-buckets"
         advice = f"{makes}." if state == "create" else advice or f"{makes}, then pfa-flux task backfill."
-    diff = _diff(backend, found[0]) if state in {"change", "foreign"} else ()
-    ids = tuple(task.id for task in found)
+    diff = _diff(backend, tasks[0]) if state in {"change", "foreign"} else ()
+    ids = tuple(task.id for task in tasks)
     return Plan(spec.name, backend.name, state, ids, make_bucket, diff, words, advice)
 
 
@@ -115,12 +115,12 @@ def keeps_floats(engine: Engine, backend: Backend, spec: TaskSpec) -> bool:
     return engine.keeps_floats(spec.rollup, due - spec.reach, due)
 
 
-def _state(backend: Backend, found: list[Installed]) -> State:
-    if not found:
+def _state(backend: Backend, tasks: list[Installed]) -> State:
+    if not tasks:
         return "create"
-    if len(found) > 1:
+    if len(tasks) > 1:
         return "duplicates"
-    (task,) = found
+    (task,) = tasks
     if backend.name != OWN_BACKEND and origin_of(task.text) in {"original", "foreign"}:
         return "foreign"
     if task.text != backend.text():
@@ -128,17 +128,17 @@ def _state(backend: Backend, found: list[Installed]) -> State:
     return "up to date" if task.active else "disabled"
 
 
-def _sentence(state: State, backend: Backend, spec: TaskSpec, found: list[Installed]) -> str:
+def _sentence(state: State, backend: Backend, spec: TaskSpec, tasks: list[Installed]) -> str:
     if state == "create" and spec.what is Side.LOADS:
         return f"{_WORDS[state]}, so there is no ratio after the raw page loads expire"
     if state == "duplicates":
-        ids = ", ".join(task.id for task in found)
-        return f"{len(found)} tasks have this name ({ids}), and each would write the same rows"
+        ids = ", ".join(task.id for task in tasks)
+        return f"{len(tasks)} tasks have this name ({ids}), and each would write the same rows"
     if state == "foreign":
-        if origin_of(found[0].text) == "original":
+        if origin_of(tasks[0].text) == "original":
             return "a task of this name was installed by hand, in the originally published form"
         return "a task of this name exists that pfa-flux did not create"
-    if state == "change" and backend.name != OWN_BACKEND and origin_of(found[0].text) == "altered":
+    if state == "change" and backend.name != OWN_BACKEND and origin_of(tasks[0].text) == "altered":
         return "the installed task was changed after pfa-flux created it"
     return _WORDS[state]
 

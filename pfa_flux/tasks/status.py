@@ -72,8 +72,8 @@ def status(rollup: Rollup, backend: Backend, start: int, now: int, upkeep: Upkee
     skew = round((now - engine.now()) / NS)
     present = now - max(0, skew) * NS - _GRACE * NS
     planned = plan(engine, backend, spec)
-    found = backend.find()
-    task = found[0] if len(found) == 1 else None
+    tasks = backend.find()
+    task = tasks[0] if len(tasks) == 1 else None
     ledger = Ledger(spec.floor(start), spec.due(present), 0) if planned.make_bucket else None
     ledger = ledger or find_gaps(rollup, start, present, present)
     summary, advice = _summary(planned, ledger, task, spec, skew)

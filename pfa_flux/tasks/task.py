@@ -21,7 +21,7 @@ from pfa_flux.tasks.status import Status, status
 from pfa_flux.times import format_instant
 from pfa_flux.windows.ledger import Ledger, find_gaps
 from pfa_flux.windows.ranges import merged
-from pfa_flux.windows.recompute import Report, nobody, recompute
+from pfa_flux.windows.recompute import Report, ignore_progress, recompute
 from pfa_flux.windows.rollup import Rollup
 from pfa_flux.windows.spec import TaskSpec
 from pfa_flux.windows.upkeep import Upkeep, prove_range
@@ -159,7 +159,7 @@ class Task:
         now = self._now()
         return find_gaps(self.rollup, start, now if stop is None else stop, now)
 
-    def backfill(self, start: int, stop: int | None = None, *, report: Report = nobody) -> tuple[Ledger, int]:
+    def backfill(self, start: int, stop: int | None = None, *, report: Report = ignore_progress) -> tuple[Ledger, int]:
         """Fill the gaps that `gaps` finds. After an interruption, another call continues. A repeated call does nothing.
 
         Returns:
@@ -170,13 +170,13 @@ class Task:
         rows += prove_range(self.rollup, start, now if stop is None else stop, now)
         return ledger, rows
 
-    def verify(self, start: int, stop: int | None = None, *, report: Report = nobody) -> Verification:
+    def verify(self, start: int, stop: int | None = None, *, report: Report = ignore_progress) -> Verification:
         """Compare downsampled data with raw data, by window and page."""
         now = self._now()
         return verify(self.rollup, start, now if stop is None else stop, now, report=report)
 
     def repair(
-        self, start: int, stop: int | None = None, *, lower: bool = False, report: Report = nobody
+        self, start: int, stop: int | None = None, *, lower: bool = False, report: Report = ignore_progress
     ) -> tuple[Verification, Verification]:
         """Verify, repair differences, and verify the repaired windows again.
 
@@ -212,7 +212,7 @@ class Task:
         """Note the times of raw rows that arrived after their windows were recomputed."""
         self._state.note_late(self.spec.raw_bucket, self.spec.source, times)
 
-    def repair_touched(self, *, lower: bool = False, report: Report = nobody) -> list[Span]:
+    def repair_touched(self, *, lower: bool = False, report: Report = ignore_progress) -> list[Span]:
         """Repair all windows whose raw data is still kept, including windows that received late rows.
 
         Args:
@@ -243,20 +243,20 @@ class Task:
             TaskError: the task is not installed, or several tasks have the name and no id was given.
             AccessDeniedError: the token may not see tasks.
         """
-        found = [task for task in self.backend.find() if task_id in ("", task.id)]
-        if not found:
+        tasks = [task for task in self.backend.find() if task_id in ("", task.id)]
+        if not tasks:
             hidden = self.backend.hidden()
             if hidden:
                 raise hidden
             which = f" with the id {task_id}" if task_id else ""
             raise TaskError(f"the task {self.spec.name!r}{which} is not installed", "Run pfa-flux install-task first.")
-        if len(found) > 1:
-            ids = ", ".join(task.id for task in found)
+        if len(tasks) > 1:
+            ids = ", ".join(task.id for task in tasks)
             raise TaskError(
-                f"{len(found)} tasks are named {self.spec.name!r} ({ids}), and each writes the same rows",
+                f"{len(tasks)} tasks are named {self.spec.name!r} ({ids}), and each writes the same rows",
                 "Remove all but one: pfa-flux task remove --id ID.",
             )
-        return found[0]
+        return tasks[0]
 
 
 def _backend(engine: Engine, state: State, settings: Settings, spec: TaskSpec, asked: str) -> Backend:

@@ -44,12 +44,17 @@ class Progress:
 Report = Callable[[Progress], None]
 
 
-def nobody(_: Progress) -> None:
+def ignore_progress(_: Progress) -> None:
     """Ignore progress."""
 
 
 def recompute(
-    rollup: Rollup, ranges: Iterable[Span], *, keep: Keep = shrunk, report: Report = nobody, waited: bool = False
+    rollup: Rollup,
+    ranges: Iterable[Span],
+    *,
+    keep: Keep = shrunk,
+    report: Report = ignore_progress,
+    waited: bool = False,
 ) -> int:
     """Make windows match raw data. It writes only rows that differ.
 
@@ -79,7 +84,7 @@ def pieces(
     *,
     fix: bool,
     keep: Keep = shrunk,
-    report: Report = nobody,
+    report: Report = ignore_progress,
     waited: bool = False,
 ) -> Iterator[tuple[Compared, int]]:
     """Compare windows piece by piece, and optionally repair them.

@@ -64,9 +64,9 @@ class StoreCheck:
     @property
     def faults(self) -> tuple[tuple[str, str], ...]:
         """Why figures from this store would be wrong, and how. Empty if they can be right."""
-        found = []
+        faults = []
         if not self.nanoseconds:
-            found.append(
+            faults.append(
                 (
                     "the store does not keep nanoseconds: points 1 ns apart do not stay separate points at their "
                     "own times",
@@ -75,21 +75,21 @@ class StoreCheck:
                 )
             )
         if not self.idempotent:
-            found.append(
+            faults.append(
                 (
                     "the store keeps a re-sent point twice",
                     "Hits are sent again until the store confirms them, and windows are written again. Both would "
                     "count twice, and hits and blocked ratio would be too high.",
                 )
             )
-        return tuple(found)
+        return tuple(faults)
 
     @property
     def remarks(self) -> tuple[tuple[str, str], ...]:
         """Remarks about a store with right figures, and what to do."""
-        found = []
+        remarks = []
         if not self.deletes:
-            found.append(
+            remarks.append(
                 (
                     "the store does not delete points",
                     "task verify --repair writes 0 into rows that should not be there, and pfa-flux leaves them out of "
@@ -98,9 +98,9 @@ class StoreCheck:
             )
         if abs(self.skew) > _SKEW:
             ahead = "ahead of" if self.skew > 0 else "behind"
-            words = f"the server's clock is {format_duration(abs(self.skew))} {ahead} this machine's"
-            found.append((words, "Synchronise both clocks with NTP."))
-        return tuple(found)
+            remark = f"the server's clock is {format_duration(abs(self.skew))} {ahead} this machine's"
+            remarks.append((remark, "Synchronise both clocks with NTP."))
+        return tuple(remarks)
 
     @property
     def pause(self) -> float:

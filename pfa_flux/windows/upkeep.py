@@ -10,7 +10,7 @@ from pfa_flux.times import NS
 from pfa_flux.windows.partial import whole
 from pfa_flux.windows.proofs import Noted, ProofLog
 from pfa_flux.windows.ranges import merged
-from pfa_flux.windows.recompute import Report, nobody, pieces, recompute
+from pfa_flux.windows.recompute import Report, ignore_progress, pieces, recompute
 from pfa_flux.windows.rollup import Rollup, lost, nothing, shrunk
 from pfa_flux.windows.trust import raw_begins
 
@@ -44,7 +44,7 @@ def keep_up(
     late: Iterable[Span] = (),
     everything: bool = False,
     lower: bool = False,
-    report: Report = nobody,
+    report: Report = ignore_progress,
 ) -> Upkeep:
     """Run a pass: compare windows with raw data, and repair them.
 

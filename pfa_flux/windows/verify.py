@@ -8,7 +8,7 @@ from pfa_flux.engines.base import Span
 from pfa_flux.times import format_instant
 from pfa_flux.windows.partial import whole
 from pfa_flux.windows.ranges import merged
-from pfa_flux.windows.recompute import Report, nobody, pieces
+from pfa_flux.windows.recompute import Report, ignore_progress, pieces
 from pfa_flux.windows.rollup import Compared, Difference, Rollup, nothing, shrunk
 from pfa_flux.windows.trust import raw_begins
 
@@ -56,7 +56,7 @@ def verify(
     *,
     fix: bool = False,
     lower: bool = False,
-    report: Report = nobody,
+    report: Report = ignore_progress,
     waited: bool = False,
 ) -> Verification:
     """Compare downsampled with raw data in pieces, in bounded memory.

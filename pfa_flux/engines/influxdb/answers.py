@@ -71,10 +71,10 @@ def _result(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refusal(said: str) -> BucketNotFoundError | QueryError:
-    words = foreign.said(said)
-    if "not found" in words:
-        return BucketNotFoundError(f"InfluxQL does not find the bucket: {words}", BUCKET_HINT)
-    return QueryError(f"the server refuses the InfluxQL query: {words}", "See the server's message above.", said=said)
+    message = foreign.said(said)
+    if "not found" in message:
+        return BucketNotFoundError(f"InfluxQL does not find the bucket: {message}", BUCKET_HINT)
+    return QueryError(f"the server refuses the InfluxQL query: {message}", "See the server's message above.", said=said)
 
 
 def _series(result: dict[str, Any]) -> list[dict[str, Any]]:

@@ -57,13 +57,13 @@ class Refusals:
     def __init__(self, member: Member, token: Secret) -> None:
         self._member, self._token = member, token
 
-    def by_proxy(self, words: str) -> UnreachableError:
+    def by_proxy(self, message: str) -> UnreachableError:
         """The error for a proxy that refuses the request or cannot forward it."""
         proxy = self._member.proxy
         if proxy is None:
-            return UnreachableError(f"{self._member.url} cannot be reached: {words}", url_hint())
+            return UnreachableError(f"{self._member.url} cannot be reached: {message}", url_hint())
         return UnreachableError(
-            f"{self._member.url} cannot be reached through the proxy {proxy.url} from {proxy.source}: {words}",
+            f"{self._member.url} cannot be reached through the proxy {proxy.url} from {proxy.source}: {message}",
             f"Check {proxy.source}. To reach the server without a proxy, add its host to NO_PROXY.",
         )
 
@@ -80,44 +80,44 @@ class Refusals:
             return self.tls(error)
         said = self._masked(_words(error))
         # Only filtered text decides: a page called /unauthorized must not.
-        words = gate(said)
+        message = gate(said)
         if error.status == 407:
-            return self.by_proxy(words)
-        if error.status == 403 and _QUOTA.search(words):
-            return QueryError(f"{self._member.url} refuses {what}: {words}", _QUOTA_HINT, error.status, said)
-        if error.status == 401 or (error.status == 403 and not _FLUX_OFF.search(words)):
-            return self._denied(words, what)
+            return self.by_proxy(message)
+        if error.status == 403 and _QUOTA.search(message):
+            return QueryError(f"{self._member.url} refuses {what}: {message}", _QUOTA_HINT, error.status, said)
+        if error.status == 401 or (error.status == 403 and not _FLUX_OFF.search(message)):
+            return self._denied(message, what)
         if error.status in {429, 503}:
             asked = _retry_after(error)
             hint = f"Try again in {in_words(asked)}." if asked else "Try again later."
-            return BusyError(f"{self._member.url} is too busy ({error.status}): {words}", hint, asked, error.status)
+            return BusyError(f"{self._member.url} is too busy ({error.status}): {message}", hint, asked, error.status)
         if error.status == 404 and not _is_json(error):
             return NotInfluxDBError(f"{self._member.url} has no {what.rsplit(' ', maxsplit=1)[-1]}", url_hint())
         return self.by_words(said, what, gate, error.status)
 
-    def _denied(self, words: str, what: str) -> AccessDeniedError:
+    def _denied(self, message: str, what: str) -> AccessDeniedError:
         secret = self._token.reveal()
-        return denied(self._member.url, what, words, token=bool(secret), pair=":" in secret)
+        return denied(self._member.url, what, message, token=bool(secret), pair=":" in secret)
 
     def by_words(self, said: str, what: str, gate: Gate, status: int = 0) -> PfaFluxError:
         """The error for a message that refuses a request, with any status."""
         said = self._masked(said)
-        words = gate(said)
-        if _FLUX_OFF.search(words):
+        message = gate(said)
+        if _FLUX_OFF.search(message):
             return CapabilityError("Flux is off in this InfluxDB", "Set [http] flux-enabled = true, or use InfluxQL.")
-        if _NO_BUCKET.search(words):
-            return BucketNotFoundError(f"a bucket does not exist: {words}", BUCKET_HINT)
-        if DENIED.search(words):
-            return self._denied(words, what)
+        if _NO_BUCKET.search(message):
+            return BucketNotFoundError(f"a bucket does not exist: {message}", BUCKET_HINT)
+        if DENIED.search(message):
+            return self._denied(message, what)
         number = f" ({status})" if status else ""
         return QueryError(
-            f"{self._member.url} refuses {what}{number}: {words}", "See the server's message above.", status, said
+            f"{self._member.url} refuses {what}{number}: {message}", "See the server's message above.", status, said
         )
 
-    def _masked(self, words: str) -> str:
+    def _masked(self, message: str) -> str:
         """A message without the token. Kapacitor's errors may quote it from a task."""
         secret = self._token.reveal()
-        return words.replace(secret, "***") if secret else words
+        return message.replace(secret, "***") if secret else message
 
 
 def _retry_after(error: ApiException) -> float:

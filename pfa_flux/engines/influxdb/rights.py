@@ -67,43 +67,43 @@ ORGS = Right(
 )
 
 
-def denied(url: str, what: str, words: str, *, token: bool, pair: bool) -> AccessDeniedError:
+def denied(url: str, what: str, message: str, *, token: bool, pair: bool) -> AccessDeniedError:
     """The error for a refusal.
 
     Args:
         url: the server's address.
         what: the request.
-        words: the server's message.
+        message: the server's message.
         token: whether a token was given.
         pair: whether the token has the form user:password.
     """
-    refused = f"{url} refuses {what}: {words}"
+    refused = f"{url} refuses {what}: {message}"
     if not token:
         return AccessDeniedError(
             refused, "Set a token with PFA_FLUX_TOKEN or PFA_FLUX_TOKEN_FILE (user:password on 1.x)."
         )
-    if _UNKNOWN_2.search(words):
+    if _UNKNOWN_2.search(message):
         more = _UPGRADED if pair else ""
         return AccessDeniedError(
-            f"{url} does not know the token ({words})",
+            f"{url} does not know the token ({message})",
             f"Check the token (PFA_FLUX_TOKEN or PFA_FLUX_TOKEN_FILE). influx auth list shows all tokens.{more}",
         )
-    if _UNKNOWN_1.search(words):
+    if _UNKNOWN_1.search(message):
         return AccessDeniedError(
-            f"{url} does not know the user, or the password is wrong ({words})",
+            f"{url} does not know the user, or the password is wrong ({message})",
             "Check the token (PFA_FLUX_TOKEN or PFA_FLUX_TOKEN_FILE): on 1.x it is user:password.",
         )
-    named = _NAMED.search(words)
-    return AccessDeniedError(refused, _right(what, words).hint(named[1] if named else ""))
+    named = _NAMED.search(message)
+    return AccessDeniedError(refused, _right(what, message).hint(named[1] if named else ""))
 
 
-def _right(what: str, words: str) -> Right:
+def _right(what: str, message: str) -> Right:
     """The right that a request needs."""
     method, _, path = what.partition(" ")
     if "/tasks" in path:
         return TASKS
-    if "CREATE " in words or "DROP " in words or (method != "GET" and path.startswith("/api/v2/buckets")):
+    if "CREATE " in message or "DROP " in message or (method != "GET" and path.startswith("/api/v2/buckets")):
         return BUCKETS
-    if path.startswith(("/api/v2/write", "/api/v2/delete")) or "DELETE " in words:
+    if path.startswith(("/api/v2/write", "/api/v2/delete")) or "DELETE " in message:
         return WRITE
     return ORGS if path.startswith("/api/v2/orgs") else READ

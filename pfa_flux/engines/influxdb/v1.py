@@ -75,12 +75,12 @@ class InfluxDB1(Server):
         for tag in ("sess", "page"):
             text = f"SHOW TAG VALUES CARDINALITY FROM {measurement} WITH KEY = {identifier(tag)}"
             count = next((int(row["count"]) for row in self.influxql(text, settings.raw_bucket)), 0)
-            words = f"{count:,} values of the tag {tag}"
+            found = f"{count:,} values of the tag {tag}"
             if count < _NEARLY_FULL * _MOST_VALUES:
-                checks.append(Check(f"room for {tag}", "ok", words))
+                checks.append(Check(f"room for {tag}", "ok", found))
             else:
                 advice = f"Set max-values-per-tag to 0; its default is {_MOST_VALUES:,}."
-                checks.append(Check(f"room for {tag}", "warning", words, advice))
+                checks.append(Check(f"room for {tag}", "warning", found, advice))
         return checks
 
     @understood(_NAMES)

@@ -174,11 +174,11 @@ class InfluxDBTasks:
         path = f"/api/v2/tasks/{task.id}/runs"
         try:
             # This requests all runs: with a lower limit, a server returns the oldest.
-            found = self._transport.request("GET", path, query={"limit": str(_PAGE)}).listed("runs", required=False)
+            runs = self._transport.request("GET", path, query={"limit": str(_PAGE)}).listed("runs", required=False)
         except (QueryError, NotInfluxDBError):
             # Kapacitor answers like this if the task has not run since Kapacitor started.
             return []
-        found.sort(key=lambda run: (str(run.get("scheduledFor", "")), str(run.get("startedAt", ""))), reverse=True)
+        runs.sort(key=lambda run: (str(run.get("scheduledFor", "")), str(run.get("startedAt", ""))), reverse=True)
         return [
             Run(
                 str(run["id"]),
@@ -188,7 +188,7 @@ class InfluxDBTasks:
                 _time(run.get("finishedAt")),
                 self._reason(path, run) if run.get("status") == "failed" else "",
             )
-            for run in found[:limit]
+            for run in runs[:limit]
         ]
 
     def logs(self, task: Installed, run: str = "") -> list[str]:
@@ -204,10 +204,10 @@ class InfluxDBTasks:
     def _run(self, path: str, run: dict[str, Any]) -> dict[str, Any]:
         """The current state of the run. If the server has not recorded it yet, the previous state."""
         try:
-            found: dict[str, Any] = self._transport.request("GET", f"{path}/{run['id']}").json()
+            recorded: dict[str, Any] = self._transport.request("GET", f"{path}/{run['id']}").json()
         except (QueryError, NotInfluxDBError):
             return run
-        return found
+        return recorded
 
     def _reason(self, path: str, run: dict[str, Any], seconds: float = 0.0) -> str:
         """Why a run failed, from its log. A server may write the log after the run ends, so this waits `seconds`."""

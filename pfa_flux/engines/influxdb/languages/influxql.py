@@ -156,9 +156,9 @@ def whole_numbers(asked: Rows, start: int, stop: int, database: Sequence[str]) -
     )
 
 
-def is_float(words: str) -> bool:
+def is_float(message: str) -> bool:
     """Whether the refusal of `whole_numbers` is because of a float."""
-    return "::float & 1" in words
+    return "::float & 1" in message
 
 
 def edge(
