@@ -189,7 +189,7 @@ class Engine(Protocol):
             where: filter for the rows.
         """
 
-    def values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
+    def tag_values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
         """Values of a tag in the rows of [start, stop). For speed, it may include values of other rows."""
 
     @property
@@ -295,7 +295,7 @@ class EngineDefaults:
         del dialect, rows
         return True
 
-    def values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
+    def tag_values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
         """Values of a tag, from counts of their rows."""
         (sums,) = self.aggregate([Ask(rows, start, stop, (tag,))])
         return {value for (value,) in sums}

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pfa_flux.engines.ask import Rows
 from pfa_flux.engines.base import Check, Measurement, Row
 from pfa_flux.engines.influxdb.languages import influxql
-from pfa_flux.engines.influxdb.languages.influxql import identifier, source, values
+from pfa_flux.engines.influxdb.languages.influxql import identifier, source, tag_values
 from pfa_flux.engines.influxdb.server import Server
 from pfa_flux.engines.influxdb.transport import BUCKET_HINT, understood
 from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, CapabilityError, QueryError
@@ -94,10 +94,10 @@ class InfluxDB1(Server):
         return _nanoseconds(self._policy(bucket)["shardGroupDuration"])
 
     @understood(_NAMES)
-    def values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
+    def tag_values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
         """Values of a tag in the measurement, from the index. It covers all times and retention policies."""
         del start, stop
-        return {str(row["value"]) for row in self.influxql(values(rows, tag), rows.bucket)}
+        return {str(row["value"]) for row in self.influxql(tag_values(rows, tag), rows.bucket)}
 
     @understood(_NAMES)
     def delete(self, rows: Rows, start: int, stop: int) -> None:

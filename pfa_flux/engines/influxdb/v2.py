@@ -9,7 +9,7 @@ from typing import Any
 
 from pfa_flux.engines.ask import Rows
 from pfa_flux.engines.base import Measurement, Row
-from pfa_flux.engines.influxdb.languages.flux import tag_values, values
+from pfa_flux.engines.influxdb.languages.flux import tag_values, values_where
 from pfa_flux.engines.influxdb.rights import READ
 from pfa_flux.engines.influxdb.server import Server
 from pfa_flux.engines.influxdb.transport import BUCKET_HINT, Transport, understood
@@ -45,19 +45,19 @@ class InfluxDB2(Server):
                 self._refuse_unreadable(named[1])
             raise
 
-    def values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
+    def tag_values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
         """Values of a tag, from the index of the shards in [start, stop).
 
         The query is in Flux, because InfluxQL's SHOW TAG VALUES always reads the default bucket of the database.
         """
-        text = values(rows, tag, start, stop, self._capabilities)
+        text = tag_values(rows, tag, start, stop, self._capabilities)
         return {str(row["_value"] or "") for row in self.flux(text)}
 
     def measurements(self, bucket: str) -> list[Measurement]:
         """Measurements of the bucket that have the tags of page views."""
 
         def known(tag: str, **has: str | None) -> set[str]:
-            text = tag_values(bucket, tag, has, self._capabilities)
+            text = values_where(bucket, tag, has, self._capabilities)
             return {str(row["_value"]) for row in self.flux(text)}
 
         by_writer = known("_measurement", domain=None, page=None, sess=None)

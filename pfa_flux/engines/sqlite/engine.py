@@ -118,7 +118,7 @@ class Embedded(Store, EngineDefaults):
         )
         return next((time for (time,) in self.select(sql, (first, after, *parameters))), None)
 
-    def values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
+    def tag_values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
         """Values of a tag in all series."""
         del start, stop
         sql = f"SELECT DISTINCT {tag_column(tag)} FROM series WHERE measurement = ? AND field = ?"

@@ -91,13 +91,13 @@ def read_time(answer: Iterable[Row]) -> int | None:
     return next((int(row["_ns"]) for row in answer), None)
 
 
-def values(asked: Rows, tag: str, start: int, stop: int, can: Capabilities) -> str:
+def tag_values(asked: Rows, tag: str, start: int, stop: int, can: Capabilities) -> str:
     """The query for the values of a tag."""
     bound = {"bucket": flux.literal(asked.bucket), "rows": predicate(asked), "tag": flux.literal(tag)}
     return flux.bind(flux.load("queries/values.flux"), bound, _v(asked, start, stop, can))
 
 
-def tag_values(bucket: str, tag: str, has: Mapping[str, str | None], can: Capabilities) -> str:
+def values_where(bucket: str, tag: str, has: Mapping[str, str | None], can: Capabilities) -> str:
     """The query for the values of a tag in all rows with the tags in `has`. None there means any value."""
     tests = [
         flux.Expression(f"exists r.{name}") if value is None else flux.any_of(name, [value])

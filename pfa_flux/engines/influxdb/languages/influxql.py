@@ -84,7 +84,7 @@ def _is(column: str, value: str | Pattern) -> str:
     return f"{identifier(column)} = {string(value)}"
 
 
-def values(asked: Rows, tag: str, database: str = "") -> str:
+def tag_values(asked: Rows, tag: str, database: str = "") -> str:
     """The statement for the values of a tag, from the index. `database` overrides the database of the request."""
     on = f"ON {identifier(database)} " if database else ""
     return f"SHOW TAG VALUES {on}FROM {identifier(asked.measurement)} WITH KEY = {identifier(tag)}"
