@@ -57,7 +57,7 @@ def test_a_store_of_ours_that_was_opened_to_others_is_closed_again(folder: Path)
 def test_a_directory_that_holds_other_things_is_left_alone(folder: Path) -> None:
     folder.mkdir(mode=0o755)
     (folder / "letters.txt").write_text("x")
-    with open_store(folder) as made, pytest.raises(StoreError, match=r"holds other things \(letters\.txt\)"):
+    with open_store(folder) as made, pytest.raises(StoreError, match=r"has other files \(letters\.txt\)"):
         made.write([hit(T0)])
     assert mode(folder) == 0o755
 

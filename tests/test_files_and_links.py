@@ -135,7 +135,7 @@ def test_root_reads_nothing_through_a_link_that_the_service_has_laid(name: str, 
 @pytest.mark.parametrize("name", ACTS)
 def test_a_dangling_link_makes_no_file_elsewhere(name: str, data: Path, tmp_path: Path) -> None:
     (data / name).symlink_to(tmp_path / "made")
-    with pytest.raises(StoreError, match="is not opened"):
+    with pytest.raises(StoreError, match="pfa-flux does not open"):
         ACTS[name](data)
     assert not (tmp_path / "made").exists()
 
@@ -159,7 +159,7 @@ def test_a_link_that_is_put_there_between_look_and_opening_is_noticed(
         return looked()
 
     monkeypatch.setattr(directory, "_open_files", swap)
-    with pytest.raises(StoreError, match="is not opened"):
+    with pytest.raises(StoreError, match="pfa-flux does not open"):
         directory.connect(path)
 
 
@@ -280,7 +280,7 @@ def test_a_settings_file_that_others_may_write_is_refused(tmp_path: Path) -> Non
     path.chmod(0o646)
     with pytest.raises(UntrustedFileError, match="others may write to it") as caught:
         settings.load({}, environ={}, directory=tmp_path)
-    assert caught.value.hint.startswith(f"chmod go-w {path}.")
+    assert caught.value.hint.startswith(f"Run: chmod go-w {path}.")
 
 
 @as_root
@@ -310,7 +310,7 @@ def test_a_token_file_of_a_flag_is_not_sent_there_either(tmp_path: Path) -> None
     (tmp_path / "token").write_text("t")
     (tmp_path / "token").chmod(0o600)
     (tmp_path / "pfa-flux.toml").write_text('url = "http://elsewhere:1"')
-    with pytest.raises(UntrustedFileError, match="and the arguments the token"):
+    with pytest.raises(UntrustedFileError, match="but the token is from the arguments"):
         settings.load({"token_file": str(tmp_path / "token")}, environ={}, directory=tmp_path)
 
 

@@ -74,7 +74,7 @@ def test_a_parameter_that_is_never_used_is_refused() -> None:
 
 
 def test_a_parameter_that_is_declared_twice_is_refused() -> None:
-    with pytest.raises(InvalidValueError, match="second one"):
+    with pytest.raises(InvalidValueError, match="declared twice"):
         flux.parameters(TEXT.replace("every = 1h", "every = 1h\nevery = 2h"))
 
 

@@ -165,7 +165,7 @@ def test_a_secret_is_in_no_repr_and_no_traceback(tmp_path: Path) -> None:
 def test_an_unknown_site_is_told_with_those_there_are(tmp_path: Path) -> None:
     got = read(tmp_path, '[sites.blog]\ndomains = ["example.com", "x.onion"]')
     assert got.domains_of("blog") == ("example.com", "x.onion")
-    with pytest.raises(SettingsError, match="no site 'shop' in the settings \\(there is: blog\\)"):
+    with pytest.raises(SettingsError, match="the settings have no site 'shop' \\(sites: blog\\)"):
         got.domains_of("shop")
 
 

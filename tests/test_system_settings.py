@@ -104,7 +104,7 @@ def test_neither_it_nor_its_directory_may_be_written_by_others(name: str, mode: 
     path.chmod(mode)
     with pytest.raises(UntrustedFileError, match="others may write to it") as caught:
         read(root)
-    assert caught.value.hint.startswith(f"chmod go-w {path}. ")
+    assert caught.value.hint.startswith(f"Run: chmod go-w {path}. ")
 
 
 @as_root
