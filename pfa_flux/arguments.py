@@ -1,6 +1,6 @@
-"""Arguments of the library as people give them, and how errors name them.
+"""Checks for the library's arguments, and the names of arguments in errors.
 
-An error names an argument as code, `by='network'`; the command line makes a flag of it, --by network.
+An error shows an argument as code, `by='network'`. The command line turns that into a flag, --by network.
 """
 
 from __future__ import annotations
@@ -16,58 +16,58 @@ from pfa_flux.settings.problems import meant
 from pfa_flux.settings.rules import DEFAULT_PORTS
 
 Texts = str | Iterable[str]
-"""One text, or several."""
+"""One string, or several."""
 
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//[^/]", re.IGNORECASE)
-_MOST_LOOKED_AT = 10_000
-"""More would take seconds."""
+_MOST_COMPARED = 10_000
+"""A comparison with more names would take seconds."""
 _BACKTICK = r"\x60"
 
 
 def named(name: str, value: object = None) -> str:
-    """An argument as an error names it."""
+    """An argument as errors show it."""
     if value is None:
         return f"`{name}`"
-    # A member of an enumeration is its text.
+    # A member of an enumeration shows as its string.
     shown = str(value) if isinstance(value, str) else value
     return f"`{name}={repr(shown).replace('`', _BACKTICK)}`"
 
 
 def text(name: str, value: object) -> str:
-    """The text of an argument.
+    """An argument that must be a string.
 
     Raises:
-        InvalidValueError: it is none.
+        InvalidValueError: the value is not a string.
     """
     if not isinstance(value, str):
-        raise InvalidValueError(f"{named(name)} is {value!r}, not a text", f"Write a text as {named(name)}.")
+        raise InvalidValueError(f"{named(name)} is {value!r}, not a string", f"Pass a string as {named(name)}.")
     return value
 
 
 def texts(name: str, value: Texts, *, commas: bool = True) -> tuple[str, ...]:
-    """The texts of an argument. A string is one, or as many as it lists with commas.
+    """An argument that may have several strings. One string may list several, separated by commas.
 
     Raises:
-        InvalidValueError: it is neither a text nor several.
+        InvalidValueError: a value is not a string.
     """
     several: tuple[object, ...] = (value,)
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):
         several = tuple(value)
-    found: list[str] = []
+    made: list[str] = []
     for each in several:
         if not isinstance(each, str):
             raise InvalidValueError(
-                f"{named(name)} has {each!r}, which is not a text", f"Write one text as {named(name)}, or a list."
+                f"{named(name)} has {each!r}, which is not a string", f"Pass a string or a list as {named(name)}."
             )
-        found += [part for part in map(str.strip, each.split(",")) if part] if commas and "," in each else [each]
-    return tuple(found)
+        made += [part for part in map(str.strip, each.split(",")) if part] if commas and "," in each else [each]
+    return tuple(made)
 
 
 def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
-    """A text that is one of those allowed.
+    """An argument that must be one of `allowed`.
 
     Raises:
-        InvalidValueError: it is not; says which one may be meant.
+        InvalidValueError: the value is not allowed. The hint suggests a similar one.
     """
     if value in allowed:
         return value
@@ -76,18 +76,18 @@ def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
 
 
 def close(value: str, there: Iterable[str]) -> list[str]:
-    """Up to three of the texts that may be meant, the likeliest first; only the first ten thousand are looked at."""
-    return difflib.get_close_matches(value, sorted(there)[:_MOST_LOOKED_AT], n=3)
+    """Up to three similar texts, the most similar first. It compares only the first ten thousand."""
+    return difflib.get_close_matches(value, sorted(there)[:_MOST_COMPARED], n=3)
 
 
 def host(value: str) -> str:
-    """The domain of a text, which may be a URL.
+    """The domain in a text, which may be a URL.
 
     Raises:
-        InvalidValueError: it is the URL of a page, or of nothing.
+        InvalidValueError: the text is the URL of a page, or a malformed URL.
     """
     if not _URL.match(value):
-        # As an address bar shows it.
+        # Browsers show a domain with a slash at the end.
         bare = value.removesuffix("/")
         return value if "/" in bare or not bare else bare
     try:
@@ -96,10 +96,10 @@ def host(value: str) -> str:
         raise InvalidValueError(
             f"{named('domains', value)} is not a URL: {error}", f"Write {named('domains', 'example.com')}."
         ) from error
-    found = parts.netloc.rpartition("@")[2].removesuffix(f":{DEFAULT_PORTS.get(parts.scheme, '')}")
+    domain = parts.netloc.rpartition("@")[2].removesuffix(f":{DEFAULT_PORTS.get(parts.scheme, '')}")
     if parts.path.strip("/"):
         raise InvalidValueError(
             f"{named('domains', value)} is the URL of a page",
-            f"Write {named('domains', found)} {named('pages', parts.path)}.",
+            f"Write {named('domains', domain)} {named('pages', parts.path)}.",
         )
-    return found
+    return domain

@@ -1,21 +1,22 @@
-"""What can go wrong, as one tree. Every error says what happened and carries a hint that says what to do.
+"""All errors of the library, as one tree. Every error says what happened, and has a hint that says what to do.
 
 PfaFluxError
-├── InvalidValueError          a malformed or contradictory value, also a ValueError
-│   └── SettingsError          ... in the settings: names the file or variable, the key, what is allowed
-├── UnreachableError           no usable answer from the server
-│   ├── TimedOutError          ... within the time allowed
-│   ├── TLSError               ... because its certificate or protocol is refused
-│   ├── PartialAnswerError     ... because it says itself that rows are missing from it
-│   └── NotInfluxDBError       ... that InfluxDB would give
-│       └── UnfitServerError   ... but one by which it is known what is there instead
-├── UntrustedFileError         a settings file lies where another user may have laid it
-├── AccessDeniedError          the server refuses the token, or the token has not the right
+├── InvalidValueError          a malformed or contradictory value; also a ValueError
+│   └── SettingsError          ... in the settings: names the file or variable, the key, and what is allowed
+├── UnreachableError           the server gave no usable answer
+│   ├── TimedOutError          ... within the timeout
+│   ├── TLSError               ... because its certificate or TLS protocol was rejected
+│   ├── PartialAnswerError     ... because the answer itself says that rows are missing
+│   └── NotInfluxDBError       ... because the answer is not from InfluxDB
+│       └── UnfitServerError   ... but from a known server that pfa-flux cannot use
+├── UntrustedFileError         another user may have put a settings file there
+├── AccessDeniedError          the server rejects the token, or the token lacks a right
 ├── BucketNotFoundError        a bucket (or database and retention policy) does not exist
-├── CapabilityError            the engine cannot do what is asked, by its kind, version or configuration
-├── QueryError                 the server refused or broke off a query or a write
-├── BusyError                  the server is too busy just now, and says so (429, 503)
+├── CapabilityError            the engine cannot do this, because of its kind, version or configuration
+├── QueryError                 the server refused a query or a write, or broke it off
+├── BusyError                  the server says that it is too busy now (429, 503)
 ├── TaskError                  a task could not be installed, run or proved
+├── StoreUnfitError            a server confirms points but stores something else
 └── StoreError                 the embedded store cannot be opened, locked, read or written
 """
 
@@ -23,11 +24,11 @@ from __future__ import annotations
 
 
 class PfaFluxError(Exception):
-    """Base of all errors raised on purpose.
+    """Base class of all errors of the library.
 
     Attributes:
-        message: what happened, one sentence.
-        hint: what to do about it, may be empty.
+        message: what happened, in one sentence.
+        hint: what to do about it. It may be empty.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -48,7 +49,7 @@ class SettingsError(InvalidValueError):
 
 
 class UntrustedFileError(PfaFluxError):
-    """A settings file was found, and not named, that another user may have laid there."""
+    """A settings file that nobody named was found, and another user may have put it there."""
 
 
 class UnreachableError(PfaFluxError):
@@ -56,23 +57,23 @@ class UnreachableError(PfaFluxError):
 
 
 class TimedOutError(UnreachableError):
-    """The server gave no answer in the time allowed."""
+    """The server gave no answer within the timeout."""
 
 
 class TLSError(UnreachableError):
-    """The connection was refused for its certificate or TLS protocol."""
+    """The connection failed because the certificate or the TLS protocol was rejected."""
 
 
 class PartialAnswerError(UnreachableError):
-    """The server says that rows are missing from its answer, so that nothing can be proved by it."""
+    """The server says that rows are missing from its answer, so the answer proves nothing."""
 
 
 class NotInfluxDBError(UnreachableError):
-    """Something answers, and it is not an InfluxDB this library can use."""
+    """The address answers, but not as an InfluxDB that this library can use."""
 
 
 class UnfitServerError(NotInfluxDBError):
-    """What answers is known, and can not do what pfa-flux needs: no hit may be sent to it."""
+    """The address answers as a known server that lacks what pfa-flux needs. Do not send hits to it."""
 
 
 class AccessDeniedError(PfaFluxError):
@@ -84,15 +85,15 @@ class BucketNotFoundError(PfaFluxError):
 
 
 class CapabilityError(PfaFluxError):
-    """The engine cannot do what is asked."""
+    """The engine cannot do this, because of its kind, version or configuration."""
 
 
 class QueryError(PfaFluxError):
-    """The server refused a query or a write, or broke off in the middle.
+    """The server refused a query or a write, or broke it off.
 
     Attributes:
-        status: HTTP status of its answer, 0 where it has none of its own.
-        said: all that it said, as far as it is known; may hold what visitors sent, and is not part of the message.
+        status: HTTP status of the answer. 0 if the error has no status.
+        said: the server's complete message, if it is known. It may contain what visitors sent, so do not show it.
     """
 
     def __init__(self, message: str, hint: str = "", status: int = 0, said: str = "") -> None:
@@ -102,11 +103,11 @@ class QueryError(PfaFluxError):
 
 
 class BusyError(PfaFluxError):
-    """The server is too busy just now.
+    """The server says that it is too busy now.
 
     Attributes:
-        retry_after: seconds that it asks to wait, 0 where it does not say.
-        status: HTTP status of its answer.
+        retry_after: how many seconds the server asks you to wait. 0 if it does not say.
+        status: HTTP status of the answer.
     """
 
     def __init__(self, message: str, hint: str = "", retry_after: float = 0.0, status: int = 0) -> None:
@@ -120,7 +121,7 @@ class TaskError(PfaFluxError):
 
 
 class StoreUnfitError(PfaFluxError):
-    """A server confirms points and keeps something else, so that no figure from it could be right."""
+    """A server confirms points but stores something else, so no figure from it can be right."""
 
 
 class StoreError(PfaFluxError):

@@ -1,4 +1,4 @@
-"""Files outside the data directory: written as a whole, and trusted only if nobody else can have planted them."""
+"""Files outside the data directory: atomic writes, and reads that trust no file that another user can have written."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from pfa_flux.errors import PfaFluxError, UntrustedFileError
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there as a whole or as before. A link that another user has made is not followed.
+    """Replace a file atomically, if this user may write to its directory. It does not follow another user's link.
 
     Raises:
-        PfaFluxError: it is such a link. OSError: it cannot be written.
+        PfaFluxError: the path is a link that belongs to another user.
+        OSError: the file cannot be written.
     """
     if path.is_symlink():
         _refuse_link(path)
         path = path.resolve()
     data = text.encode("utf-8")
     if path.exists() and not path.is_file():
-        # A device or pipe, which is not replaced.
+        # A device or pipe stays in place.
         path.write_bytes(data)
         return
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -44,13 +45,11 @@ def write_whole(path: Path, text: str) -> None:
 
 def _refuse_link(path: Path) -> None:
     if path.lstat().st_uid not in {0, os.geteuid()}:
-        raise PfaFluxError(
-            f"{path} is a link of another user and is not followed", "Remove it, or choose another file."
-        )
+        raise PfaFluxError(f"{path} is a link that belongs to another user", "Remove the link, or choose another file.")
 
 
 def _as_before(path: Path, handle: int) -> None:
-    """Give a file the owner and rights of the one that it replaces."""
+    """Give a file the owner and permissions of the file that it replaces."""
     try:
         before = path.lstat()
     except FileNotFoundError:
@@ -62,7 +61,7 @@ def _as_before(path: Path, handle: int) -> None:
 
 
 def _write_over(path: Path, data: bytes) -> None:
-    """Write to a file that is there, in a directory where none can be made."""
+    """Write to an existing file, in a directory where this user may not create files."""
     handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
     with os.fdopen(handle, "wb") as stream:
         stream.truncate()
@@ -70,26 +69,27 @@ def _write_over(path: Path, data: bytes) -> None:
 
 
 def read_found(path: Path) -> bytes:
-    """What is in a settings file that was found in the working directory, and not named.
+    """The content of a settings file that was found in the working directory.
 
     Raises:
-        UntrustedFileError: it, or the link that leads to it, is another user's, or others may write to it. OSError: it
-            cannot be read.
+        UntrustedFileError: the file, or a link to it, belongs to another user, or others may write to the file.
+        OSError: the file cannot be read.
     """
-    remedy = f"If it is right, name it: --config {path}. Else remove it, or work in another directory."
-    # A group of one's own is what most systems give a user, and lets nobody else in.
-    return _read_checked(path, "was found here, and ", remedy, {0, os.getegid()})
+    remedy = f"If you trust it, name it: --config {path}. Otherwise remove it, or work in another directory."
+    # On most systems, each user has a group without other members.
+    return _read_checked(path, "is in the working directory, and ", remedy, {0, os.getegid()})
 
 
 def read_system(path: Path) -> bytes:
-    """What is in the machine's settings file, which every user believes.
+    """The content of the machine's settings file, which applies to every user.
 
     Raises:
-        UntrustedFileError: the file, a link that leads to it, or its directory is neither root's nor this user's, or
-            others may write to it. OSError: it cannot be read.
+        UntrustedFileError: the file, a link to it, or its directory belongs to a user other than root and this one,
+            or others may write to it.
+        OSError: the file cannot be read.
     """
-    remedy = f"If it is right, make it root's: chown root {path.parent} {path}. Or name it: --config {path}."
-    how = "holds this machine's settings, and "
+    remedy = f"If you trust it, run: chown root {path.parent} {path}. Or name it: --config {path}."
+    how = "has the machine's settings, and "
     _check_owner(path.parent, (path.parent.stat(),), how, remedy, {0})
     return _read_checked(path, how, remedy, {0})
 
@@ -103,10 +103,18 @@ def _read_checked(path: Path, how: str, remedy: str, groups: set[int]) -> bytes:
 
 
 def _check_owner(path: Path, states: Sequence[os.stat_result], how: str, remedy: str, groups: set[int]) -> None:
-    """Refuse what others than root, this user and the groups may have written; the last state is the file's own."""
+    """Refuse a file that anyone except root, this user and the groups may have written.
+
+    Args:
+        path: the file, for the message.
+        states: states of the links to the file, and of the file itself as the last one.
+        how: start of the message.
+        remedy: the hint.
+        groups: groups that may write to the file.
+    """
     others = {each.st_uid for each in states} - {0, os.geteuid()}
     if others:
-        raise UntrustedFileError(f"{path} {how}is another user's (uid {min(others)})", remedy)
+        raise UntrustedFileError(f"{path} {how}belongs to another user (uid {min(others)})", remedy)
     file = states[-1]
     if file.st_mode & (stat.S_IWOTH if file.st_gid in groups else stat.S_IWOTH | stat.S_IWGRP):
-        raise UntrustedFileError(f"{path} {how}others may write to it", f"chmod go-w {path}. {remedy}")
+        raise UntrustedFileError(f"{path} {how}others may write to it", f"Run: chmod go-w {path}. {remedy}")

@@ -1,7 +1,7 @@
-"""Filters for foreign text: they cut messages of servers, make them printable, and remove what visitors sent.
+"""Filters for text from servers: they shorten it, make it printable, and remove what visitors sent.
 
-Errors contain only filtered text, and so do log, /healthz, metrics and terminal. `QueryError.said` has the server's
-complete message, for the quarantine and for programs.
+Errors, log, /healthz, metrics and terminal show only filtered text. `QueryError.said` has the server's complete
+message, for the quarantine and for programs.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from pathlib import Path
 from typing import Any
 
 MOST = 300
-"""Characters of a server's words that are shown."""
+"""How many characters of a server's message to show."""
 MOST_KEPT = 4_000
-"""Characters of them that are read, and kept in quarantine."""
+"""How many characters of a server's message to read, and to keep in quarantine."""
 GAP = "…"
-"""Stands for what was taken out."""
+"""Replaces what was removed."""
 
 _TAG = re.compile(
     r"""\b(?P<key>page|domain|value|sess|action|scheme|referer|referrer|path|host)(?P<eq>\\?["']?\s*[=:]\s*)"""
     r"""(?:\\?"(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|(?:\\.|[^\s,"'{}\[\]()\\])+)""",
     re.I,
 )
-"""A tag, as servers quote points: tag="page" value="/a", page=/a, "page":"/a"."""
+"""A tag in a point that a server quotes: tag="page" value="/a", page=/a, "page":"/a"."""
 _PATH = re.compile(r"""(?<![\w./:*-])/(?=[^\s/])(?:\\.|[^\s"',;(){}\[\]\\])*""")
 _SPLIT = re.compile(r'("(?:[^"\\]|\\.)*"|\s+)')
 _EDGE = "\"'`()[]{}<>.,:;!?"
 _COUNTS = re.compile(r"dropped=\d{1,9}|\(\d{1,9}/\d{1,9}\)[:,.]?")
 _VOCABULARY = frozenset(
-    # What InfluxDB 1.x and 2.x, Telegraf and the like say of writes, from their sources and from what they answered.
+    # Words in answers of InfluxDB 1.x and 2.x, Telegraf and similar servers to writes, from their sources and answers.
     """
     a about above accepted access after allowed already an and any are as at authenticate authorization authorized
     bad be because been before below beyond body boolean bucket buckets busy bytes cache cannot capacity cardinality
@@ -51,34 +51,34 @@ _VOCABULARY = frozenset(
     token. too type types unable unauthorized unavailable unexpected unknown unprocessable unsigned unsupported upper
     user username value values violates wal was were when while with within without write writes writing wrong you
     authorised unauthorised authentication
-    """.split()  # noqa: SIM905 - a list of them would be no list that anybody reads
+    """.split()  # noqa: SIM905 - nobody would read it as a list
 )
 _TURNED = frozenset(
     [0x61C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF, 0xFFF9]
 )
-"""Characters that change how others are read: direction marks, line ends, byte order."""
+"""Characters that change how the text around them looks: direction marks, line ends, byte order marks."""
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
-"""Signs at the start of a cell from which a spreadsheet makes a formula (OWASP, "CSV injection")."""
+"""Characters that start a formula in a spreadsheet's cell (OWASP, "CSV injection")."""
 
 
 def printable(text: str) -> str:
-    """Text without control characters, of one line."""
+    """Text on one line, with control characters escaped."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def said(words: str, most: int = MOST) -> str:
-    """A server's words about a question: printable, without values of tags, without paths, of `most` characters."""
+    """A server's message about a query: printable, without values of tags or paths, up to `most` characters."""
     start = " ".join(words[:MOST_KEPT].split())
     without = _PATH.sub(GAP, _TAG.sub(rf"\g<key>\g<eq>{GAP}", start))
     return _cut(printable(without), most)
 
 
 def said_of_points(words: str, names: Collection[str] = ()) -> str:
-    """A server's words about points: of them only those that servers use, since any other may be a visitor's.
+    """A server's message about points. It keeps only words that servers use: any other word may be from a visitor.
 
     Args:
-        words: what the server said.
-        names: quoted names that may stay: of measurements, fields and buckets.
+        words: the server's message.
+        names: quoted names to keep, of measurements, fields and buckets.
     """
     out: list[str] = []
     for part in _SPLIT.split(words[:MOST_KEPT]):
@@ -91,7 +91,7 @@ def said_of_points(words: str, names: Collection[str] = ()) -> str:
 
 
 def _known(part: str, names: Collection[str]) -> str:
-    """A part of a server's words if it may be shown, else nothing."""
+    """A part of a server's message, or an empty string if it may be from a visitor."""
     if len(part) > 1 and part[0] == part[-1] == '"':
         return part if part[1:-1] in names else ""
     bare = part.strip(_EDGE)
@@ -105,12 +105,12 @@ def _cut(text: str, most: int) -> str:
 
 
 def kept(words: str) -> str:
-    """A server's words as the quarantine keeps them: whole, up to a length, and text that any file can hold."""
+    """A server's message for the quarantine: unfiltered, up to `MOST_KEPT` characters, valid as UTF-8."""
     return words[:MOST_KEPT].encode("utf-8", "replace").decode()
 
 
 def place(error: BaseException | None) -> str:
-    """An error within by its kind and place alone: its words could quote what a client has sent."""
+    """Kind and place of an internal error, without its message: that could quote what a client sent."""
     if error is None:
         return "unknown at ?"
     places = traceback.extract_tb(error.__traceback__)[-3:]
@@ -119,7 +119,7 @@ def place(error: BaseException | None) -> str:
 
 
 def cell(value: object) -> object:
-    """A value as a CSV's cell: no text makes a spreadsheet run something, or a terminal do something. Numbers stay."""
+    """A value for a CSV cell. Text is escaped so that neither spreadsheet nor terminal executes it. Numbers stay."""
     if not isinstance(value, str):
         return value
     bare = value.lstrip()
@@ -132,6 +132,6 @@ def _acts(character: str) -> bool:
 
 
 def json_text(value: Any) -> str:
-    """JSON of a value; characters that do something to a terminal are written as escapes, which say the same."""
+    """JSON of a value, with escapes for characters that act on a terminal."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return "".join(json.dumps(c)[1:-1] if c != "\n" and _acts(c) else c for c in text)

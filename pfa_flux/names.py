@@ -1,8 +1,8 @@
-"""The canonical form of a domain and of a page: one for the pixel, settings, sites, filters and page loads alike.
+"""The canonical form of domains and pages, for the pixel, settings, sites, filters and page loads.
 
-A domain is what browsers send: lower case, A-labels by UTS #46 (https://url.spec.whatwg.org/#idna), but no final dot. A
-page is the path as browsers serialise it (https://url.spec.whatwg.org/#path-state), without the freedom that RFC 3986
-leaves (section 6.2.2): escapes in upper case, and none of what needs none. Both are ASCII.
+A domain is what browsers send: lower case, with A-labels by UTS #46 (https://url.spec.whatwg.org/#idna), but without
+the final dot. A page is the path that browsers send (https://url.spec.whatwg.org/#path-state), normalised by RFC 3986,
+section 6.2.2: escapes are in upper case, and only characters that need an escape have one. Both are ASCII.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ _HINT = 'Write domains as "example.com" or "*.example.com".'
 
 
 def domain_and_port(text: str, default: str = "") -> str | None:
-    """Canonical form of ASCII `host:port`, without a final dot and the default port; None if it is none.
+    """Canonical form of ASCII `host:port`, without a final dot and the default port. None if the text is not a domain.
 
-    Names with other characters than letters, digits, `-`, `_` and `.`, or with labels of over 63, are none: a resolver
-    knows none of them.
+    A domain has only letters, digits, `-`, `_` and `.`, and labels of up to 63 characters: a resolver knows no others.
     """
     text = text.lower()
     host, bracket, rest = text.partition("]") if text.startswith("[") else (text.partition(":")[0], "", "")
@@ -69,7 +68,7 @@ def _number(label: str) -> int:
 
 
 def _ipv6(host: str) -> str | None:
-    # A zone may be any text, and means something on the visitor's machine alone.
+    # A zone may be any text, and has a meaning only on the visitor's machine.
     if "%" in host:
         return None
     try:
@@ -79,41 +78,41 @@ def _ipv6(host: str) -> str | None:
 
 
 def domain(text: str, default: str = "") -> str:
-    """Canonical form of a domain as people write it, in any script and with a port or without.
+    """Canonical form of a domain as people write it, in any script, with or without a port.
 
     Args:
         text: the domain.
-        default: port that is left out.
+        default: port to leave out.
 
     Raises:
-        InvalidValueError: no browser sends it, or it cannot be looked up; says why.
+        InvalidValueError: no browser sends this domain, or no resolver knows it. The message says why.
     """
-    asked = text
+    given = text
     if not text.isascii():
         host, colon, port = text.partition(":")
-        text = _to_ascii(host, asked) + colon + port
-    found = domain_and_port(text, default) if text.isascii() else None
-    if found is None:
-        _refuse(asked, "it is neither a name of letters, digits, -, _ and dots, nor an address")
-    return found
+        text = _to_ascii(host, given) + colon + port
+    canonical = domain_and_port(text, default) if text.isascii() else None
+    if canonical is None:
+        _refuse(given, "it is neither a name of letters, digits, -, _ and dots, nor an address")
+    return canonical
 
 
 def pattern(text: str) -> str:
-    """Canonical form of a domain, or of `*.` and a domain, which stands for all below it.
+    """Canonical form of a domain, or of `*.` and a domain, which means all domains below it.
 
     Raises:
-        InvalidValueError: as of `domain`.
+        InvalidValueError: as in `domain`.
     """
     return f"*.{domain(text[2:])}" if text.startswith("*.") else domain(text)
 
 
 def wanted(text: str) -> str:
-    """Canonical form of a domain, or of `*.` and a domain, that is asked for; ASCII that is none stays as it is.
+    """Canonical form of a domain, or of `*.` and a domain, in a filter.
 
-    A row of another writer may have it.
+    Other ASCII text stays unchanged: rows of other writers may have it.
 
     Raises:
-        InvalidValueError: it is a name that no browser sends; says why.
+        InvalidValueError: the text is not ASCII, and no browser sends it. The message says why.
     """
     try:
         return pattern(text)
@@ -124,23 +123,23 @@ def wanted(text: str) -> str:
 
 
 def below(text: str) -> str | None:
-    """The domain that a canonical `*.` pattern stands for all below of; None where the text is none."""
+    """The domain in a canonical `*.` pattern. None if the text is not such a pattern."""
     name = text.removeprefix("*.")
     return name if name != text and domain_and_port(name) == name else None
 
 
 def is_below(domain: str, name: str) -> bool:
-    """A canonical domain is below another; with any port, where that has none."""
+    """Whether a canonical domain is below another. If the other has no port, any port is right."""
     return domain.endswith(f".{name}") or without_port(domain).endswith(f".{name}")
 
 
-def _to_ascii(host: str, asked: str) -> str:
+def _to_ascii(host: str, given: str) -> str:
     """https://url.spec.whatwg.org/#concept-domain-to-ascii, by https://www.unicode.org/reports/tr46/#ToASCII."""
     import idna
 
-    # Punycode takes the time of the square of a label's length.
+    # Punycode takes quadratic time in the length of a label.
     if len(host) > LONGEST_DOMAIN + 1:
-        _refuse(asked, f"it is longer than {LONGEST_DOMAIN} characters")
+        _refuse(given, f"it is longer than {LONGEST_DOMAIN} characters")
     try:
         labels = [_decoded(label) for label in idna.uts46_remap(host, std3_rules=False, transitional=False).split(".")]
         is_bidi = any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT for label in labels for char in label)
@@ -149,11 +148,15 @@ def _to_ascii(host: str, asked: str) -> str:
                 _check(label, is_bidi)
         return ".".join(label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels)
     except (UnicodeError, ValueError) as error:
-        _refuse(asked, str(error))
+        _refuse(given, str(error))
 
 
 def _decoded(label: str) -> str:
-    """A label with its A-label decoded, which has to be what the encoding would make of it."""
+    """A label, decoded if it is an A-label.
+
+    Raises:
+        ValueError: the A-label is not the encoding of a name.
+    """
     import idna
 
     if not label.startswith("xn--"):
@@ -167,7 +170,7 @@ def _decoded(label: str) -> str:
 
 
 def _check(label: str, is_bidi: bool) -> None:
-    """https://www.unicode.org/reports/tr46/#Validity_Criteria, without those of hyphens, as browsers have it."""
+    """https://www.unicode.org/reports/tr46/#Validity_Criteria, without the criteria for hyphens, as in browsers."""
     import idna
 
     if label.startswith("xn--"):
@@ -187,26 +190,27 @@ def _refuse(text: str, why: str) -> NoReturn:
 # Pages
 
 _PLAIN = r"[!$&-.0-;=@-Z\[\]_a-z~]"
-"""What a path has unescaped, but for the slash: the path percent-encode set leaves it out, and Chromium escapes no more
-but for the bar, `|`.
+"""A character that needs no escape in a path, except the slash: it is not in the path percent-encode set.
+
+Chromium escapes the same characters, and also the bar, `|`.
 """
 _ESCAPE = r"%(?!2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])[0-9A-F]{2}"
-"""An escape in upper case, of what needs one: of no letter or digit, nor of `-`, `.`, `_`, `~`."""
+"""An escape in upper case for a character that needs one: not a letter or digit, nor `-`, `.`, `_`, `~`."""
 _CANONICAL = re.compile(rf"(?:/(?!\.\.?(?:/|\Z)){_PLAIN}*+(?:{_ESCAPE}{_PLAIN}*+)*+)++")
 _CHANGES = re.compile(r"%([0-9A-Fa-f]{2})|[^/!$&-.0-;=@-Z\[\]_a-z~]")
 _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
 
 
 def is_page(path: str) -> bool:
-    """A path is in canonical form."""
+    """Whether a path is in canonical form."""
     return _CANONICAL.fullmatch(path) is not None
 
 
 def page(path: str) -> str:
-    """Canonical form of a path. Bytes that are no UTF-8 are surrogates in it, as `surrogateescape` makes them.
+    """Canonical form of a path. Bytes that are not UTF-8 must be surrogates, as `surrogateescape` makes them.
 
     Raises:
-        UnicodeEncodeError: it has other lone surrogates.
+        UnicodeEncodeError: the path has other lone surrogates.
     """
     if is_page(path):
         return path

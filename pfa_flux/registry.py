@@ -1,7 +1,7 @@
-"""The engines there are: what they are called, by which address they are found, and where their code is.
+"""The list of engines: their addresses, dialects, backends and modules.
 
-Every list of engines, dialects and backends comes from here. It names modules and imports none until one is used, so
-that the start stays quick.
+Every list of engines, dialects and backends comes from here. A module is imported when it is first used, so that
+pfa-flux starts quickly.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 
 RELAY_PROMISE = "it confirms hits before the database has them, and loses them if it ends or its buffer is full"
-"""What a relay promises of the points that it has taken."""
-RELAY_ADVICE = 'Let Telegraf buffer on disk: buffer_strategy = "disk" in its [agent]; or leave it out.'
+"""Why hits are not safe behind a relay."""
+RELAY_ADVICE = 'Set buffer_strategy = "disk" in Telegraf\'s [agent], or write to the database directly.'
 
 
 class Writer(Protocol):
-    """Takes hits for an engine, and asks for no more rights than that needs."""
+    """Writes hits to an engine, and needs no other rights."""
 
     def write(self, bucket: str, lines: Iterable[str]) -> int:
         """Write line protocol with times in nanoseconds. Returns the number of points."""
 
     def probe_write(self, bucket: str) -> None:
-        """Ask for the right to write to a bucket, without writing."""
+        """Check the right to write to a bucket, without writing a point."""
 
     def relay(self) -> str:
-        """What takes the writes and is no database, with its version; empty where nothing does."""
+        """Name and version of the relay that takes the writes. Empty if a database takes them."""
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,12 @@ class Registration:
     """One engine.
 
     Attributes:
-        module: module with `open_engine(settings)`, and `open_writer(settings)` where the pixel can ship to it.
-        schemes: schemes of the addresses that are its own; "" for no address.
-        dialects: what it can be asked in, with what each needs.
-        backends: who runs tasks for it, beside pfa-flux itself, and their modules.
-        hits: where the pixel commits hits: to the engine at once, or to a spool until they are shipped; "" where it
-            cannot write to the engine.
+        module: module with `open_engine(settings)`, and `open_writer(settings)` if the pixel can ship to the engine.
+        schemes: schemes of the engine's addresses; "" if it has no address.
+        dialects: query languages of the engine, and the requirement of each.
+        backends: what can run the engine's tasks, apart from pfa-flux itself, and the module of each.
+        hits: where the pixel commits hits: in the `engine` itself, or in a `spool` from which they are shipped; "" if
+            the pixel cannot write to the engine.
     """
 
     module: str
@@ -73,17 +73,17 @@ REGISTERED = [
         {"influxdb": "pfa_flux.tasks.runners.influxdb", "kapacitor": "pfa_flux.tasks.runners.kapacitor"},
         hits="spool",
     ),
-    Registration("pfa_flux.engines.sqlite", ("",), {"sqlite": "it is the embedded engine's"}, hits="engine"),
+    Registration("pfa_flux.engines.sqlite", ("",), {"sqlite": "it needs the embedded store"}, hits="engine"),
 ]
 OWN_BACKEND = "runner"
 """pfa-flux itself: `pfa-flux task run --due`, or `pfa-flux serve`."""
 
 
 def registration(url: str) -> Registration:
-    """The engine that an address belongs to.
+    """The engine with an address.
 
     Raises:
-        SettingsError: it is none's.
+        SettingsError: no engine has such an address.
     """
     scheme = url.partition("://")[0] if "://" in url else url
     for each in REGISTERED:
@@ -94,23 +94,23 @@ def registration(url: str) -> Registration:
 
 
 def open_engine(settings: Settings, **how: Any) -> Engine:
-    """The engine that the settings name.
+    """Open the engine that the settings name.
 
     Raises:
-        UnreachableError, AccessDeniedError, SettingsError: it cannot be used; as it says.
+        UnreachableError, AccessDeniedError, SettingsError: the engine cannot be used. The message says why.
     """
     engine: Engine = import_module(registration(settings.url).module).open_engine(settings, **how)
     return engine
 
 
 def open_writer(settings: Settings) -> Writer:
-    """Where the pixel ships to."""
+    """Open the writer that the pixel ships to."""
     writer: Writer = import_module(registration(settings.url).module).open_writer(settings)
     return writer
 
 
 def backend_module(name: str) -> ModuleType:
-    """The module of those who run tasks, with `open_backend(engine, settings, spec)`."""
+    """The module of a backend, with `open_backend(engine, settings, spec)`."""
     return import_module(next(each.backends[name] for each in REGISTERED if name in each.backends))
 
 
@@ -120,12 +120,12 @@ def dialects() -> tuple[str, ...]:
 
 
 def why_not(dialect: str) -> str:
-    """What a dialect needs."""
+    """The requirement of a dialect, as part of a sentence."""
     return next(each.dialects[dialect] for each in REGISTERED if dialect in each.dialects)
 
 
 def backends() -> tuple[str, ...]:
-    """All who run tasks."""
+    """All backends."""
     return (*(name for each in REGISTERED for name in each.backends), OWN_BACKEND)
 
 

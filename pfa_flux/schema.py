@@ -1,7 +1,7 @@
-"""The names of buckets, measurements, tags and fields, in one place.
+"""The names of measurements, tags and fields, in one place.
 
-The defaults are those of the analytics this counter stands beside, so that its own queries and dashboards go
-on giving right answers. Every name can be set (`[schema]` in pfa-flux.toml).
+The defaults are the names of the JavaScript analytics that this counter complements, so its queries and dashboards keep
+working. You can set the names in `[schema]` of pfa-flux.toml.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """Names of measurements and fields, and the actions that are no page load.
+    """Names of measurements, fields and tasks, and the actions that are not page loads.
 
     Attributes:
-        hits_measurement: raw hits, one point per hit, tags domain, page, scheme, sess, type.
+        hits_measurement: raw hits, one point for each hit, with the tags domain, page, scheme, sess and type.
         hits_field: integer field of a raw hit, always 1.
-        loads_measurement: raw page loads, written by the JavaScript analytics.
-        loads_field: the field that marks a load, integer or float.
-        excluded_actions: values of the tag `action` that are not a load. A row without `action` is a load.
-        prefetches_measurement: how many requests of a minute were prefetches or previews, tags domain, sess.
-        prefetches_field: their integer number.
-        rollup_hits_measurement: hits of 15 minutes, tags domain, page, scheme, labelled by the window's end.
-        rollup_hits_field: their integer sum.
-        rollup_loads_measurement: page loads of 15 minutes, tags domain, page, labelled by the window's end.
-        rollup_loads_field: their integer count.
-        task_name: name of the task that downsamples hits.
-        loads_task_name: name of the one that downsamples page loads.
+        loads_measurement: raw page loads from the JavaScript analytics.
+        loads_field: field that marks a load, integer or float.
+        excluded_actions: values of the tag `action` that are not loads. A row without `action` is a load.
+        prefetches_measurement: prefetches and previews of each minute, with the tags domain and sess.
+        prefetches_field: integer number of prefetches and previews.
+        rollup_hits_measurement: hits of each window, with the tags domain, page and scheme.
+        rollup_hits_field: integer sum of the hits.
+        rollup_loads_measurement: page loads of each window, with the tags domain and page.
+        rollup_loads_field: integer number of the page loads.
+        task_name: name of the task for hits.
+        loads_task_name: name of the task for page loads.
     """
 
     hits_measurement: str = "pf_analytics_test_pixel"
@@ -47,7 +47,7 @@ class Schema:
 
 
 def network_of(domain: str) -> str:
-    """Network a domain belongs to: `tor` for .onion, `i2p` for .i2p, else `clearnet`; a port is no part of it."""
+    """The network of a domain, with or without a port: `tor` for .onion, `i2p` for .i2p, otherwise `clearnet`."""
     name = without_port(domain)
     return next((network for network, suffix in SUFFIXES.items() if suffix and name.endswith(suffix)), "clearnet")
 
@@ -59,22 +59,22 @@ def without_port(domain: str) -> str:
 
 
 SUFFIXES = {"clearnet": "", "tor": ".onion", "i2p": ".i2p"}
-"""What the names of a network's domains end with; those of clearnet with anything else."""
+"""Suffix of the domains in each network. Clearnet has all other domains."""
 NETWORKS = tuple(SUFFIXES)
 Key = Literal["domain", "network", "page", "time"]
 KEYS: tuple[Key, ...] = ("domain", "network", "page", "time")
-"""What the rows of an answer can be told apart by."""
+"""How to group the rows of an answer."""
 
 
 class Side(enum.StrEnum):
-    """The two sides of the blocked ratio: page views that the pixel counted, and those that ran the analytics."""
+    """The two sides of the blocked ratio: page views that the pixel counted, and those that the analytics reported."""
 
     HITS = "hits"
     LOADS = "loads"
 
     @property
     def label(self) -> str:
-        """Its name in sentences."""
+        """Name of the side in sentences."""
         return "page loads" if self is Side.LOADS else "hits"
 
 

@@ -1,6 +1,6 @@
-"""Names for people: decoded if that misleads nobody.
+"""Domains and pages for readers: decoded if the result cannot be mistaken for another name.
 
-A displayed name is another form of the stored one; as a filter it finds the same rows.
+A displayed name is another form of the stored name. As a filter, it finds the same rows.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from pfa_flux import names
 from pfa_flux.errors import InvalidValueError
 
 DISPLAYED = ("domain", "page")
-"""Keys whose values are shown otherwise than they are stored."""
+"""Keys whose displayed values may differ from the stored ones."""
 
 _ESCAPES = re.compile("(?:%[89A-F][0-9A-F])+")
 _ASCII_LIKE = frozenset(" !\"#$%&'()*+,./:;<=>?@[\\]^`{|}~")
-# What looks like a slash, a dot, a colon or a percent sign and is no compatible form of it.
+# Characters that look like a slash, a dot, a colon or a percent sign, but are not compatibility forms of it.
 _LOOK_ALIKES = frozenset(
     "\u0337\u0338\u2044\u2215\u2571\u29f8\u27cb\u3033\u2216\u29f5\u29f9\u3002\u06d4\u0589\u05c3\u2236\ua789\u02d0\u066a"
 )
-# What is not seen.
+# Invisible characters that Python calls printable.
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u3164\uffa0\u2800\u17b4\u17b5")
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
 def domain(stored: str) -> str:
-    """A domain with its A-labels decoded, where all of it can be read and stands for the same."""
+    """A domain with its A-labels decoded, if it is readable and encodes to the same domain."""
     if "xn--" not in stored:
         return stored
     host, colon, port = stored.partition(":")
@@ -46,13 +46,13 @@ def _decoded(label: str) -> str:
 
 
 def page(stored: str) -> str:
-    """A page with its escapes of characters decoded that are not ASCII and can be read."""
+    """A page with decoded escapes, for characters that are not ASCII and are readable."""
     return _ESCAPES.sub(_unescaped, stored)
 
 
 def _unescaped(found: re.Match[str]) -> str:
     text = bytes.fromhex(found[0].replace("%", "")).decode("utf-8", "surrogateescape")
-    # A mark at the start would go on top of what is before it: of a slash, for one.
+    # A combining mark at the start would combine with the character before it, such as a slash.
     kept = [char if _is_safe(char) and (place or not _is_mark(char)) else "" for place, char in enumerate(text)]
     return "".join(shown or _percent(char) for shown, char in zip(kept, text, strict=True))
 
@@ -66,9 +66,9 @@ def _is_mark(char: str) -> bool:
 
 
 def _is_safe(char: str) -> bool:
-    """A character can be seen, steers no other, and looks like no separator.
+    """Whether a character is visible, does not change others, and does not look like a separator.
 
-    Of the controls none is printable to Python, those of direction among them.
+    Python calls no control character printable, including those for direction.
     """
     if char.isascii():
         return True
@@ -78,5 +78,5 @@ def _is_safe(char: str) -> bool:
 
 
 def value(key: str, stored: str) -> str:
-    """The value of a key as it is shown."""
+    """The value of a key as it is displayed."""
     return domain(stored) if key == "domain" else page(stored) if key == "page" else stored

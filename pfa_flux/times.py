@@ -1,6 +1,6 @@
 """Instants and durations: text to integer nanoseconds since the epoch, UTC, and back.
 
-Integers, because a store's times have nanoseconds and datetime has only microseconds.
+Integers, because the databases store nanoseconds, and datetime has only microseconds.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _INSTANT = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?([Zz]|[+-]\d\d:\d\d)?)?", re.ASCII
 )
 _MONTH = re.compile(r"\d{4}-\d\d", re.ASCII)
-# InfluxDB's time is a signed 64-bit count of nanoseconds; outside these years it wraps without a word.
+# InfluxDB stores a signed 64-bit count of nanoseconds. Outside these years it wraps without an error.
 _EARLIEST = datetime(1678, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2262, 1, 1, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Instant = str | date | timedelta | int
-"""An instant as people give it; `parse_instant` says how each is read. A datetime is a date, too."""
+"""An instant as callers give it. `parse_instant` explains each form. A datetime is also a date."""
 
 INSTANT_FORMS = (
     "a date (2026-01-31), a month (2026-01), a time (2026-01-31T12:00:00Z), today, yesterday, now, "
@@ -41,12 +41,12 @@ INSTANT_FORMS = (
 
 
 def time_zone(name: str) -> ZoneInfo:
-    """The time zone of a name.
+    """The time zone with a name.
 
     Raises:
-        InvalidValueError: there is none.
+        InvalidValueError: there is no such time zone.
     """
-    # What serves needs no time zone, and the module is slow to import.
+    # The module is slow to import, and the process that answers requests does not need it.
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     try:
@@ -56,10 +56,10 @@ def time_zone(name: str) -> ZoneInfo:
 
 
 def parse_duration(text: str) -> int:
-    """Seconds in a duration such as `90s`, `15m`, `24h`, `7d` or `2w`; several parts add up (`1d12h`).
+    """Seconds in a duration such as `90s`, `15m`, `24h`, `7d` or `2w`. Several parts add up (`1d12h`).
 
     Raises:
-        InvalidValueError: it is malformed, zero, or longer than 400 years.
+        InvalidValueError: the text is malformed, or the duration is zero or longer than 400 years.
     """
     if not text or not re.fullmatch(rf"(?:{_DURATION.pattern})+", text):
         raise InvalidValueError(
@@ -73,36 +73,43 @@ def parse_duration(text: str) -> int:
 
 
 def parse_instant(value: Instant, now: int, zone: tzinfo = UTC, name: str = "") -> int:
-    """Nanoseconds since the epoch of an instant.
+    """Nanoseconds from the epoch to an instant.
 
     A date, a month, `today` and `yesterday` mean the start of that day or month.
 
     Args:
-        value: text: RFC 3339, with or without an offset, a date, a month, `now`, `today`, `yesterday`, or a duration
-            back from `now`, whose months and years are those of the calendar; a datetime; a date; a timedelta, which
-            is a duration back from `now`; or nanoseconds since the epoch.
+        value: one of:
+            - text in RFC 3339, with or without an offset; a date, a month, `now`, `today` or `yesterday`;
+            - text with a duration back from `now`, with months and years of the calendar;
+            - a datetime or a date;
+            - a timedelta, as a duration back from `now`;
+            - nanoseconds since the epoch.
         now: the present, nanoseconds since the epoch.
-        zone: time zone of all that names none.
-        name: the argument that it is, for the words of an error.
+        zone: time zone of values without one.
+        name: name of the argument, for errors.
 
     Raises:
-        InvalidValueError: it is malformed, or lies outside the years 1678 to 2261.
+        InvalidValueError: the value is malformed, or outside the years 1678 to 2261.
     """
     shown = f"`{name}={value!r}`" if name else repr(value)
     try:
-        found = _instant(value, now, zone)
+        instant = _instant(value, now, zone)
     except (ValueError, OverflowError) as error:
         why = error.message if isinstance(error, InvalidValueError) else error
         raise InvalidValueError(f"{shown} is not a time: {why}", f"Write {INSTANT_FORMS}.") from error
-    if found is None:
+    if instant is None:
         raise InvalidValueError(f"{shown} is not a time", f"Write {INSTANT_FORMS}.")
-    if not from_datetime(_EARLIEST) <= found < from_datetime(_LATEST):
-        raise InvalidValueError(f"{shown} is out of range", "InfluxDB holds the years 1678 to 2261.")
-    return found
+    if not from_datetime(_EARLIEST) <= instant < from_datetime(_LATEST):
+        raise InvalidValueError(f"{shown} is out of range", "Use a time in the years 1678 to 2261.")
+    return instant
 
 
 def _instant(value: object, now: int, zone: tzinfo) -> int | None:
-    """Nanoseconds of a value; None where it has no form of an instant, a ValueError where there is no such time."""
+    """Nanoseconds of a value. None if it has no known form.
+
+    Raises:
+        ValueError, OverflowError: there is no such time.
+    """
     if isinstance(value, str):
         return _from_text(value.strip(), now, zone)
     if isinstance(value, datetime):
@@ -137,12 +144,12 @@ _DAYS_BACK = {"today": 0, "yesterday": 1}
 
 
 def _midnight(day: date, zone: tzinfo) -> int:
-    # A midnight that the clock skips is taken with the offset before it, which is the day's first instant.
+    # If the clock skips midnight, `combine` uses the offset before the change: that is the day's first instant.
     return from_datetime(datetime.combine(day, time(), zone))
 
 
 def _back(text: str, now: int, zone: tzinfo) -> int:
-    """An instant before `now`: first whole months by the zone's calendar, then the rest."""
+    """An instant before `now`. Whole months go back first, by the zone's calendar, then the rest."""
     months = sum(int(number) * (12 if unit == "y" else 1) for number, unit in _MONTHS.findall(text))
     rest = _MONTHS.sub("", text)
     if not months and not rest:
@@ -152,23 +159,23 @@ def _back(text: str, now: int, zone: tzinfo) -> int:
         return now - seconds * NS
     local = to_datetime(now).astimezone(zone)
     year, month = divmod(local.year * 12 + local.month - 1 - months, 12)
-    # The 31st of a shorter month is its last day.
+    # In a shorter month, the last day stands for the 31st.
     day = min(local.day, monthrange(year, month + 1)[1]) if year > 0 else 1
     return from_datetime(local.replace(year=year, month=month + 1, day=day, fold=0)) + now % 1000 - seconds * NS
 
 
 def from_datetime(value: datetime) -> int:
-    """Nanoseconds since the epoch of an aware datetime."""
+    """Nanoseconds from the epoch to an aware datetime."""
     return (value - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def to_datetime(ns: int) -> datetime:
-    """UTC datetime of nanoseconds since the epoch, cut to microseconds."""
+    """The UTC datetime of nanoseconds since the epoch, truncated to microseconds."""
     return _EPOCH + timedelta(microseconds=ns // 1000)
 
 
 def format_instant(ns: int) -> str:
-    """RFC 3339 text in UTC, with as many fractional digits as are needed: `2026-01-31T12:00:00Z`."""
+    """RFC 3339 text in UTC, without unnecessary fractional digits: `2026-01-31T12:00:00Z`."""
     seconds, fraction = divmod(ns, NS)
     text = to_datetime(seconds * NS).strftime("%Y-%m-%dT%H:%M:%S")
     digits = f".{fraction:09d}".rstrip("0") if fraction else ""

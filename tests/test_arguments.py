@@ -133,10 +133,10 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "Did you mean `by='network'`? Use one of domain, network, page, time.",
     ),
     ({"by": ["page", "page"]}, "`by` has a key twice", "Use each of domain, network, page, time at most once."),
-    ({"by": 5}, "`by` has 5, which is not a text", "Write one text as `by`, or a list."),
-    ({"by": None}, "`by` has None, which is not a text", "Write one text as `by`, or a list."),
-    ({"domains": b"a"}, "`domains` has b'a', which is not a text", "Write one text as `domains`, or a list."),
-    ({"domains": [1]}, "`domains` has 1, which is not a text", "Write one text as `domains`, or a list."),
+    ({"by": 5}, "`by` has 5, which is not a string", "Pass a string or a list as `by`."),
+    ({"by": None}, "`by` has None, which is not a string", "Pass a string or a list as `by`."),
+    ({"domains": b"a"}, "`domains` has b'a', which is not a string", "Pass a string or a list as `domains`."),
+    ({"domains": [1]}, "`domains` has 1, which is not a string", "Pass a string or a list as `domains`."),
     (
         {"networks": "thor"},
         "`networks='thor'` is unknown",
@@ -147,17 +147,17 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "`every` is given without `by='time'`",
         "Add `by='time'`, or leave `every` out.",
     ),
-    ({"every": timedelta(hours=1), "by": "time"}, "`every` is datetime.timedelta(seconds=3600), not a text", ""),
+    ({"every": timedelta(hours=1), "by": "time"}, "`every` is datetime.timedelta(seconds=3600), not a string", ""),
     ({"every": "2h", "by": "time"}, "`every='2h'` is unknown", "Use one of 15m, 1h, 1d, 1w."),
     ({"tz": "berlin"}, "`tz='berlin'` is not a time zone", "Write `tz='Europe/Berlin'`."),
-    ({"tz": 1}, "`tz` is 1, not a text", "Write a text as `tz`."),
-    ({"source": None}, "`source` is None, not a text", "Write a text as `source`."),
+    ({"tz": 1}, "`tz` is 1, not a string", "Pass a string as `tz`."),
+    ({"source": None}, "`source` is None, not a string", "Pass a string as `source`."),
     (
         {"source": "rolup"},
         "`source='rolup'` is unknown",
         "Did you mean `source='rollup'`? Use one of auto, raw, rollup.",
     ),
-    ({"dialect": 3}, "`dialect` is 3, not a text", "Write a text as `dialect`."),
+    ({"dialect": 3}, "`dialect` is 3, not a string", "Pass a string as `dialect`."),
     ({"start": "3x"}, "`start='3x'` is not a time", ""),
     ({"start": 1.5}, "`start=1.5` is not a time", ""),
     ({"start": None}, "`start=None` is not a time", ""),
@@ -169,8 +169,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ),
     (
         {"sites": "blogg"},
-        "no site 'blogg' in the settings (there is: blog)",
-        "Did you mean `sites='blog'`? Add it to pfa-flux.toml: [sites.blogg] domains = [\"example.com\"].",
+        "the settings have no site 'blogg' (sites: blog)",
+        "Did you mean `sites='blog'`? Add the site to pfa-flux.toml: [sites.blogg] domains = [\"example.com\"].",
     ),
     (
         {"domains": "https://example.com/about"},
@@ -212,7 +212,7 @@ def test_whatever_is_given_is_answered_or_refused_in_words(name: str, value: Any
 @pytest.mark.parametrize(
     ("give", "words"),
     [
-        (lambda: pfa_flux.connect(tokn="x"), "unknown setting 'tokn'\nDid you mean 'token'? Known are: url, "),
+        (lambda: pfa_flux.connect(tokn="x"), "unknown setting 'tokn'\nDid you mean 'token'? Known settings: url, "),
         (lambda: pfa_flux.connect("http://localhost:8086"), "`settings` is a str, not Settings\nName each setting: "),  # type: ignore[arg-type]
         (lambda: pfa_flux.connect(tz="Mars"), "the arguments: tz: unknown time zone 'Mars'\n"),
     ],

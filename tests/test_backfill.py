@@ -69,7 +69,7 @@ def test_verify_names_what_differs_and_repair_makes_it_right(runs: str, make_wor
         found = task.verify(start)
         assert {(d.end, d.tags["page"], d.raw, d.rollup, d.reason) for d in found.differences} == {
             (due, "/", 1, 5, "the sum is wrong"),
-            (due - WINDOW, "/", 1, 2, "a row has further tags (host=h)"),
+            (due - WINDOW, "/", 1, 2, "a row has other tags (host=h)"),
             (due - 2 * WINDOW, "/absent", 0, 7, "no raw rows"),
             (due - 3 * WINDOW, "/", 1, 2, "a row's label is not the end of a window"),
             (due - 4 * WINDOW, "/", 1, None, "the window is not downsampled"),
@@ -206,7 +206,7 @@ def test_a_row_becomes_0_where_a_delete_would_reach_into_another_policy(make_wor
     workspace.client.write(f"{database}/other", [rollup_line(due, "1i")])
     with analytics(workspace, at) as made:
         write_rollup(workspace, made, due, 1, host="h")
-        with pytest.raises(CapabilityError, match=rf"would remove those of {database}/other"):
+        with pytest.raises(CapabilityError, match=rf"would remove the rows in {database}/other"):
             made.engine.delete(made.task().spec.rollup, due - HOUR, due)
         made.task().repair(due - HOUR)
         assert made.task().verify(due - HOUR).clean

@@ -106,7 +106,7 @@ def test_neither_is_a_password_in_an_address(home: Path) -> None:
     (home / "pfa-flux.toml").write_text(f'url = "http://me:{password}@h:1"\n')
     done = check(home)
     assert (done.code, password in done.out) == (2, False)
-    assert f"error: {home}/pfa-flux.toml: url holds a user name or password\n" in done.out
+    assert f"error: {home}/pfa-flux.toml: url contains a user name or password\n" in done.out
 
 
 def test_everything_that_is_wrong_is_told_with_its_place_and_what_to_write(home: Path) -> None:
@@ -120,18 +120,18 @@ def test_everything_that_is_wrong_is_told_with_its_place_and_what_to_write(home:
         "unknown environment variable PFA_FLUX_URI",
         f"{file}: [pixel] page is 'on'",
         f"{file}: [pixel] listen is 5, not a string",
-        f"{file}: kapacitor_url is set and url is not",
+        f"{file}: kapacitor_url is set, but url is not",
         f"PFA_FLUX_TOKEN_FILE: the token file {home}/absent cannot be read: No such file or directory",
     ]
-    assert told[0][1].startswith("Did you mean 'url'? Allowed are: ")
-    assert told[1][1].startswith("Did you mean 'PFA_FLUX_URL'? Known are: ")
-    assert told[2][1] == "Allowed are: path, off."
+    assert told[0][1].startswith("Did you mean 'url'? Known keys: ")
+    assert told[1][1].startswith("Did you mean 'PFA_FLUX_URL'? Known variables: ")
+    assert told[2][1] == "Use one of: path, off."
     found = as_data(home, "--config", str(file))
     assert found["errors"][1] == {
         "key": "pixel.page",
         "source": str(file),
         "message": f"{file}: [pixel] page is 'on'",
-        "hint": "Allowed are: path, off.",
+        "hint": "Use one of: path, off.",
     }
     # Its default would not be what was meant.
     assert of(found, "pixel.page") == (None, "file", str(file))
@@ -160,7 +160,8 @@ def test_a_file_that_another_user_may_have_written_ends_with_1(home: Path) -> No
     file.write_text("")
     file.chmod(0o646)
     done = check(home)
-    assert (done.code, f"error: {file} was found here, and others may write to it\n" in done.out) == (1, True)
+    wrong = f"error: {file} is in the working directory, and others may write to it\n"
+    assert (done.code, wrong in done.out) == (1, True)
 
 
 def test_what_is_worth_a_word_is_no_error(home: Path) -> None:
@@ -168,7 +169,7 @@ def test_what_is_worth_a_word_is_no_error(home: Path) -> None:
     (home / "token").chmod(0o644)
     done = check(home, "--token-file", str(home / "token"), "--data-dir", str(home / "absent"))
     assert done.code == 0
-    assert f"warning: {home}/token holds a token and every user of this machine can reach it" in done.out
+    assert f"warning: {home}/token contains a token, and every user of this machine can reach it" in done.out
     assert f"warning: data_dir {home}/absent does not exist yet: pfa-flux init and serve create it\n" in done.out
     assert "warning" not in check(home, "--quiet", "--token-file", str(home / "token")).out
     # With a server the data is there.

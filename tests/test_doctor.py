@@ -106,7 +106,7 @@ def test_a_task_of_page_loads_that_is_missing_is_warned_of_unless_the_settings_l
             ("windows", "ok"),
             ("loads task", "warning"),
         ]
-        assert checks["loads task"].found == "not installed, so no ratio outlives the raw page loads"
+        assert checks["loads task"].found == "not installed, so there is no ratio after the raw page loads expire"
         assert checks["loads task"].advice == "Run pfa-flux install-task."
         without = look(replace(own, task=replace(own.task, loads=False)))
         assert without.keys() == checks.keys() - {"loads task", "newest load"}

@@ -348,7 +348,7 @@ def test_checkpoints_take_no_further_handles(embedded: bool, tmp_path: Path) -> 
 def test_a_second_process_on_the_same_directory_is_told_so(tmp_path: Path) -> None:
     with PixelServer(tmp_path / "a") as server:
         other = PixelServer(tmp_path / "b", data_dir=str(server.data_dir))
-        with pytest.raises(AssertionError, match=f"is being written to by process {server.pid}"):
+        with pytest.raises(AssertionError, match=f"process {server.pid} is writing to "):
             other.start()
         other.stop()
         assert send(server.listen, [get()]).counted == 1

@@ -153,10 +153,10 @@ def test_addresses_are_a_list_or_have_commas_between(text: str, expected: tuple[
     ("text", "words"),
     [
         ('url = ["http://a:1", 5]', "url is list, not a string or a list of strings"),
-        ('url = "http://a:1,,http://b:1"', "url names an empty address"),
+        ('url = "http://a:1,,http://b:1"', "url has an empty address"),
         ('url = ["http://a:1", "ftp://b"]', "url is not an http or https"),
-        ('url = ["http://a:1", "http://me:x@b"]', "url holds a user name or password"),
-        ('url = "http://a:x"', "url is no address"),
+        ('url = ["http://a:1", "http://me:x@b"]', "url contains a user name or password"),
+        ('url = "http://a:x"', "url is not an address"),
         ('replication = "two"', "replication is 'two', not a positive whole number"),
         ("replication = 1000", "replication is 1000"),
         ('consistency = "most"', "consistency is 'most'"),

@@ -116,7 +116,7 @@ def test_root_writes_nothing_through_a_link_that_the_service_has_laid(
         (data / name).symlink_to(victim)
     else:
         os.link(victim, data / name)
-    with pytest.raises(StoreError, match=f"{name} is not opened: it is a link, or not a file of user {SERVICE}"):
+    with pytest.raises(StoreError, match=f"{name}: it is a link, or it does not belong to user {SERVICE}"):
         ACTS[name](data)
     assert untouched(victim)
 
@@ -127,7 +127,7 @@ def test_root_reads_nothing_through_a_link_that_the_service_has_laid(name: str, 
     with closing(sqlite3.connect(tmp_path / "secret.sqlite3")) as secret:
         secret.executescript("CREATE TABLE raw (a); CREATE TABLE late (a); CREATE TABLE quarantine (a)")
     (data / name).symlink_to(tmp_path / "secret.sqlite3")
-    with pytest.raises(StoreError, match="is not opened: it is a link"):
+    with pytest.raises(StoreError, match=r"pfa-flux does not open .*: it is a link"):
         READS[name](data)
 
 
@@ -135,7 +135,7 @@ def test_root_reads_nothing_through_a_link_that_the_service_has_laid(name: str, 
 @pytest.mark.parametrize("name", ACTS)
 def test_a_dangling_link_makes_no_file_elsewhere(name: str, data: Path, tmp_path: Path) -> None:
     (data / name).symlink_to(tmp_path / "made")
-    with pytest.raises(StoreError, match="is not opened"):
+    with pytest.raises(StoreError, match="pfa-flux does not open"):
         ACTS[name](data)
     assert not (tmp_path / "made").exists()
 
@@ -159,7 +159,7 @@ def test_a_link_that_is_put_there_between_look_and_opening_is_noticed(
         return looked()
 
     monkeypatch.setattr(directory, "_open_files", swap)
-    with pytest.raises(StoreError, match="is not opened"):
+    with pytest.raises(StoreError, match="pfa-flux does not open"):
         directory.connect(path)
 
 
@@ -234,9 +234,9 @@ def test_a_report_goes_through_no_link_of_another_user(tmp_path: Path, victim: P
     os.chown(link, SERVICE, SERVICE, follow_symlinks=False)
     done = pfa_flux("report", "--out", str(link), "--data-dir", str(tmp_path / "data"))
     assert done.code == 1
-    assert f"{link} is a link of another user and is not followed\nRemove it, or choose another" in done.err
+    assert f"{link} is a link that belongs to another user\nRemove the link, or choose another" in done.err
     assert untouched(victim)
-    with pytest.raises(PfaFluxError, match="is not followed"):
+    with pytest.raises(PfaFluxError, match="is a link that belongs to another user"):
         write_whole(link, "x")
 
 
@@ -253,11 +253,11 @@ def test_a_settings_file_of_another_user_is_neither_used_nor_skipped(tmp_path: P
     done = pfa_flux("blocked-ratio", cwd=tmp_path, env={"PFA_FLUX_TOKEN": "t"})
     assert (done.code, done.out) == (1, "")
     assert done.err == (
-        f"pfa-flux: {path} was found here, and is another user's (uid {SERVICE})\n"
-        f"If it is right, name it: --config {path}. Else remove it, or work in another directory.\n"
+        f"pfa-flux: {path} is in the working directory, and belongs to another user (uid {SERVICE})\n"
+        f"If you trust it, name it: --config {path}. Otherwise remove it, or work in another directory.\n"
     )
     init = pfa_flux("init", "--yes", "--url", "", cwd=tmp_path)
-    assert (init.code, "is another user's" in init.err) == (1, True)
+    assert (init.code, "belongs to another user" in init.err) == (1, True)
     assert settings.load({}, config=path, environ={}).url == "http://evil.example:8086"
     assert settings.load({}, environ={"PFA_FLUX_CONFIG": str(path)}).url == "http://evil.example:8086"
 
@@ -268,7 +268,7 @@ def test_a_link_of_another_user_to_a_settings_file_is_not_believed(tmp_path: Pat
     link = tmp_path / "pfa-flux.toml"
     link.symlink_to(tmp_path / "mine.toml")
     os.chown(link, SERVICE, SERVICE, follow_symlinks=False)
-    with pytest.raises(UntrustedFileError, match="is another user's"):
+    with pytest.raises(UntrustedFileError, match="belongs to another user"):
         settings.load({}, environ={}, directory=tmp_path)
 
 
@@ -280,7 +280,7 @@ def test_a_settings_file_that_others_may_write_is_refused(tmp_path: Path) -> Non
     path.chmod(0o646)
     with pytest.raises(UntrustedFileError, match="others may write to it") as caught:
         settings.load({}, environ={}, directory=tmp_path)
-    assert caught.value.hint.startswith(f"chmod go-w {path}.")
+    assert caught.value.hint.startswith(f"Run: chmod go-w {path}.")
 
 
 @as_root
@@ -299,19 +299,18 @@ def test_a_found_file_does_not_say_where_a_token_of_the_environment_is_sent(key:
     with pytest.raises(UntrustedFileError) as caught:
         found(tmp_path, f'{key} = "http://elsewhere:1"', PFA_FLUX_TOKEN="t", **url)
     path = tmp_path / "pfa-flux.toml"
-    assert (
-        caught.value.message == f"{path}, found here, gives {key}, and the environment the token: it is not sent there"
-    )
-    assert caught.value.hint == f"Give both in one place, or name the file: --config {path}."
+    refused = "pfa-flux does not send a token to an address from a file in the working directory"
+    assert caught.value.message == f"{path} sets {key}, but the token is from the environment: {refused}"
+    assert caught.value.hint == f"Set both in one place, or name the file: --config {path}."
     done = pfa_flux("doctor", cwd=tmp_path, env={"PFA_FLUX_TOKEN": "t", **url})
-    assert (done.code, "it is not sent there" in done.err) == (1, True)
+    assert (done.code, refused in done.err) == (1, True)
 
 
 def test_a_token_file_of_a_flag_is_not_sent_there_either(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("t")
     (tmp_path / "token").chmod(0o600)
     (tmp_path / "pfa-flux.toml").write_text('url = "http://elsewhere:1"')
-    with pytest.raises(UntrustedFileError, match="and the arguments the token"):
+    with pytest.raises(UntrustedFileError, match="but the token is from the arguments"):
         settings.load({"token_file": str(tmp_path / "token")}, environ={}, directory=tmp_path)
 
 

@@ -30,12 +30,12 @@ def test_floats_in_the_target_stop_the_task_and_a_backfill_makes_integers_of_the
     with analytics(workspace, at) as made:
         task = made.task()
         if task.backend.name != "runner":
-            with pytest.raises(TaskError, match="others have written 'hitcount' as floats, where") as caught:
+            with pytest.raises(TaskError, match="another program has written 'hitcount' as floats into") as caught:
                 task.install()
-            assert caught.value.hint.startswith("Run pfa-flux install-task --adopt, which makes integers of them")
+            assert caught.value.hint.startswith("Run pfa-flux install-task --adopt, which turns them into integers")
             assert task.backend.find() == []
             found = task.status(due - HOUR)
-            assert "others have written 'hitcount' as floats: it would fail" in found.summary
+            assert "it would fail: another program has written 'hitcount' as floats into" in found.summary
             assert found.advice.startswith("Run pfa-flux install-task --adopt")
         task.backfill(due - HOUR)
         assert task.verify(due - HOUR).clean
@@ -64,9 +64,9 @@ def test_floats_of_others_become_integers_if_asked_for_and_a_run_that_they_stop_
         with pytest.raises(TaskError) as caught:
             task.backend.run(task.installed(), old)
         assert caught.value.message == (
-            "the run failed: others have written floats into the rollup bucket, where the task writes integers"
+            "the run failed: another program has written floats into the rollup bucket, but the task writes integers"
         )
-        assert caught.value.hint == "Run pfa-flux task verify --repair, which makes integers of them."
+        assert caught.value.hint == "Run pfa-flux task verify --repair, which turns them into integers."
         remove(made)
 
 
@@ -101,6 +101,6 @@ def test_a_fraction_in_the_target_is_told_and_nothing_is_removed(make_workspace:
     fill(workspace, at, [hit(due - SECOND)])
     workspace.client.write(workspace.rollup, [rollup_line(due - WINDOW, "1.5", host="x")])
     with analytics(workspace, at) as made:
-        with pytest.raises(TaskError, match=r"is 1\.5, no whole number"):
+        with pytest.raises(TaskError, match=r"has the value 1\.5, which is not a whole number"):
             made.task().backfill(due - WINDOW)
         assert len(Rollup(made.engine, made.task().spec).stored(due - DAY, due)) == 1

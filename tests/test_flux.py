@@ -68,13 +68,13 @@ def test_a_misspelt_or_superfluous_member_of_v_is_refused(member: str) -> None:
 
 
 def test_a_parameter_that_is_never_used_is_refused() -> None:
-    with pytest.raises(InvalidValueError, match="'unused' is declared and never used"):
+    with pytest.raises(InvalidValueError, match="'unused' is declared but never used"):
         # Its name in a comment or a string is no use of it.
         flux.parameters(TEXT.replace("every = 1h", "every = 1h\nunused = 1") + '// unused\nx = "unused"\n')
 
 
 def test_a_parameter_that_is_declared_twice_is_refused() -> None:
-    with pytest.raises(InvalidValueError, match="second one"):
+    with pytest.raises(InvalidValueError, match="declared twice"):
         flux.parameters(TEXT.replace("every = 1h", "every = 1h\nevery = 2h"))
 
 

@@ -83,7 +83,7 @@ def error_of(token: bytes, folder: Path) -> str:
 
 
 def test_a_token_file_with_more_than_a_token_is_told(tmp_path: Path) -> None:
-    wrong = "the token file FILE holds more than a line, or control characters"
+    wrong = "the token file FILE has several lines, or control characters"
     assert error_of(b"to\0ken", tmp_path) == wrong
     assert error_of(b"one\ntwo", tmp_path) == wrong
     assert error_of("to\ufeffken".encode(), tmp_path) == wrong
@@ -101,10 +101,10 @@ def test_a_byte_order_mark_before_a_token_is_no_part_of_it(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("PFA_FLUX_TOKEN", "a\nb", "PFA_FLUX_TOKEN: token holds a control character"),
-        ("PFA_FLUX_TOKEN", "a\udcffb", "PFA_FLUX_TOKEN: token holds a control character"),
-        ("PFA_FLUX_ORG", "a\x1b", "PFA_FLUX_ORG: org holds a control character"),
-        ("PFA_FLUX_TIMEOUT", "9" * 5000, "PFA_FLUX_TIMEOUT: timeout is a number of 5000 digits"),
+        ("PFA_FLUX_TOKEN", "a\nb", "PFA_FLUX_TOKEN: token contains a control character"),
+        ("PFA_FLUX_TOKEN", "a\udcffb", "PFA_FLUX_TOKEN: token contains a control character"),
+        ("PFA_FLUX_ORG", "a\x1b", "PFA_FLUX_ORG: org contains a control character"),
+        ("PFA_FLUX_TIMEOUT", "9" * 5000, "PFA_FLUX_TIMEOUT: timeout has 5000 digits"),
         ("PFA_FLUX_TIMEOUT", "99999999999", "PFA_FLUX_TIMEOUT: timeout is more than a day"),
     ],
 )
@@ -122,7 +122,7 @@ def test_a_password_beyond_latin_1_is_accepted_by_influxdb(make_workspace: MakeW
         own = settings.load({**workspace.settings(), "token": f"{user}:{password}"}, environ={})
         with connect(own) as analytics:
             assert len(analytics.hits(start="1h")) == 0
-        with pytest.raises(Exception, match="does not know the user, or the password is another"):
+        with pytest.raises(Exception, match="does not know the user, or the password is wrong"):
             connect(settings.load({**workspace.settings(), "token": f"{user}:wrong-密"}, environ={}))
     given: dict[str, Any] = {**workspace.settings(), "token": f"{user}:{password}"}
     given.pop("data_dir", None)
@@ -173,7 +173,7 @@ def test_a_user_without_a_home_is_told_what_to_name(tmp_path: Path) -> None:
     done = run_as_nobody(tmp_path / "own", "doctor")
     assert (done.returncode, done.stderr.decode()) == (
         2,
-        "pfa-flux: this user has no home directory for a data directory to be in\nName one with PFA_FLUX_DATA_DIR.\n",
+        "pfa-flux: this user has no home directory for the data\nSet PFA_FLUX_DATA_DIR to a directory.\n",
     )
 
 

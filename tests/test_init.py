@@ -120,7 +120,7 @@ def test_it_says_what_is_left_and_which_command_prints_each_piece(tmp_path: Path
         (("--url", "localhost:8086"), 2, "url is not an http or https address"),
         (("--token-file", "absent"), 2, "the token file"),
         (("--raw-bucket", "absent/autogen"), 1, "--raw-bucket, or have it made with --create-buckets"),
-        (("--org", "absent"), 1, "the organisation 'absent' is refused"),
+        (("--org", "absent"), 1, "the server refuses the organisation 'absent'"),
         (("--domain", "two words"), 2, "--domain: 'two words' is not a domain"),
         (("--site", "blog"), 2, "the site 'blog' is not NAME=domain,domain"),
         (("--site", "blog=/x"), 2, "the site blog: '/x' is not a domain"),

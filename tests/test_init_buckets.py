@@ -38,7 +38,7 @@ def test_install_task_makes_a_rollup_bucket_only_if_asked_to(engine: str, make_w
     refused = plain("install-task", env=workspace.env())
     assert (refused.code, refused.out, workspace.rollup in client.buckets()) == (1, "", False)
     assert f"the rollup bucket '{workspace.rollup}' does not exist, or the token cannot see it" in refused.err
-    assert refused.err.endswith("or have it made: pfa-flux install-task --create-buckets.\n")
+    assert refused.err.endswith("or run pfa-flux install-task --create-buckets to create it.\n")
     assert "pfa-flux install-task --create-buckets" in plain("task", "plan", env=workspace.env()).out
     done = plain("install-task", "--create-buckets", env=workspace.env())
     assert (done.code, workspace.rollup in client.buckets()) == (0, True), done.err

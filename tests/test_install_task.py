@@ -251,9 +251,9 @@ def test_a_token_without_the_right_to_make_tasks_is_told(make_workspace: MakeWor
 
 def test_a_backend_that_is_not_there_is_told_what_to_do(make_workspace: MakeWorkspace) -> None:
     with analytics(make_workspace("influxdb-1.8"), now()) as made:
-        with pytest.raises(CapabilityError, match="tasks cannot be run by kapacitor here") as caught:
+        with pytest.raises(CapabilityError, match="kapacitor cannot run tasks here") as caught:
             made.task(backend="kapacitor")
-        assert caught.value.hint.startswith("Name Kapacitor's address with --kapacitor-url. ")
+        assert caught.value.hint.startswith("Set Kapacitor's address with --kapacitor-url. ")
         assert "--backend runner" in caught.value.hint
 
 

@@ -89,7 +89,7 @@ def test_doctor_looks_at_the_bucket_of_loads(make_workspace: MakeWorkspace) -> N
         absent = replace(made.settings, loads_bucket="absent/autogen")
         found, _ = examine(absent, now)
         assert [(c.status, c.advice) for c in found if c.name == "loads bucket"] == [
-            ("failed", "Set PFA_FLUX_LOADS_BUCKET to where the analytics writes.")
+            ("failed", "Set PFA_FLUX_LOADS_BUCKET to the bucket that the analytics writes to.")
         ]
         with Analytics(absent) as other, pytest.raises(BucketNotFoundError, match="absent"):
             other.blocked_ratio(start=T0, stop=T0 + DAY)

@@ -286,11 +286,11 @@ def test_an_engine_knows_the_values_of_a_tag(target: Target, make_workspace: Mak
     fill(workspace, T0, [load(T0, page="/of loads")])
     with on(workspace) as made:
         hits = replace(HITS, bucket=made.settings.raw_bucket)
-        found = made.engine.values(hits, "page", T0, T0 + DAY)
+        found = made.engine.tag_values(hits, "page", T0, T0 + DAY)
         assert found - {""} == set(pages) - {""}
-        assert made.engine.values(hits, "domain", T0, T0 + DAY) == {"example.com"}
-        assert made.engine.values(hits, "no such tag", T0, T0 + DAY) <= {""}
-        assert made.engine.values(replace(hits, measurement="none"), "page", T0, T0 + DAY) == set()
+        assert made.engine.tag_values(hits, "domain", T0, T0 + DAY) == {"example.com"}
+        assert made.engine.tag_values(hits, "no such tag", T0, T0 + DAY) <= {""}
+        assert made.engine.tag_values(replace(hits, measurement="none"), "page", T0, T0 + DAY) == set()
 
 
 _NAME = st.lists(st.sampled_from([".", "example", "com", "EXAMPLE", "ü", "a", ":80", "-", "_", "%", "*"]), max_size=6)

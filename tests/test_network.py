@@ -106,7 +106,7 @@ def test_a_proxy_of_the_environment_that_is_none_is_told(address: str, monkeypat
 
 
 def test_a_login_of_a_proxy_stays_in_the_environment(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="proxy holds a user name or password") as caught:
+    with pytest.raises(SettingsError, match="proxy contains a user name or password") as caught:
         settings.load({"proxy": "http://me:hush@p:3128"}, environ={}, directory=tmp_path)
     assert "HTTPS_PROXY" in caught.value.hint
     with pytest.raises(SettingsError, match="proxy is not an http or https address"):
@@ -137,7 +137,7 @@ def test_a_server_that_a_proxy_alone_knows_is_reached(
             assert written(values_of(workspace), 4) == 4
         else:
             # Without its login it refuses, and says so.
-            with pytest.raises(UnreachableError, match=r"through the proxy .*, which PFA_FLUX_PROXY names") as caught:
+            with pytest.raises(UnreachableError, match=r"through the proxy .* from PFA_FLUX_PROXY") as caught:
                 written({**values, "proxy": proxy.url})
             assert "NO_PROXY" in caught.value.hint
 
@@ -145,9 +145,7 @@ def test_a_server_that_a_proxy_alone_knows_is_reached(
 def test_a_proxy_that_is_away_is_named(make_workspace: MakeWorkspace, monkeypatch: pytest.MonkeyPatch) -> None:
     (port,) = free_ports(1)
     monkeypatch.setenv("HTTPS_PROXY", f"http://me:hush@127.0.0.1:{port}")
-    with pytest.raises(
-        UnreachableError, match=f"through the proxy http://127.0.0.1:{port}, which HTTPS_PROXY"
-    ) as caught:
+    with pytest.raises(UnreachableError, match=f"through the proxy http://127.0.0.1:{port} from HTTPS_PROXY") as caught:
         connect(settings.load({"url": "https://db.example.invalid"}, environ={}))
     assert "hush" not in str(caught.value)
     del make_workspace
@@ -200,7 +198,7 @@ def test_files_of_certificates_that_are_missing_are_named(tmp_path: Path) -> Non
     with pytest.raises(SettingsError, match=r"client_cert .*none\.pem cannot be read") as caught:
         connect(settings.load(values, environ={}))
     assert "PFA_FLUX_CLIENT_CERT" in caught.value.hint
-    with pytest.raises(SettingsError, match="client_key is set and client_cert is not"):
+    with pytest.raises(SettingsError, match="client_key is set, but client_cert is not"):
         settings.load({"client_key": "k.pem"}, environ={}, directory=tmp_path)
 
 
@@ -336,7 +334,7 @@ def test_credentials_of_the_other_generation_get_the_right_hint(make_workspace: 
     new, old = make_workspace("influxdb-2.7"), make_workspace("influxdb-1.8", auth=True)
     with pytest.raises(AccessDeniedError) as upgraded:
         connect(settings.load(values_of(new, token="me:secret"), environ={}))
-    assert "InfluxDB 2 takes an API token, and no user:password" in upgraded.value.hint
+    assert "InfluxDB 2 needs an API token, not user:password" in upgraded.value.hint
     assert "influx auth create" in upgraded.value.hint
     with pytest.raises(AccessDeniedError) as kept:
         connect(settings.load(values_of(old, token="0123456789abcdef"), environ={}))

@@ -90,7 +90,7 @@ def test_hits_go_through_the_relay_and_questions_to_the_database(make_workspace:
         env = {**workspace.env(), "PFA_FLUX_WRITE_URL": relay}
         asked = pfa_flux("blocked-ratio", "--format", "json", env=env)
         assert [row["hits"] for row in asked.json["rows"]] == [20]
-        with pytest.raises(NotInfluxDBError, match=r"is Telegraf.*passes writes on and answers no question"):
+        with pytest.raises(NotInfluxDBError, match=r"is Telegraf.*forwards writes and answers no queries"):
             connect(settings.load({"url": relay, "token": TOKEN}, environ={}))
     assert hits_by_page(workspace) == {f"/{n}": 1 for n in range(20)}
 
@@ -139,7 +139,7 @@ def test_a_relay_that_is_killed_has_what_its_disk_had(make_workspace: MakeWorksp
 
 
 def test_an_address_to_write_to_needs_one_to_ask(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="write_url is set and url is no InfluxDB"):
+    with pytest.raises(SettingsError, match="write_url is set, but url is not an InfluxDB address"):
         settings.load({"write_url": "http://127.0.0.1:8186"}, environ={}, directory=tmp_path)
     with pytest.raises(SettingsError, match="write_url is not an http or https address"):
         settings.load({"url": "http://a", "write_url": "ftp://x"}, environ={}, directory=tmp_path)

@@ -141,12 +141,12 @@ UNFIT = {
     "InfluxDB 3, its token missing": (recorded.INFLUXDB_3_WITHOUT_TOKEN, "is InfluxDB 3: it has no Flux"),
     "InfluxDB 3, behind a proxy": (recorded.INFLUXDB_3_BEHIND_A_PROXY, "is InfluxDB 3.9.1: it has no Flux"),
     "InfluxDB 3.0": (recorded.OLDER_INFLUXDB_3, "is InfluxDB 3.0.0: it has no Flux, no tasks and no deletes"),
-    "QuestDB": (recorded.QUESTDB, "is QuestDB: it takes points and answers neither Flux nor InfluxQL"),
+    "QuestDB": (recorded.QUESTDB, "is QuestDB: it takes points, but answers neither Flux nor InfluxQL"),
     "QuestDB, behind a proxy": (recorded.QUESTDB_BEHIND_A_PROXY, "is QuestDB: it takes points"),
-    "VictoriaMetrics": (recorded.VICTORIAMETRICS, "is VictoriaMetrics: it takes points and answers neither"),
+    "VictoriaMetrics": (recorded.VICTORIAMETRICS, "is VictoriaMetrics: it takes points, but answers neither"),
     "VictoriaMetrics, behind a proxy": (recorded.VICTORIAMETRICS_BEHIND_A_PROXY, "is VictoriaMetrics: it takes points"),
-    "a login page": (recorded.LOGIN_PAGE, "answers with a web page, for example to log in, where InfluxDB answers"),
-    "empty pages": (recorded.EMPTY, "answers whatever it is asked with an empty page (200), and is no InfluxDB"),
+    "a login page": (recorded.LOGIN_PAGE, "answers with a web page instead of data, for example with a login page"),
+    "empty pages": (recorded.EMPTY, "answers every request with an empty page (200), so it is not InfluxDB"),
 }
 
 

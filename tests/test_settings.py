@@ -71,14 +71,14 @@ def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
         ("[schema]\nhits = 'x'", "unknown key 'hits'"),
         ("[schema]\nhits_field = ''", "hits_field is ''"),
         ("[schema]\nexcluded_actions = 'x'", "not a list"),
-        ("[sites.a]\ndomain = 'x'", r"\[sites.a\] has other keys than domains"),
+        ("[sites.a]\ndomain = 'x'", r"\[sites.a\] has keys other than domains"),
         ("[sites.a]\ndomains = 'x'", "not a list"),
         ("[sites.a]\ndomains = ['x']\n[sites.b]\ndomains = ['x']", "x is in two sites, a and b"),
         ("url = 'localhost:8086'", "url is not an http or https"),
-        ("url = 'http://u:p@h'", "url holds a user name or password"),
+        ("url = 'http://u:p@h'", "url contains a user name or password"),
         ("raw_bucket = ''", "raw_bucket is empty"),
         ("rollup_bucket = 'telegraf/autogen'", "raw_bucket and rollup_bucket are the same"),
-        ("kapacitor_url = 'http://k:9092'", "kapacitor_url is set and url is not"),
+        ("kapacitor_url = 'http://k:9092'", "kapacitor_url is set, but url is not"),
         ("token = 't'\ntoken_file = 'f'", "both token and token_file"),
     ],
 )
@@ -165,7 +165,7 @@ def test_a_secret_is_in_no_repr_and_no_traceback(tmp_path: Path) -> None:
 def test_an_unknown_site_is_told_with_those_there_are(tmp_path: Path) -> None:
     got = read(tmp_path, '[sites.blog]\ndomains = ["example.com", "x.onion"]')
     assert got.domains_of("blog") == ("example.com", "x.onion")
-    with pytest.raises(SettingsError, match="no site 'shop' in the settings \\(there is: blog\\)"):
+    with pytest.raises(SettingsError, match="the settings have no site 'shop' \\(sites: blog\\)"):
         got.domains_of("shop")
 
 
@@ -183,7 +183,7 @@ def test_page_loads_are_downsampled_unless_the_file_says_no(tmp_path: Path) -> N
     assert read(tmp_path).task.sides == BOTH
     got = read(tmp_path, "[task]\nloads = false\n").task
     assert (got.loads, got.sides) == (False, (Side.HITS,))
-    with pytest.raises(SettingsError, match=r"\[task\] loads is 'no', not a truth value"):
+    with pytest.raises(SettingsError, match=r"\[task\] loads is 'no', not true or false"):
         read(tmp_path, '[task]\nloads = "no"\n')
 
 

@@ -82,16 +82,16 @@ def test_all_that_is_wrong_is_found_at_once() -> None:
         ("urll", "/etc/x.toml: unknown key 'urll'"),
         ("PFA_FLUX_URI", "unknown environment variable PFA_FLUX_URI"),
         ("timeout", "/etc/x.toml: timeout is 0, not a positive whole number"),
-        ("org", "PFA_FLUX_ORG: org holds a control character"),
+        ("org", "PFA_FLUX_ORG: org contains a control character"),
         ("timeout", "PFA_FLUX_TIMEOUT: timeout is 'soon', not a positive whole number"),
-        ("sites.a.domains", "/etc/x.toml: [sites.a] has other keys than domains"),
+        ("sites.a.domains", "/etc/x.toml: [sites.a] has keys other than domains"),
         ("sites.b.domains", "/etc/x.toml: [sites.b] domains is [5], not a list of non-empty strings"),
         ("sites.d.domains", "/etc/x.toml: ok is in two sites, c and d"),
         ("schema.hit", "/etc/x.toml: [schema] has an unknown key 'hit'"),
         ("schema.hits_field", "/etc/x.toml: [schema] hits_field is '', not a name"),
         ("task.lookback", "/etc/x.toml: [task] lookback is 0, not a positive whole number"),
         ("task.backend", "/etc/x.toml: [task] backend is 'cron'"),
-        ("task.every", "/etc/x.toml: [task] every is not whole minutes up to a day"),
+        ("task.every", "/etc/x.toml: [task] every must be whole minutes, up to a day"),
         ("pixel.lisen", "/etc/x.toml: [pixel] has an unknown key 'lisen'"),
         ("pixel.listen", "/etc/x.toml: [pixel] listen is 'x', not an address to listen on"),
         ("pixel.page", "/etc/x.toml: [pixel] page is 'on'"),
@@ -144,7 +144,7 @@ def test_the_error_raised_is_the_first_of_them(tmp_path: Path) -> None:
 )
 def test_an_unknown_key_is_told_with_the_one_that_may_be_meant(document: dict[str, Any], meant: str) -> None:
     (problem,) = resolve(document, {}, {}, path=FILE).problems
-    assert problem.error.hint.startswith(f"Did you mean {meant}? Allowed are: " if meant else "Allowed are: ")
+    assert problem.error.hint.startswith(f"Did you mean {meant}? Known keys: " if meant else "Known keys: ")
 
 
 @pytest.mark.parametrize(
@@ -161,21 +161,24 @@ def test_an_unknown_variable_is_told_with_the_one_that_may_be_meant(name: str, m
     assert (problem.key, problem.error.message) == (name, f"unknown environment variable {name}")
     start = f"Did you mean {meant!r}? " if meant else ""
     known = ", ".join(f"PFA_FLUX_{key.upper()}" for key in KEYS)
-    assert problem.error.hint == f"{start}Known are: {known}, PFA_FLUX_CONFIG, PFA_FLUX_SYSTEM_CONFIG, PFA_FLUX_IGNORE."
+    assert (
+        problem.error.hint
+        == f"{start}Known variables: {known}, PFA_FLUX_CONFIG, PFA_FLUX_SYSTEM_CONFIG, PFA_FLUX_IGNORE."
+    )
 
 
 def test_an_unknown_argument_is_told_with_the_one_that_may_be_meant() -> None:
     with pytest.raises(SettingsError, match="unknown setting 'urll'") as caught:
         resolve({}, {}, {"urll": "x"}).checked()
-    assert caught.value.hint.startswith("Did you mean 'url'? Known are: url, ")
+    assert caught.value.hint.startswith("Did you mean 'url'? Known settings: url, ")
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"a = 1\na = 2\n", "is not valid TOML at line 2, column 6: a key is there twice"),
-        (b"[pixel]\n[pixel]\n", "is not valid TOML at line 2, column 7: [pixel] is there twice"),
-        (b'[sites."a b"]\n[sites."a b"]\n', "is not valid TOML at line 2, column 13: [sites.a b] is there twice"),
+        (b"a = 1\na = 2\n", "is not valid TOML at line 2, column 6: a key is set twice"),
+        (b"[pixel]\n[pixel]\n", "is not valid TOML at line 2, column 7: [pixel] is defined twice"),
+        (b'[sites."a b"]\n[sites."a b"]\n', "is not valid TOML at line 2, column 13: [sites.a b] is defined twice"),
         (b"url = \n", "is not valid TOML at line 1, column 7: invalid value"),
         (b"\xff", "cannot be read: it is not UTF-8"),
     ],
@@ -202,7 +205,7 @@ def test_a_token_file_that_cannot_be_read_is_told_in_words(tmp_path: Path) -> No
 @pytest.mark.parametrize("url", ["http://[", "http://[::1", "http://a]"])
 def test_an_address_that_is_none_is_told_in_words(url: str) -> None:
     (problem,) = resolve({"url": url}, {}, {}, path=FILE).problems
-    assert (problem.key, problem.error.message) == ("url", "url is no address")
+    assert (problem.key, problem.error.message) == ("url", "url is not an address")
 
 
 _VALUES: st.SearchStrategy[Any] = st.recursive(

@@ -320,7 +320,7 @@ def test_random_edges_of_retention_give_the_oracles_rows_of_what_is_known(
         fill(workspace, T0, points)
         with analytics(workspace, base + 12 * DAY) as made, monkeypatch.context() as patch:
             downsample(made, base, base + 5 * DAY, loads=loads)
-            patch.setattr(Rollup, "known_from", lambda *_: kept)
+            patch.setattr(Rollup, "raw_kept_from", lambda *_: kept)
             ask: dict[str, Any] = {"by": by, **({"every": "1d"} if "time" in by else {})}
             result = made.blocked_ratio(**ask, start=low, stop=high)
         known = low if kept <= low else -(-low // WINDOW) * WINDOW if loads else kept

@@ -265,7 +265,7 @@ def test_a_store_that_never_shows_what_it_confirms_is_refused(
     workspace = make_workspace("influxdb-1.8")
     with meddled(workspace) as proxy, analytics(workspace, now()) as made:
         proxy.lines = lambda lines: ["# nothing"]
-        with pytest.raises(TaskError, match=r"the store confirmed two points but shows neither after 0 s"):
+        with pytest.raises(TaskError, match=r"the store confirmed test points but does not show them after 0 s"):
             made.task().install()
         assert made.task().backend.find() == []
 

@@ -93,10 +93,8 @@ def test_neither_it_nor_its_directory_may_be_another_users(name: str, root: Path
     os.chown(path, SERVICE, SERVICE)
     with pytest.raises(UntrustedFileError) as caught:
         read(root)
-    assert caught.value.message == f"{path} holds this machine's settings, and is another user's (uid {SERVICE})"
-    assert caught.value.hint == (
-        f"If it is right, make it root's: chown root {file.parent} {file}. Or name it: --config {file}."
-    )
+    assert caught.value.message == f"{path} has the machine's settings, and belongs to another user (uid {SERVICE})"
+    assert caught.value.hint == (f"If you trust it, run: chown root {file.parent} {file}. Or name it: --config {file}.")
     assert read(root, PFA_FLUX_CONFIG=str(file)).org == "machine"
 
 
@@ -106,7 +104,7 @@ def test_neither_it_nor_its_directory_may_be_written_by_others(name: str, mode: 
     path.chmod(mode)
     with pytest.raises(UntrustedFileError, match="others may write to it") as caught:
         read(root)
-    assert caught.value.hint.startswith(f"chmod go-w {path}. ")
+    assert caught.value.hint.startswith(f"Run: chmod go-w {path}. ")
 
 
 @as_root
@@ -124,7 +122,7 @@ def test_a_link_of_another_user_to_it_is_not_believed(root: Path, file: Path) ->
     file.symlink_to(root / "etc" / "real.toml")
     assert read(root).org == "machine"
     os.chown(file, SERVICE, SERVICE, follow_symlinks=False)
-    with pytest.raises(UntrustedFileError, match="is another user's"):
+    with pytest.raises(UntrustedFileError, match="belongs to another user"):
         read(root)
 
 
@@ -134,7 +132,7 @@ def test_one_that_may_not_be_read_is_an_error(root: Path, file: Path) -> None:
         read(root, PFA_FLUX_URL="http://h:1")
     assert caught.value.message == f"{file} cannot be read: Permission denied"
     assert caught.value.hint == (
-        "It holds this machine's settings. Use sudo, ask for read access, or name your own file with --config."
+        "This file has the machine's settings. Use sudo, ask for read access, or name your own file with --config."
     )
 
 
@@ -174,7 +172,7 @@ def test_a_data_directory_that_it_names_has_to_exist(root: Path, file: Path) -> 
         read(root)
     assert caught.value.message == f"{file} names the data directory {root}/data, which does not exist"
     assert caught.value.hint == (
-        f"Create it with sudo pfa-flux init --config {file}, or name the right one with --data-dir."
+        f"Create it with sudo pfa-flux init --config {file}, or name another directory with --data-dir."
     )
     # One that is named by others is theirs to make.
     assert read(root, PFA_FLUX_DATA_DIR=str(root / "other")).data_dir == root / "other"

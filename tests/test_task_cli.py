@@ -201,12 +201,12 @@ def test_a_malformed_range_is_a_usage_error(command: str, make_workspace: MakeWo
     ("table", "words"),
     [
         ('every = "90s"', "whole minutes"),
-        ('every = "15m"\noffset = "15m"', "offset is not less than every"),
+        ('every = "15m"\noffset = "15m"', "offset must be less than every"),
         ("lookback = 0", "not a positive whole number"),
-        ('tags = ["domain", "sess"]', "'sess', which cannot be kept"),
-        ('tags = ["page"]', "without domain"),
-        ('tags = ["domain", "_x"]', "cannot be kept"),
-        ('backend = "cron"', "Allowed are: auto, influxdb, kapacitor, runner"),
+        ('tags = ["domain", "sess"]', "'sess', but rollups cannot have this tag"),
+        ('tags = ["page"]', "tags must contain domain"),
+        ('tags = ["domain", "_x"]', "rollups cannot have this tag"),
+        ('backend = "cron"', "Use one of: auto, influxdb, kapacitor, runner"),
         ('evry = "15m"', "unknown key 'evry'"),
     ],
 )

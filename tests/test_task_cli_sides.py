@@ -94,13 +94,14 @@ def test_an_installation_of_hits_alone_is_told_what_is_missing_and_goes_on(cli: 
     assert (plan.code, plan.json["state"], plan.json["loads"]["state"]) == (5, "up to date", "create")
     assert plan.json["loads"]["advice"] == "Run pfa-flux install-task."
     shown = cli.task("plan").out
-    assert "create: the task is not installed, so no ratio outlives the raw page loads" in shown
+    assert "create: the task is not installed, so there is no ratio after the raw page loads expire" in shown
     status = cli.task("status", "--format", "json")
     assert (status.code, status.json["complete"], status.json["loads"]["complete"]) == (5, True, False)
     assert "the task is not installed" in status.json["loads"]["summary"]
     assert status.json["loads"]["advice"].startswith("Run pfa-flux install-task.")
     looked = re.sub(r"\s+", " ", cli("doctor").out)
-    assert "loads task warning not installed, so no ratio outlives the raw page loads Run pfa-flux" in looked
+    found = "loads task warning not installed, so there is no ratio after the raw page loads expire Run pfa-flux"
+    assert found in looked
     for command, side in (("runs", "hits"), ("logs", "hits")):
         listed = cli.task(command)
         assert (listed.code, side in listed.out, f"{loads} is skipped: it is not installed" in listed.err) == (
@@ -217,7 +218,7 @@ def test_of_several_tasks_of_a_name_the_one_with_the_id_is_removed_whichever_its
     name = cli.names[BOTH.index(side)]
     for command in ("disable", "remove"):
         refused = cli.task(command)
-        assert (refused.code, refused.out, f"2 tasks named '{name}'" in refused.err) == (1, "", True)
+        assert (refused.code, refused.out, f"2 tasks are named '{name}'" in refused.err) == (1, "", True)
     assert cli.task("remove", "--id", twin).out == f"{name} ({twin}): removed\n"
     assert cli.task("plan").code == 0
     absent = cli.task("remove", "--id", "0000000000000000")

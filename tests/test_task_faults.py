@@ -315,6 +315,6 @@ def test_a_run_of_the_runner_that_was_killed_is_written_down_and_made_up_for(mak
         assert [run.status for run in task.runs()] == ["started", "success"]
         task.run_due()
         assert [run.status for run in task.runs()] == ["success", "failed", "success"]
-        assert any("broken off" in line for line in task.logs())
+        assert any("interrupted: the process was ended" in line for line in task.logs())
         assert task.verify(at - (DAYS + 1) * DAY).clean
         assert task.status(at - HOUR).complete

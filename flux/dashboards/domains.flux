@@ -1,6 +1,6 @@
-// Domains that have page views in the range, each in a row: what a dashboard's variable offers.
+// Domains with page views in the range, one in each row, for the variable of a dashboard.
 //
-// Runs on any Flux since 0.65 (InfluxDB 1.8), where the index alone gives none.
+// Runs on any Flux since 0.65 (InfluxDB 1.8). It reads rows, because the index of InfluxDB 1.8 returns no values.
 
 // Parameters
 bucket = "telegraf/autogen"

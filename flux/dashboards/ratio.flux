@@ -1,53 +1,53 @@
-// Blocked ratio with its 95% interval: a row for each key, or for each key and interval of time.
+// Blocked ratio with its 95% interval: one row for each key, or for each key and interval of time.
 //
-// Runs on any Flux since 0.65 (InfluxDB 1.8). Paste it as it stands into InfluxDB's editor or a Grafana panel, which
+// Runs on any Flux since 0.65 (InfluxDB 1.8). Paste it unchanged into InfluxDB's editor or a Grafana panel, which
 // supply the range as `v`, and change the parameters.
-// Gives _key, _time (of an interval its start), hits, js, blocked, status, and, where there is a ratio, ratio, ratio_low
-// and ratio_high. The interval is computed as pfa-flux does it: from blocks of time, because page views come in visits.
+// Returns _key, _time (the start of an interval), hits, js, blocked, status and, if there is a ratio, ratio, ratio_low
+// and ratio_high. It computes the interval as pfa-flux does: from blocks of time, because page views come in visits.
 
 import "csv"
 import "date"
 
 // Parameters
 bucket = "telegraf/autogen"
-// where page loads are, if elsewhere
+// bucket of page loads, if different
 loadsBucket = "telegraf/autogen"
-// which rows are hits, and which are page loads; a row without `action` is a page load
+// filters for hits and for page loads; a row without `action` is a page load
 hits = (r) => r._measurement == "pf_analytics_test_pixel" and r._field == "count"
 loads = (r) => r._measurement == "pf_analytics_test" and r._field == "response_time" and (not exists r.action or r.action != "\"ready\"")
-// page loads are counted; downsampled ones are summed
+// count raw page loads, but sum downsampled ones
 number = count
-// which of both count, for example (r) => r.domain == "example.com"
+// filter for both, for example (r) => r.domain == "example.com"
 selected = (r) => true
-// tags that the key is made of, in sorted order, and how: for example (domain, page) => page
+// tags of the key, sorted, and how to make the key from them, for example (domain, page) => page
 tags = ["domain"]
 key = (domain, page) => domain
-// true: a row for each interval: an hour in up to 2 days, a day (UTC) in up to 90, else a week
+// true: a row for each interval: an hour for up to 2 days, a day (UTC) for up to 90 days, a week for more
 byTime = false
-// of downsampled rows the width of a window, nanoseconds, and how long after its end it is put together
+// for downsampled rows: width of a window, and time from its end until the task computes it, nanoseconds
 window = 1
 offset = 0
-// of downsampled rows, whose time is the end of their window: tables |> timeShift(duration: -1ns), and 1
+// for downsampled rows, whose time is the end of their window: tables |> timeShift(duration: -1ns), and 1
 begun = (tables=<-) => tables
 shift = 0
-// what a panel shows: of the rows that have a ratio, or of all
+// what a panel shows: only rows with a ratio, or all rows
 shown = (known, all) => all
 // End of parameters
 
 hour = 3600000000000
 day = 24 * hour
 
-// The range, as whole windows that are closed.
+// The range, limited to whole closed windows.
 from_ = int(v: date.truncate(t: v.timeRangeStart, unit: 1ns))
 to = int(v: date.truncate(t: v.timeRangeStop, unit: 1ns))
 due = (int(v: now()) - offset) / window * window
 start = (from_ + window - 1) / window * window
 stop = if window > 1 and to > due then due else to / window * window
 
-// InfluxDB 1.8 takes in the stop of a range, so there it is a nanosecond earlier. Its Flux is known by how it reads this.
+// InfluxDB 1.8 includes the stop of a range, so the stop is a nanosecond earlier there. This expression detects 1.8.
 cut = if 2.0 * 3.0 ^ 2.0 > 18.5 then 1 else 0
 
-// Blocks: an hour, or longer so that at most 100 cover the range. Days are made of blocks.
+// Blocks of an hour, or longer, so that at most 100 blocks cover the range. A day consists of whole blocks.
 span = stop - start
 blocksOf = (width) => (stop - 1) / width - start / width + 1
 few = (hours) => blocksOf(width: hours * hour) <= 100
@@ -57,14 +57,14 @@ wide = if few(hours: 6) then 6 * hour else if few(hours: 8) then 8 * hour else i
 upTo4 = if few(hours: 3) then 3 * hour else if few(hours: 4) then 4 * hour else wide
 inRange = if few(hours: 1) then hour else if few(hours: 2) then 2 * hour else upTo4
 
-// Intervals; weeks begin on Mondays, and the epoch was a Thursday.
+// Intervals. Weeks begin on Mondays, and the epoch was a Thursday.
 every = if span <= 2 * day then hour else if span <= 90 * day then day else 7 * day
 monday = if every == 7 * day then 3 * day else 0
 inInterval = if every == hour then hour else 2 * hour
 block = if byTime then inInterval else inRange
 interval = (t) => if byTime then (t + monday) / every * every - monday else 0
 
-// Blocks that the range has of an interval.
+// Number of blocks in an interval that are in the range.
 blocks = (at) => {
     first = if byTime and at > start then at else start
     last = if byTime and at + every < stop then at + every else stop
@@ -72,7 +72,7 @@ blocks = (at) => {
     return (last - 1 - at) / block - (first - at) / block + 1
 }
 
-// A row of nothing, so that both tags are columns, whichever the tables have.
+// A row without page views, so that both tags are columns even if the tables lack them.
 nothing = csv.from(
     csv: "#datatype,string,long,dateTime:RFC3339,string,string,long
 #group,false,false,false,false,false,false
@@ -98,7 +98,7 @@ counted = (tables=<-, fn) => {
             |> filter(fn: (r) => r.n != 0)
             |> map(
                 fn: (r) => ({
-                    // Not "": Flux loses an empty text among others, and moves those up by a row.
+                    // Not "": Flux loses an empty string among others, and moves the others up by a row.
                     domain: if exists r.domain and r.domain != "" then r.domain else "(none)",
                     page: if exists r.page and r.page != "" then r.page else "(none)",
                     block: int(v: r._time) / block * block,
@@ -129,8 +129,8 @@ inBlocks =
             identity: {hits: 0, js: 0},
         )
 
-// How far the blocks deviate from the ratio of all: the sums of d^2 and d^4, where d = h * J / H - j with the hits and
-// loads of a block and of all. Multiplied out, one pass over the blocks gives them.
+// How far the blocks deviate from the total ratio: the sums of d^2 and d^4, where d = h * J / H - j. h and j are the
+// hits and loads of a block, H and J those of all blocks. Multiplied out, one pass over the blocks computes both sums.
 inAll =
     inBlocks
         |> map(
@@ -175,7 +175,7 @@ inAll =
         )
         |> group()
 
-// Normal and Student's t quantile of 0.975 (Abramowitz and Stegun, 26.7.5).
+// The 0.975 quantiles of the normal and of Student's t distribution (Abramowitz and Stegun, 26.7.5).
 z = 1.959963984540054
 student = (df) => z + (2.372271230298562 + (2.8224986157396112 + (2.555849679507722 + 1.5895340533938225 / df) / df) / df) / df
 
@@ -206,8 +206,8 @@ known =
                 d4: (((r.l * r.h4 - 4.0 * r.h3j) * r.l + 6.0 * r.h2j2) * r.l - 4.0 * r.hj3) * r.l + r.j4,
             }),
         )
-        // How many independent page views say as much as all, and its degrees of freedom. Under ten blocks page views
-        // are taken as independent; blocks that agree leave what was rounded away.
+        // The effective number of independent page views, and its degrees of freedom. With fewer than ten blocks, page
+        // views count as independent. If all blocks agree, only a rounding error remains.
         |> map(
             fn: (r) => ({
                 key: r.key,
@@ -266,7 +266,7 @@ known =
             }),
         )
 
-// No ratio is null, which Flux has no literal for: a column that only others have.
+// Flux has no literal for null: it is a column that only other rows have.
 unknown =
     inAll
         |> filter(fn: (r) => r.hits == 0 or r.js > r.hits)

@@ -1,10 +1,10 @@
-// Health of the downsampling task: its windows beside the raw data they were made of, as one row.
+// Health of the downsampling task: its windows compared with raw data, as one row.
 //
-// Runs on any Flux since 0.65 (InfluxDB 1.8). Paste it as it stands into InfluxDB's editor or a Grafana panel, which
+// Runs on any Flux since 0.65 (InfluxDB 1.8). Paste it unchanged into InfluxDB's editor or a Grafana panel, which
 // supply the range as `v`, and change the parameters.
-// Looks at the last day of the range, without the newest window, whose run may be under way.
-// Gives side, windows (those that have any rows), wrong (of these, those that differ), raw and downsampled (their sums)
-// and newest (the end of the newest downsampled window). No row: there is neither raw nor downsampled data.
+// Compares the last day of the range, without the newest window: its run may not have finished.
+// Returns side, windows (number of windows with rows), wrong (number of these that differ), raw and downsampled (their
+// sums) and newest (the end of the newest downsampled window). No row means neither raw nor downsampled data.
 
 import "date"
 
@@ -12,12 +12,12 @@ import "date"
 side = "hits"
 bucket = "telegraf/autogen"
 rollupBucket = "websites/analytics"
-// the raw rows, and whether they are summed or counted
+// filter for raw rows, and whether to sum or to count them
 rows = (r) => r._measurement == "pf_analytics_test_pixel" and r._field == "count"
 number = sum
-// the downsampled rows
+// filter for downsampled rows
 downsampled = (r) => r._measurement == "pf_analytics_pixel" and r._field == "hitcount"
-// width of a window, and how long after its end it is put together, nanoseconds
+// width of a window, and time from its end until the task computes it, nanoseconds
 window = 900000000000
 offset = 60000000000
 // End of parameters
@@ -29,7 +29,7 @@ due = (int(v: now()) - offset) / window * window - window
 stop = if to > due then due else to / window * window
 start = if from_ > stop - day then (from_ + window - 1) / window * window else stop - day
 
-// InfluxDB 1.8 takes in the stop of a range, so there it is a nanosecond earlier. Its Flux is known by how it reads this.
+// InfluxDB 1.8 includes the stop of a range, so the stop is a nanosecond earlier there. This expression detects 1.8.
 cut = if 2.0 * 3.0 ^ 2.0 > 18.5 then 1 else 0
 
 inWindows = (tables=<-, fn) =>
@@ -44,7 +44,7 @@ raw =
         |> inWindows(fn: number)
         |> map(fn: (r) => ({at: int(v: r._time), raw: int(v: r._value), made: 0}))
 
-// Windows are labelled by their end.
+// Windows are labelled with their end.
 made =
     from(bucket: rollupBucket)
         |> range(start: time(v: start + 1), stop: time(v: stop + 1 - cut))

@@ -1,4 +1,4 @@
-// Downsampled rows as they are, with all their tags; _time is the end of a row's window.
+// Stored rows with all their tags. For downsampled rows, _time is the end of the window.
 
 // Parameters
 bucket = "websites/analytics"

@@ -1,1 +1,1 @@
-"""Copies a whole store to another."""
+"""Copy a store to another store."""

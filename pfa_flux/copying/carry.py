@@ -1,4 +1,4 @@
-"""Rows of one kind brought from one store to another, as they are stored, and compared there by every key."""
+"""Copy rows of one kind from one store to another unchanged, and compare both stores by every key."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from pfa_flux.windows.recompute import patiently
 from pfa_flux.windows.store_check import wait_until_visible
 
 _FEW = 500
-"""Rows that are turned into another type together, at most: those of one shard, mostly."""
+"""How many rows at most to convert to another type together. Usually they are in one shard."""
 _EXACT = 2**53
-"""Up to here a float is any integer."""
-LACKS = "a copy of what it answers would lack rows"
+"""Up to this number, a float can represent every integer."""
+LACKS = "a copy would lack rows"
 
 Key = tuple[int, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Rows that are copied.
+    """One kind of rows to copy.
 
     Attributes:
-        name: what they are, in words.
-        source: the rows in the store that they are in.
-        target: the rows that they become.
-        end: end of the window that one belongs to, nanoseconds.
-        raw: they are raw rows, of which windows are made.
+        name: name of the rows for people.
+        source: the rows in the source.
+        target: the rows in the target.
+        end: returns the end of the window of a row, nanoseconds.
+        raw: whether they are raw rows.
     """
 
     name: str
@@ -44,20 +44,20 @@ class Kind:
 
 @dataclass(slots=True)
 class Tally:
-    """Rows of a kind in a range, by what became of them.
+    """Numbers of rows of one kind in a range, by result.
 
     Attributes:
-        source: rows of the source that were compared.
-        written: rows that were written to the target.
-        equal: rows that both have, with all their tags, time and value.
-        missing: rows that the target has not.
-        different: rows with another value at the target.
-        twice: rows of the source with the tags and time of another one, which no other store can keep.
-        own: rows that the target has and the source has not; they stay.
+        source: compared rows of the source.
+        written: rows written to the target.
+        equal: rows in both stores, with the same tags, time and value.
+        missing: rows that the target lacks.
+        different: rows with another value in the target.
+        twice: rows of the source with the same tags and time as another row. No other store can keep both.
+        own: rows that only the target has. They stay.
         retyped: equal rows that are integers in one store and floats in the other.
-        refused: of the missing rows those that the target cannot store.
-        reason: why it cannot store the first of them.
-        left: rows that are computed anew at the target, because both stores have counted something of their windows.
+        refused: missing rows that the target cannot store.
+        reason: why the target cannot store the first refused row.
+        left: rows that are recomputed in the target, because both stores have raw rows in their windows.
     """
 
     source: int = 0
@@ -74,20 +74,20 @@ class Tally:
 
     @property
     def clean(self) -> bool:
-        """The target has all of the source's rows."""
+        """Whether the target has all rows of the source."""
         return not (self.missing or self.different or self.twice)
 
 
-class Beside(NamedTuple):
-    """Rows of a stretch in both stores.
+class Matched(NamedTuple):
+    """Rows of a stretch, compared between both stores.
 
     Attributes:
-        equal: number of rows that both have.
-        retyped: of them those of another type.
-        missing: rows that the target has not.
-        different: rows of the source that have another value there.
-        own: rows that the target alone has.
-        twice: rows of the source that it has twice.
+        equal: number of rows in both stores.
+        retyped: number of equal rows with another type in the target.
+        missing: rows that the target lacks.
+        different: rows of the source with another value in the target.
+        own: rows that only the target has.
+        twice: rows that the source has twice.
     """
 
     equal: int
@@ -98,28 +98,28 @@ class Beside(NamedTuple):
     twice: list[Stored]
 
 
-def beside(source: Sequence[Stored], target: Sequence[Stored]) -> Beside:
+def match(source: Sequence[Stored], target: Sequence[Stored]) -> Matched:
     """Compare rows of two stores by tags and time."""
-    there = {_key(row): row for row in target}
-    found = Beside(0, 0, [], [], [], [])
+    in_target = {_key(row): row for row in target}
+    matched = Matched(0, 0, [], [], [], [])
     equal = retyped = 0
     seen: set[Key] = set()
     for row in source:
         key = _key(row)
         if key in seen:
-            found.twice.append(row)
+            matched.twice.append(row)
             continue
         seen.add(key)
-        other = there.pop(key, None)
+        other = in_target.pop(key, None)
         if other is None:
-            found.missing.append(row)
+            matched.missing.append(row)
         elif other.value != row.value:
-            found.different.append(row)
+            matched.different.append(row)
         else:
             equal += 1
             retyped += type(other.value) is not type(row.value)
-    found.own.extend(there.values())
-    return found._replace(equal=equal, retyped=retyped)
+    matched.own.extend(in_target.values())
+    return matched._replace(equal=equal, retyped=retyped)
 
 
 def _key(row: Stored) -> Key:
@@ -127,101 +127,102 @@ def _key(row: Stored) -> Key:
 
 
 Report = Callable[[int, float], None]
-"""Is told how many rows are through, and how many seconds a busy server is being waited for."""
+"""Gets the number of finished rows, and the seconds of the current wait for a busy server."""
 
 
 class Carrier:
-    """Brings the rows of a kind from one store to another."""
+    """Copies the rows of one kind from one store to another."""
 
     def __init__(self, source: Engine, target: Engine, kind: Kind, most: int) -> None:
         self._source, self._target, self._kind, self._most = source, target, kind, most
         self.tally = Tally()
 
     def stretches(self, start: int, stop: int) -> Iterator[Stretch]:
-        """Stretches of a range, nanoseconds, that hold rows."""
+        """Stretches of a range (nanoseconds) that have rows."""
         places = (self._source, self._kind.source), (self._target, self._kind.target)
         return stretches(places, start, stop, self._most)
 
     def copy(self, start: int, stop: int, skip: frozenset[int], report: Report) -> None:
-        """Write what the target has not.
+        """Write rows that the target lacks.
 
-        Where it has as many rows as the source, that is left to the comparison: so one that was broken off goes on.
+        It skips a stretch if both stores have the same number of rows, and leaves such a stretch to the comparison. So
+        an interrupted copy continues.
 
         Args:
-            start: nanoseconds.
-            stop: nanoseconds.
-            skip: ends of windows whose rows are left out.
+            start: start of the range, nanoseconds.
+            stop: end of the range, nanoseconds.
+            skip: ends of windows whose rows are not copied.
             report: called after every stretch.
         """
         done = 0
         for each in self.stretches(start, stop):
             if each.source and each.source != each.target:
-                rows = self._here(each, report, done)
+                rows = self._from_source(each, report, done)
                 if each.target:
-                    rows = beside(rows, self._there(each, report, done)).missing
+                    rows = match(rows, self._from_target(each, report, done)).missing
                 self._write([row for row in rows if self._kind.end(row) not in skip], report, done)
             done += each.source
             report(done, 0.0)
 
-    def compare(self, start: int, stop: int, skip: frozenset[int], report: Report) -> Iterator[tuple[Stretch, Beside]]:
-        """Compare both stores by every key; what is missing after all is written, and looked for once more.
+    def compare(self, start: int, stop: int, skip: frozenset[int], report: Report) -> Iterator[tuple[Stretch, Matched]]:
+        """Compare both stores by every key. It writes rows that are still missing, and compares them again.
 
         Args:
-            start: nanoseconds.
-            stop: nanoseconds.
-            skip: ends of windows whose rows of the source are left out.
+            start: start of the range, nanoseconds.
+            stop: end of the range, nanoseconds.
+            skip: ends of windows whose rows in the source are left out.
             report: called after every stretch.
 
         Yields:
-            Each stretch with what is in it, but for stretches without any row of the source.
+            Each stretch with its compared rows. If the source has no rows in a stretch, its rows are not read.
         """
         done, tally = 0, self.tally
-        # What was refused is missing, and tried once more.
+        # Refused rows are missing, so the comparison tries to write them again.
         tally.refused = 0
         for each in self.stretches(start, stop):
             if not each.source:
                 tally.own += each.target
-                yield each, Beside(0, 0, [], [], [], [])
+                yield each, Matched(0, 0, [], [], [], [])
                 continue
-            rows = self._here(each, report, done)
+            rows = self._from_source(each, report, done)
             kept = [row for row in rows if self._kind.end(row) not in skip]
-            found = beside(kept, self._there(each, report, done))
-            if found.missing and self._write(found.missing, report, done):
+            matched = match(kept, self._from_target(each, report, done))
+            if matched.missing and self._write(matched.missing, report, done):
                 wait_until_visible(self._target, self._kind.target.bucket)
-                found = beside(kept, self._there(each, report, done))
-            own = [row for row in found.own if self._kind.end(row) not in skip]
-            found = found._replace(own=own)
+                matched = match(kept, self._from_target(each, report, done))
+            own = [row for row in matched.own if self._kind.end(row) not in skip]
+            matched = matched._replace(own=own)
             tally.source += len(rows)
             tally.left += len(rows) - len(kept)
-            tally.equal += found.equal
-            tally.retyped += found.retyped
-            tally.missing += len(found.missing)
-            tally.twice += len(found.twice)
+            tally.equal += matched.equal
+            tally.retyped += matched.retyped
+            tally.missing += len(matched.missing)
+            tally.twice += len(matched.twice)
             tally.own += len(own)
             done += each.source
             report(done, 0.0)
-            yield each, found
+            yield each, matched
 
-    def _here(self, each: Stretch, report: Report, done: int) -> list[Stored]:
-        """The source's rows of a stretch.
+    def _from_source(self, each: Stretch, report: Report, done: int) -> list[Stored]:
+        """The rows of the source in a stretch.
 
         Raises:
-            PartialAnswerError: they are fewer than it counts.
+            PartialAnswerError: the source returns fewer rows than it counts.
         """
         read = self._reader(self._source, self._kind.source, each)
         rows = patiently(read, lambda seconds: report(done, seconds))
         if len(rows) < each.source:
-            # Rows may have expired meanwhile, and then there are fewer.
-            there = count((self._source, self._kind.source), each.start, each.stop)
-            if len(rows) < there:
+            # Rows may have expired since the first count, so they are counted again.
+            expected = count((self._source, self._kind.source), each.start, each.stop)
+            if len(rows) < expected:
                 raise PartialAnswerError(
-                    f"{self._source.capabilities.title} counts {there:,} rows of {self._kind.name} and shows "
-                    f"{len(rows):,} of them: {LACKS}",
+                    f"{self._source.capabilities.title} counts {expected:,} rows of {self._kind.name}, but returns "
+                    f"only {len(rows):,}: {LACKS}",
                     WHY,
                 )
         return rows
 
-    def _there(self, each: Stretch, report: Report, done: int) -> list[Stored]:
+    def _from_target(self, each: Stretch, report: Report, done: int) -> list[Stored]:
         read = self._reader(self._target, self._kind.target, each)
         return patiently(read, lambda seconds: report(done, seconds))
 
@@ -234,7 +235,7 @@ class Carrier:
         return read
 
     def _write(self, rows: Sequence[Stored], report: Report, done: int) -> int:
-        """Write rows; those that the target refuses are counted by its reason. Returns the number of the others."""
+        """Write rows, and count those that the target refuses. Returns the number of written rows."""
 
         def waiting(seconds: float) -> None:
             report(done, seconds)
@@ -244,7 +245,7 @@ class Carrier:
         return written
 
     def _put(self, rows: Sequence[Stored], waiting: Callable[[float], None]) -> int:
-        """Write rows, in parts where some are refused. Returns the number of those that are not."""
+        """Write rows. If the target refuses some, write smaller parts. Returns the number of written rows."""
         if not rows:
             return 0
         try:
@@ -255,15 +256,15 @@ class Carrier:
         except QueryError as error:
             if not _is_conflict(error):
                 raise
-            if len(rows) <= _FEW and (written := self._send_as_there(rows, waiting)):
+            if len(rows) <= _FEW and (written := self._send_retyped(rows, waiting)):
                 return written
             if len(rows) == 1:
                 return self._refused(error.message)
         middle = len(rows) // 2
         return self._put(rows[:middle], waiting) + self._put(rows[middle:], waiting)
 
-    def _send_as_there(self, rows: Sequence[Stored], waiting: Callable[[float], None]) -> int:
-        """Write rows in the one type that the field has in a shard of the target, if that changes no value."""
+    def _send_retyped(self, rows: Sequence[Stored], waiting: Callable[[float], None]) -> int:
+        """Write rows in the type that the field has in the target's shard, if that changes no value."""
         for kind, exact in _TYPES:
             if all(exact(row.value) for row in rows):
                 try:
@@ -300,4 +301,4 @@ def _is_float(value: float) -> bool:
 
 
 _TYPES: tuple[tuple[type[int | float], Callable[[float], bool]], ...] = ((int, _is_whole), (float, _is_float))
-"""Types of a field, and whether one has a value as it is."""
+"""Types of a field, each with a test whether the type can represent a value exactly."""

@@ -1,7 +1,7 @@
-"""All that pfa-flux has in one store, copied to another: raw rows, downsampled rows, and what is proved of them.
+"""Copy all data of pfa-flux from one store to another: raw rows, downsampled rows, and their proofs.
 
-Nothing is remembered of how far a copy came. The target itself says what it has, so that one that was broken off goes
-on, and doing it again changes nothing. The source is only read.
+A copy stores no progress: the rows in the target show what is done. So an interrupted copy continues, and a repeated
+copy changes nothing. The source is only read.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _FAR = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far a copy is.
+    """Progress of a copy.
 
     Attributes:
-        doing: copying, or comparing.
+        doing: `copying` or `comparing`.
         kind: name of the rows.
-        done: rows of the source that are through.
-        total: rows in all.
-        waiting: seconds that a busy server is being waited for; 0 where it is not.
+        done: number of finished rows of the source.
+        total: number of all rows.
+        waiting: current wait for a busy server, seconds; 0 if the server is not busy.
     """
 
     doing: str
@@ -50,20 +50,20 @@ class Step:
 Report = Callable[[Step], None]
 
 
-def nobody(_: Step) -> None:
-    """A report to nobody."""
+def ignore_progress(_: Step) -> None:
+    """Ignore progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Rows of a kind in a range, in both stores.
+    """Numbers of rows of one kind in a range, in both stores.
 
     Attributes:
         kind: which rows.
-        start: first instant of them, nanoseconds: later than that of the range where a store keeps none so old.
-        source: their number in the source.
-        target: their number in the target.
-        older: some of the source are older than `start`.
+        start: first instant to copy, nanoseconds. If a store does not keep rows that old, it is later than the range's.
+        source: number of rows in the source.
+        target: number of rows in the target.
+        older: whether the source has rows in the range before `start`.
     """
 
     kind: Kind
@@ -75,15 +75,15 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a copy did. Times are nanoseconds.
+    """Result of a copy. Times are nanoseconds.
 
     Attributes:
-        start: first edge of windows of its range.
-        stop: the last.
-        counted: rows as they were counted before.
-        tallies: what became of them.
-        recomputed: windows that were computed anew at the target, where both stores have counted.
-        proved: windows of which the target now remembers what the source did.
+        start: start of the first window in the range.
+        stop: end of the last window.
+        counted: numbers of rows before the copy.
+        tallies: numbers of rows by result.
+        recomputed: number of windows that were recomputed in the target, because both stores have raw rows in them.
+        proved: number of windows whose record was copied to the target.
     """
 
     start: int
@@ -95,30 +95,30 @@ class Copied:
 
     @property
     def rows(self) -> int:
-        """Rows of the source that were compared."""
+        """Number of compared rows of the source."""
         return sum(tally.source for tally in self.tallies)
 
     @property
     def clean(self) -> bool:
-        """The target has all of the source's rows."""
+        """Whether the target has all rows of the source."""
         return all(tally.clean for tally in self.tallies)
 
 
 class Copy:
-    """A copy from one store to another, of a range."""
+    """A copy of a range from one store to another."""
 
     def __init__(self, source: Engine, target: Engine, here: Settings, there: Settings, *, most: int = MOST) -> None:
-        """Make it; nothing is read yet.
+        """Create it. This reads nothing.
 
         Args:
-            source: the store that is read.
-            target: the store that is written.
-            here: the source's settings.
-            there: the target's settings.
-            most: rows that are held in memory at once.
+            source: the store to read.
+            target: the store to write.
+            here: settings of the source.
+            there: settings of the target.
+            most: maximum number of rows in memory.
 
         Raises:
-            SettingsError: both are the same; or their windows are not, so that neither's say anything to the other.
+            SettingsError: source and target are the same store, or the settings of their windows differ.
         """
         self._source, self._target, self._most = source, target, most
         self._here = {side: Rollup(source, TaskSpec.from_settings(here, side)) for side in BOTH}
@@ -131,12 +131,12 @@ class Copy:
 
     @cached_property
     def kinds(self) -> tuple[Kind, ...]:
-        """What is copied: raw rows first."""
+        """The kinds of rows to copy, raw rows first."""
         return (*map(self._raw, BOTH), *map(self._rollup, BOTH))
 
     def _raw(self, side: Side) -> Kind:
         here, there = self._here[side].spec, self._there[side].spec
-        # Rows that are no page loads are copied with those that are.
+        # Rows with excluded actions are not page loads, but they are copied, too.
         source, target = (replace(spec.raw, excluded_actions=()) for spec in (here, there))
         return Kind(side.label, source, target, lambda row: here.floor(row.time) + here.width, raw=True)
 
@@ -157,16 +157,16 @@ class Copy:
                 return
         raise SettingsError(
             f"source and target of the copy are the same store: {self._source.address}",
-            "Name another url, data_dir or other buckets in the file that --to names.",
+            "Set another url, data_dir or other buckets in the file for --to.",
         )
 
     def range(self, start: int | None, stop: int | None) -> Span:
-        """Edges of windows around what is to be copied; None for as far as the source has rows, nanoseconds."""
+        """The range of whole windows to copy, nanoseconds. None for an end means all rows of the source."""
         spec = self._here[Side.HITS].spec
         low, high = start, stop
         if low is None:
             firsts = [self._source.edge(kind.source, "first", 0, _FAR, {}) for kind in self._present]
-            # A downsampled row is of the window before its time.
+            # The time of a downsampled row is the end of its window.
             low = min((first - spec.width for first in firsts if first is not None), default=0)
         if high is None:
             lasts = [self._source.edge(kind.source, "last", 0, _FAR, {}) for kind in self._present]
@@ -176,37 +176,37 @@ class Copy:
 
     @cached_property
     def _present(self) -> list[Kind]:
-        """Kinds whose bucket the source has. It has no downsampled rows before a task was installed.
+        """The kinds whose bucket exists in the source. Without an installed task, there is no rollup bucket.
 
         Raises:
-            BucketNotFoundError: it lacks a raw bucket.
+            BucketNotFoundError: the source lacks a raw bucket.
         """
-        found = []
+        present = []
         for kind in self.kinds:
             if self._source.has_bucket(kind.source.bucket):
-                found.append(kind)
+                present.append(kind)
             elif kind.raw:
                 raise BucketNotFoundError(
                     f"the source has no raw bucket {kind.source.bucket!r}, or its token cannot see it",
-                    "Check raw_bucket and loads_bucket of the source; pfa-flux doctor shows which is missing.",
+                    "Check raw_bucket and loads_bucket of the source; pfa-flux doctor shows which bucket is missing.",
                 )
-        return found
+        return present
 
     @property
     def without_rollup(self) -> bool:
-        """The source has no rollup bucket, or its token cannot see it."""
+        """Whether the source has no rollup bucket, or its token cannot see it."""
         return len(self._present) < len(self.kinds)
 
     def count(self, start: int, stop: int) -> tuple[Counted, ...]:
-        """Count the rows of a range, edges of windows, in both stores. Writes nothing."""
+        """Count the rows of a range of whole windows in both stores. This writes nothing."""
         return tuple(self._count(kind, start, stop) for kind in self._present)
 
     def _count(self, kind: Kind, start: int, stop: int) -> Counted:
-        # What InfluxQL does not reach could be read in part without a word.
+        # Flux may silently skip rows, so this requires InfluxQL.
         self._source.admits(self._source.dialects[0], [kind.source])
         spec = self._here[Side.HITS].spec
         kept = [self._target.kept_since(kind.target.bucket, self._target.now())] if self._has(kind) else [0]
-        # Time goes on: what is nearly too old for the target is too old when its turn comes.
+        # Rows that are almost too old for the target will be too old before they are copied.
         low = [spec.ceiling(since + _HOUR) for since in kept if since]
         if kind.raw:
             low.append(spec.ceiling(self._source.kept_since(kind.source.bucket, self._source.now())))
@@ -220,12 +220,12 @@ class Copy:
         return self._target.has_bucket(kind.target.bucket)
 
     def prepare(self, *, create_buckets: bool = False) -> list[str]:
-        """See that the target can take rows and keeps them. Returns buckets that were made.
+        """Check that the target accepts and keeps rows. Returns the buckets that were created.
 
         Raises:
-            BucketNotFoundError: one is missing, and none is to be made.
-            StoreUnfitError: the target does not keep points as they are written.
-            SettingsError: it is the source.
+            BucketNotFoundError: a bucket is missing, and `create_buckets` is false.
+            StoreUnfitError: the target changes points.
+            SettingsError: the target is the source.
         """
         made = []
         for key, bucket in self._buckets.items():
@@ -233,25 +233,25 @@ class Copy:
                 if not create_buckets:
                     raise BucketNotFoundError(
                         f"the target has no bucket {bucket!r}, or its token cannot see it",
-                        f"Check {key} in the file that --to names, or have it made: --create-buckets.",
+                        f"Check {key} in the file for --to, or create the bucket with --create-buckets.",
                     )
                 self._target.create_bucket(bucket)
                 made.append(bucket)
         rollup = self._buckets["rollup_bucket"]
         if not self._target.capabilities.in_process and remembered(self._target, rollup) is None:
-            for words, consequence in check_store(self._target, rollup).faults:
-                raise StoreUnfitError(f"{words}; nothing was copied", consequence)
+            for fault, consequence in check_store(self._target, rollup).faults:
+                raise StoreUnfitError(f"{fault}; nothing was copied", consequence)
         if same_store(self._target, rollup, self._source, self._here[Side.HITS].spec.rollup_bucket):
             self._refuse_itself(proved=True)
         return made
 
-    def run(self, counted: Sequence[Counted], start: int, stop: int, report: Report = nobody) -> Copied:
-        """Copy the rows of a range, edges of windows, as they were counted, and compare both stores.
+    def run(self, counted: Sequence[Counted], start: int, stop: int, report: Report = ignore_progress) -> Copied:
+        """Copy the counted rows of a range of whole windows, and compare both stores.
 
         Raises:
-            PartialAnswerError: the source answers in part.
+            PartialAnswerError: the source gives a partial answer.
             BusyError: a server was too busy for ten minutes.
-            QueryError, AccessDeniedError, UnreachableError: one refuses or is gone; what was written stays.
+            QueryError, AccessDeniedError, UnreachableError: a server refuses or is unreachable. Written rows stay.
         """
         both = _Both(stop)
         tallies = []
@@ -262,7 +262,7 @@ class Copy:
                 both.anew = {side: self._shared(side, both.own[side]) for side in BOTH}
             for each, carrier in some:
                 skip = frozenset() if raw else frozenset(both.anew[self._side(each.kind)])
-                carrier.copy(each.start, stop, skip, _told("copying", each, report))
+                carrier.copy(each.start, stop, skip, _step("copying", each, report))
             wait_until_visible(self._target, self._buckets["rollup_bucket"])
             for each, carrier in some:
                 self._compare(each, carrier, both, report)
@@ -281,30 +281,30 @@ class Copy:
         kind, side = each.kind, self._side(each.kind)
         place, every = (self._target, kind.target), self._there[side].spec.every
         skip = frozenset() if kind.raw else frozenset(both.anew.get(side, ()))
-        for stretch, found in carrier.compare(each.start, both.stop, skip, _told("comparing", each, report)):
-            own = {kind.end(row) for row in found.own}
+        for stretch, matched in carrier.compare(each.start, both.stop, skip, _step("comparing", each, report)):
+            own = {kind.end(row) for row in matched.own}
             if not stretch.source and stretch.target:
                 own = ends_of(place, (stretch.start, stretch.stop), every)
-            differs = {kind.end(row) for row in found.different}
-            both.unlike[side] |= own | differs | {kind.end(row) for row in (*found.missing, *found.twice)}
+            differs = {kind.end(row) for row in matched.different}
+            both.unlike[side] |= own | differs | {kind.end(row) for row in (*matched.missing, *matched.twice)}
             known: set[int] = set()
             if kind.raw:
                 both.own[side] |= own
             else:
-                # Where the target has the raw rows, they say which of both is right.
+                # If the target has the raw rows, they decide which value is right.
                 known = self._shared(side, differs)
                 both.anew[side] |= known
-            decided = sum(kind.end(row) in known for row in found.different)
+            decided = sum(kind.end(row) in known for row in matched.different)
             carrier.tally.left += decided
-            carrier.tally.different += len(found.different) - decided
+            carrier.tally.different += len(matched.different) - decided
 
     def _shared(self, side: Side, ends: Iterable[int]) -> set[int]:
-        """Those of windows whose raw rows the source has, and so the target, which may have more of them."""
+        """The windows among `ends` whose raw rows the source still has, so that the target has them, too."""
         here, wanted = self._here[side], set(ends)
-        known = here.known_from(self._source.now())
-        spans = merged((end - here.spec.width, end) for end in wanted)
+        kept_from = here.raw_kept_from(self._source.now())
+        ranges = merged((end - here.spec.width, end) for end in wanted)
         return wanted & {
-            end for span in spans if span[1] > known for end in here.raw_totals(max(known, span[0]), span[1])
+            end for low, high in ranges if high > kept_from for end in here.raw_totals(max(kept_from, low), high)
         }
 
     def _recompute(self, side: Side, both: _Both) -> int:
@@ -322,13 +322,13 @@ def _of_sides() -> dict[Side, set[int]]:
 
 @dataclass(slots=True)
 class _Both:
-    """What is found on the way, as ends of windows by side.
+    """Windows that differ between both stores, as ends of windows by side.
 
     Attributes:
         stop: end of the range, nanoseconds.
-        own: windows in which the target has raw rows that the source has not.
-        unlike: windows that are not the same in both stores.
-        anew: windows to compute anew at the target.
+        own: windows with raw rows that only the target has.
+        unlike: windows that differ between both stores.
+        anew: windows to recompute in the target.
     """
 
     stop: int
@@ -342,19 +342,19 @@ def _minutes(seconds: int) -> str:
 
 
 def _check_windows(here: TaskSpec, there: TaskSpec) -> None:
-    """Refuse stores whose windows are made in different ways.
+    """Check that both stores have the same settings for windows.
 
     Raises:
-        SettingsError: they are.
+        SettingsError: the settings differ.
     """
     for name, table in (("every", "task"), ("tags", "task"), ("excluded_actions", "schema")):
         if getattr(here, name) != getattr(there, name):
             raise SettingsError(
                 f"{name} differs between the settings of source and target ({getattr(here, name)} and "
-                f"{getattr(there, name)}): windows of the one say nothing of the other",
-                f"Write the same {name} under [{table}] in the file that --to names.",
+                f"{getattr(there, name)}), so their windows cannot be compared",
+                f"Write the same {name} under [{table}] in the file for --to.",
             )
 
 
-def _told(doing: str, each: Counted, report: Report) -> Callable[[int, float], None]:
+def _step(doing: str, each: Counted, report: Report) -> Callable[[int, float], None]:
     return lambda done, waiting: report(Step(doing, each.kind.name, done, max(done, each.source), waiting))

@@ -1,4 +1,4 @@
-"""What one store remembers of windows, for another that has the same rows."""
+"""Copy the records of windows from one store to another store with the same rows."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pfa_flux.windows.trust import raw_begins
 _FAR = 2**62
 """An instant after all points: the year 2116."""
 _AT_ONCE = 2880
-"""Windows of which is read at once what is remembered of them: a month of 15 minutes."""
+"""How many windows' records to read at once: a month of 15 minutes."""
 
 
 def carry_proofs(here: Rollup, there: Rollup, span: Span, unlike: Collection[int]) -> int:
-    """Let a store remember of windows what the one does that its rows are from. Returns the number of windows.
+    """Copy the records of windows to another store. Returns the number of copied records.
 
     Args:
-        here: the windows of the store that the rows are from.
-        there: the same windows in the other one.
-        span: edges of windows, nanoseconds.
-        unlike: ends of windows that are not the same in both, of which nothing is carried over.
+        here: the windows in the source.
+        there: the same windows in the target.
+        span: range of whole windows, nanoseconds.
+        unlike: ends of windows that differ between both stores. Their records are not copied.
     """
     width, carried = here.spec.width, 0
     for low in range(span[0], span[1], _AT_ONCE * width):
@@ -44,7 +44,7 @@ def carry_proofs(here: Rollup, there: Rollup, span: Span, unlike: Collection[int
 
 
 def _known(rollup: Rollup, low: int, high: int) -> dict[int, Noted]:
-    """What a store remembers of windows, by their ends."""
+    """The records of windows, by their ends."""
     if rollup.log is not None:
         return rollup.log.noted(low, high)
     width = rollup.spec.width
@@ -59,15 +59,15 @@ def _known(rollup: Rollup, low: int, high: int) -> dict[int, Noted]:
 
 
 def note_removed(here: Iterable[Rollup], there: Collection[Rollup], start: int, stop: int) -> None:
-    """Let a store know from when on it has raw rows, where older ones came to it downsampled alone.
+    """Record in the target that older windows have no raw rows, if only downsampled rows were copied for them.
 
-    Otherwise one that removes raw rows itself would take those windows for wrong.
+    Otherwise a store that removes raw rows itself would treat those windows as wrong.
 
     Args:
-        here: the windows of both sides in the store that the rows are from.
-        there: the same windows in the other one.
-        start: first instant that was copied, nanoseconds.
-        stop: first that was not.
+        here: the windows of both sides in the source.
+        there: the same windows in the target.
+        start: first copied instant, nanoseconds.
+        stop: first instant that was not copied.
     """
     begins = [raw_begins(rollup, stop, rollup.engine.now()) for rollup in here]
     first = [rollup.spec.floor(oldest) for rollup in there if (oldest := rollup.oldest_raw(_FAR)) is not None]

@@ -1,4 +1,4 @@
-"""A range cut by the rows that two stores have in it, so that none of its parts is too large to be held in memory."""
+"""Cut a range into stretches by the number of rows in two stores, so that each stretch fits into memory."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pfa_flux.engines.base import Engine, Span
 from pfa_flux.times import NS
 
 MOST = 20_000
-"""Rows of a stretch, of both stores together."""
+"""Maximum number of rows in a stretch, in both stores together."""
 _DAY = 86400 * NS
 _DAYS_AT_ONCE = 366 * 3
 
 Place = tuple[Engine, Rows]
-"""A store, and the rows in it."""
+"""A store and the rows in it."""
 
 
 class Stretch(NamedTuple):
-    """Part of a range: [start, stop) in nanoseconds, and the number of rows of each store in it."""
+    """Part of a range: [start, stop) in nanoseconds, and its number of rows in each store."""
 
     start: int
     stop: int
@@ -29,20 +29,20 @@ class Stretch(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """Rows of both stores."""
+        """Number of rows in both stores."""
         return self.source + self.target
 
 
 def stretches(places: Sequence[Place], start: int, stop: int, most: int = MOST) -> Iterator[Stretch]:
-    """Cut [start, stop) into stretches that hold rows, in order.
+    """Cut [start, stop) into stretches with rows, in order.
 
-    A stretch has no more than `most` rows, unless they are all of one nanosecond.
+    A stretch has at most `most` rows, unless all its rows have the same time.
 
     Args:
-        places: the source, and the target.
-        start: nanoseconds.
-        stop: nanoseconds.
-        most: rows of a stretch.
+        places: the source and the target.
+        start: start of the range, nanoseconds.
+        stop: end of the range, nanoseconds.
+        most: maximum number of rows in a stretch.
     """
     begun: Stretch | None = None
     for day in _days(places, start, stop):
@@ -60,7 +60,7 @@ def stretches(places: Sequence[Place], start: int, stop: int, most: int = MOST) 
 
 
 def count(place: Place, start: int, stop: int) -> int:
-    """Number of rows of [start, stop), nanoseconds."""
+    """Number of rows in [start, stop), nanoseconds."""
     return sum(_counts(place, start, stop, None).values())
 
 
@@ -73,7 +73,7 @@ def _days(places: Sequence[Place], start: int, stop: int) -> Iterator[Stretch]:
 
 
 def _halves(places: Sequence[Place], whole: Stretch, most: int) -> Iterator[Stretch]:
-    """A stretch with too many rows, halved until none has."""
+    """The parts of a stretch, halved until no part has too many rows."""
     if not whole.rows:
         return
     if whole.rows <= most or whole.stop - whole.start < 2:
@@ -93,5 +93,5 @@ def _counts(place: Place, start: int, stop: int, every: int | None) -> dict[int,
 
 
 def ends_of(place: Place, span: Span, every: int) -> set[int]:
-    """Ends of the windows of a width (seconds) that have rows in a span."""
+    """Ends of the windows with a width (seconds) that have rows in a range."""
     return {begin + every * NS for begin in _counts(place, *span, every)}

@@ -1,8 +1,8 @@
-"""What is asked of an engine: which rows, over which time, by which tags and windows.
+"""Questions to an engine: which rows, over which time, by which tags and windows.
 
-The only place that knows how the time of a row says which window the row belongs to. The time of a raw row is its own
-instant. The time of a downsampled row is the end of its window, so that the rows of the windows in [start, stop) have
-the times (start, stop]: everything is a nanosecond later.
+Only this module knows how the time of a row gives the window of the row. The time of a raw row is its own instant. The
+time of a downsampled row is the end of its window, so the rows of the windows in [start, stop) have the times
+(start, stop]: everything is a nanosecond later.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pfa_flux.times import NS
 
 @dataclass(frozen=True, slots=True)
 class Pattern(ABC):
-    """A filter's value that stands for many domains.
+    """A value in a filter that means many domains.
 
-    Engines may let through others: whoever asks looks at the domains of the answer.
+    Engines may return rows of other domains: the caller must filter the domains in the answer.
 
     Attributes:
-        domain: canonical, with or without a port.
+        domain: canonical domain, with or without a port.
     """
 
     domain: str
@@ -31,38 +31,38 @@ class Pattern(ABC):
     @property
     @abstractmethod
     def regex(self) -> str:
-        """A regular expression that is found in all of them, whatever their case; there is no slash in it."""
+        """A regular expression that matches all these domains in any case. It contains no slash."""
 
     def matches(self, value: str) -> bool:
-        """The regular expression is found in a value."""
+        """Whether the regular expression matches a value."""
         return re.search(self.regex, value) is not None
 
 
 class Below(Pattern):
-    """All names below a domain; without a port in that, those with any port."""
+    """All names below a domain. If the domain has no port, names with any port match."""
 
     __slots__ = ()
 
     @property
     def regex(self) -> str:
-        """As of `Pattern`."""
+        """As in `Pattern`."""
         name, _, port = self.domain.partition(":")
         return f"(?i)\\.{_escaped(name)}\\.?{f':{port}' if port else '(:[0-9]+)?'}$"
 
 
 class Forms(Pattern):
-    """Every form in which a row may have a domain: with capitals, a final dot or a port, or in another script."""
+    """Every form of a domain that a row may have: with capitals, a final dot or a port, or in another script."""
 
     __slots__ = ()
 
     @property
     def is_address(self) -> bool:
-        """The domain is an IP address: those have many forms, and are all let through."""
+        """Whether the domain is an IP address. Addresses have many forms, so the pattern matches all addresses."""
         return self.domain.startswith("[") or self.domain.partition(":")[0].rpartition(".")[2].isdecimal()
 
     @property
     def regex(self) -> str:
-        """As of `Pattern`. What is not ASCII may be a form of any name."""
+        """As in `Pattern`. Text that is not ASCII may be a form of any name, so it matches."""
         plain = r"[0-9\[]" if self.is_address else rf"{_escaped(self.domain.partition(':')[0])}\.?(:[0-9]*)?$"
         return f"(?i)^{plain}|[^ -~]"
 
@@ -72,11 +72,11 @@ def _escaped(name: str) -> str:
 
 
 Where = Mapping[str, tuple[str | Pattern, ...]]
-"""By tag, the values that count; none for all, '' for rows without the tag."""
+"""The values to count for each tag. No values means all; '' means rows without the tag."""
 
 
 def admits(where: Where, tags: Mapping[str, str]) -> bool:
-    """A row with these tags counts."""
+    """Whether a filter admits a row with these tags."""
     return all(
         any(each.matches(value) if isinstance(each, Pattern) else each == value for each in values)
         for value, values in ((tags.get(tag, ""), values) for tag, values in where.items())
@@ -85,14 +85,14 @@ def admits(where: Where, tags: Mapping[str, str]) -> bool:
 
 
 class ByWindow(dict[int, int]):
-    """Sums by the start of a window in nanoseconds, 0 where there is none; without windows by that of the range."""
+    """Sums by the start of a window, nanoseconds. Without windows, by the start of the range. Missing keys are 0."""
 
     def __missing__(self, window: int) -> int:
         return 0
 
 
 Sums = dict[tuple[str, ...], ByWindow]
-"""Sums by tags and window."""
+"""Sums by tags, then by window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +100,12 @@ class Rows:
     """Rows of one field of a measurement.
 
     Attributes:
-        bucket: bucket they are in.
-        measurement: their measurement.
-        field: their field.
-        count: a row counts as one, whatever its value; otherwise values are summed.
-        excluded_actions: values of the tag `action` whose rows are left out. A row without the tag stays.
-        every: a row stands for a window of so many seconds, and its time is the end of that; 0: its time is its own.
+        bucket: bucket of the rows.
+        measurement: measurement of the rows.
+        field: field of the rows.
+        count: count rows instead of summing values.
+        excluded_actions: leave out rows with these values of the tag `action`. A row without the tag stays.
+        every: width of a row's window in seconds; the time of the row is the end of the window. 0 for raw rows.
     """
 
     bucket: str
@@ -117,15 +117,15 @@ class Rows:
 
     @property
     def shift(self) -> int:
-        """Nanoseconds that the time of a row is later than an instant of its window."""
+        """How many nanoseconds to add to an instant in [start, stop) to get the time of a row."""
         return int(self.every > 0)
 
     def times(self, start: int, stop: int) -> tuple[int, int]:
-        """Times of the rows that belong to [start, stop): the first, and the first that is no longer one of them."""
+        """Times of the rows in [start, stop): the first time, and the first time after them."""
         return start + self.shift, stop + self.shift
 
     def window(self, time: int, width: int) -> int:
-        """Start of the window of a width (nanoseconds) that a row with this time belongs to."""
+        """Start of the window with a width (nanoseconds) for a row with this time."""
         return (time - self.shift) // width * width
 
 
@@ -134,13 +134,13 @@ class Ask:
     """A question: sums or counts of rows over [start, stop), nanoseconds.
 
     Attributes:
-        rows: which rows.
-        start: first instant that counts.
-        stop: first instant that does not.
-        tags: tags to keep apart, sorted; a row without one has '' there.
-        where: which of them count.
-        every: width of the windows in seconds, aligned to the epoch; None for one sum over the whole range.
-        optional: nothing hangs on the rows: there are none where the engine refuses the question.
+        rows: the rows to sum or count.
+        start: first instant to count.
+        stop: first instant after the range.
+        tags: tags to group by, sorted. A row without a tag has '' for it.
+        where: filter for the rows.
+        every: width of the windows in seconds, aligned to the epoch. None for one sum over the whole range.
+        optional: if the engine refuses the question, return no rows instead of an error.
     """
 
     rows: Rows
@@ -153,31 +153,31 @@ class Ask:
 
     @property
     def times(self) -> tuple[int, int]:
-        """Times of the rows in question: the first, and the first that is no longer one of them."""
+        """Times of the rows: the first time, and the first time after them."""
         return self.rows.times(self.start, self.stop)
 
     def window(self, time: int) -> int:
-        """Start of the window that a row with this time belongs to; the start of the range without windows.
+        """Start of the window of a row with this time. Without windows, the start of the range.
 
-        The first window of a range begins before the range where the range is not aligned. Engines label it with the
-        one or the other, and this makes them agree.
+        If the range is not aligned, its first window begins before the range. Some engines label this window with the
+        start of the window, others with the start of the range. This method makes them agree.
         """
         return self.rows.window(time, self.every * NS) if self.every else self.start
 
     def same_shape(self, other: Ask) -> bool:
-        """The other asks for other rows, and otherwise the same."""
+        """Whether the other question differs only in its rows."""
         return all(getattr(self, name) == getattr(other, name) for name in ("start", "stop", "tags", "where", "every"))
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """What downsampled rows are made of.
+    """Downsampled rows, and the raw rows that they are computed from.
 
     Attributes:
         raw: the raw rows.
         rollup: the downsampled rows.
-        tags: tags that are kept, sorted.
-        width: width of a window, nanoseconds; windows are aligned to the epoch.
+        tags: tags of the downsampled rows, sorted.
+        width: width of a window in nanoseconds. Windows are aligned to the epoch.
     """
 
     raw: Rows
@@ -187,12 +187,12 @@ class Windows:
 
     @property
     def key(self) -> str:
-        """The same for the same windows: what is proved of them holds for no others."""
+        """An identifier for proofs. A proof is valid only for windows with the same key."""
         return repr((self.raw, self.rollup, self.tags, self.width))
 
 
 class Stored(NamedTuple):
-    """A row as it is stored: its time in nanoseconds, all its tags, and its value."""
+    """A stored row: its time in nanoseconds, all its tags, and its value."""
 
     time: int
     tags: Mapping[str, str]
@@ -200,10 +200,10 @@ class Stored(NamedTuple):
 
 
 def summed(counted: Iterable[tuple[tuple[str, ...], int, int]]) -> Sums:
-    """Sums of tags, window and value; two series with equal tags show as one that is twice as large."""
+    """Sums from triples of tags, window and value. Values with equal tags and window are added."""
     sums: Sums = {}
     for tags, window, value in counted:
-        # A row of 0 stands for none: it is written where a row cannot be removed.
+        # A row with 0 means no row: pfa-flux writes it if it cannot remove a row.
         if not value:
             continue
         if tags not in sums:
@@ -213,11 +213,11 @@ def summed(counted: Iterable[tuple[tuple[str, ...], int, int]]) -> Sums:
 
 
 def merged(parts: Sequence[Sums]) -> Sums:
-    """Sums of several parts as one: the largest of them, with the others added to it."""
-    found = max(parts, key=lambda sums: sum(map(len, sums.values())))
+    """The total of several sums. It adds the others to the largest one in place."""
+    total = max(parts, key=lambda sums: sum(map(len, sums.values())))
     for sums in parts:
-        for tags, windows in sums.items() if sums is not found else ():
-            there = found.setdefault(tags, ByWindow())
+        for tags, windows in sums.items() if sums is not total else ():
+            by_window = total.setdefault(tags, ByWindow())
             for window, value in windows.items():
-                there[window] += value
-    return found
+                by_window[window] += value
+    return total

@@ -1,6 +1,6 @@
-"""What an engine is: where points are, what it can do, how to ask it. One Protocol for all of them.
+"""The Protocol of all engines, its value classes, and defaults for new engines.
 
-A new engine is one file or folder and one registration (`pfa_flux.registry`).
+A new engine needs one file or folder, and one registration (`pfa_flux.registry`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pfa_flux.settings import Settings
 
 OLD_FLUX = "before 0.103"
-"""Version of a Flux that has no `array`, and so no way to say its version: that of InfluxDB 1.8."""
+"""Version of a Flux without the `array` package, which cannot report its version: the Flux of InfluxDB 1.8."""
 
 Span = tuple[int, int]
 """[start, stop), nanoseconds."""
@@ -26,20 +26,20 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an engine said it can do, asked of the server itself.
+    """What an engine can do, as the server itself reported it.
 
     Attributes:
-        engine: its name in answers: influxdb2 where the server has organisations, buckets and a tasks API; influxdb1;
+        engine: name in answers: influxdb2 for a server with organisations, buckets and a tasks API; influxdb1; or
             embedded.
-        version: the server's own version, as it writes it; empty where it names none. It is shown, and decides nothing.
-        flux_version: version of its Flux, `OLD_FLUX` where that cannot tell; empty where Flux is off or absent.
-        join: Flux has the `join` package.
-        to: Flux can write with `to()`.
-        tasks: who runs Flux tasks: "influxdb", "kapacitor", or "" for nobody; then pfa-flux can.
-        kapacitor: Kapacitor could run its tasks.
-        kapacitor_version: Kapacitor's version, empty without one.
-        expires_proved: raw rows are removed only once their windows are proved, so that nothing is unknown.
-        in_process: a file that this process itself writes: what it does with points is known, and need not be measured.
+        version: the server's version, for display only. Empty if the server does not report it.
+        flux_version: version of Flux; `OLD_FLUX` if Flux cannot report it. Empty if Flux is off or absent.
+        join: whether Flux has the `join` package.
+        to: whether Flux can write with `to()`.
+        tasks: what runs Flux tasks: "influxdb", "kapacitor", or "" for nothing. Then pfa-flux can run them.
+        kapacitor: whether Kapacitor could run the tasks.
+        kapacitor_version: Kapacitor's version, or empty without Kapacitor.
+        expires_proved: whether the engine removes raw rows only after their windows are proved.
+        in_process: whether the engine is a file that this process writes, so its handling of points is known.
     """
 
     engine: str
@@ -55,23 +55,23 @@ class Capabilities:
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """Name and version for people."""
         if not self.engine.startswith("influxdb"):
             return f"the {self.engine} engine"
         return f"InfluxDB {self.version or f'{self.engine[-1]}.x'}"
 
     @property
     def flux(self) -> bool:
-        """Flux queries are answered."""
+        """Whether the engine answers Flux queries."""
         return bool(self.flux_version)
 
     @property
     def range_takes_stop(self) -> bool:
-        """Flux's range() takes in its stop, against Flux's own definition.
+        """Whether Flux's range() includes its stop, against Flux's own definition.
 
-        So it does on InfluxDB 1.8 (measured on 1.8.10), where hits at a whole quarter of an hour would count twice.
-        The storage reader of 1.9 and 2.x cuts the stop off (`EndTime: end - 1`). The Flux of 1.9 has `array`; that of
-        2.0.0 has not.
+        InfluxDB 1.8 does this (measured on 1.8.10), so it would count hits at a full quarter of an hour twice. The
+        storage reader of 1.9 and 2.x excludes the stop (`EndTime: end - 1`). Flux in 1.9 has `array`; Flux in 2.0.0
+        does not.
         """
         return self.flux_version == OLD_FLUX and self.engine == "influxdb1"
 
@@ -95,9 +95,9 @@ class Measurement:
     """A measurement whose points have the tags `domain` and `page`.
 
     Attributes:
-        name: its name.
-        fields: names of its fields, sorted.
-        by_writer: its points have the tag `sess`, by which a pixel tells its writers apart.
+        name: name of the measurement.
+        fields: names of the fields, sorted.
+        by_writer: whether the points have the tag `sess`, as points of a pixel do.
     """
 
     name: str
@@ -107,13 +107,13 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that `doctor` looked at.
+    """One check of `doctor`.
 
     Attributes:
-        name: what was looked at.
-        status: ok; failed: the job cannot be done as it is; warning: it can, and less well; skipped.
+        name: what was checked.
+        status: `ok`; `failed`: something does not work; `warning`: it works, but not well; `skipped`.
         found: what was found.
-        advice: what to do about it, empty where nothing needs doing.
+        advice: what to do about it. Empty if there is nothing to do.
     """
 
     name: str
@@ -124,12 +124,12 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Uncounted:
-    """Raw rows that arrived when those of their windows had been removed for good: no figure counts them.
+    """Raw rows that arrived after the raw rows of their windows were removed. No figure counts them.
 
     Attributes:
-        waiting: those that are still there.
-        dropped: those that were removed in turn.
-        at: when the last of these were, nanoseconds; 0 without any.
+        waiting: how many are still stored.
+        dropped: how many were removed.
+        at: when the last ones were removed, nanoseconds; 0 if none were.
     """
 
     waiting: int = 0
@@ -138,7 +138,7 @@ class Uncounted:
 
 
 Checks = Mapping[str, Callable[[], list[Check]]]
-"""Checks by the name that one has where it breaks."""
+"""Checks by name. If a check raises an error, the result has this name."""
 
 
 @runtime_checkable
@@ -147,235 +147,236 @@ class Engine(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do."""
+        """What the engine can do."""
 
     @property
     def address(self) -> str:
-        """Where it is: a URL without user, password or query, or the path of a file."""
+        """A URL without user, password or query, or the path of a file."""
 
     @property
     def dialects(self) -> tuple[str, ...]:
-        """Languages that it can be asked in, the fastest first."""
+        """Query languages that the engine understands, the fastest first."""
 
     def admits(self, dialect: str, rows: Sequence[Rows]) -> bool:
-        """Whether a dialect is known to count these rows right; false where that cannot be checked.
+        """Whether a dialect is known to count these rows correctly. False if the engine cannot check that.
 
         Raises:
             CapabilityError: the dialect does not reach the rows, or would miscount them.
         """
 
     def aggregate(self, asks: Sequence[Ask], dialect: str = "") -> list[Sums]:
-        """Answers to several questions, in their order.
+        """Answers to several questions, in the same order.
 
-        Hits and loads of one shape are asked as one where the dialect can; others side by side where that is faster.
+        If the dialect allows it, one query answers hits and loads of the same shape. Other questions run in parallel if
+        that is faster.
 
         Args:
             asks: the questions.
-            dialect: language to use; by default the fastest that reaches the rows.
+            dialect: query language to use, by default the fastest that reaches the rows.
         """
 
     def rows(self, rows: Rows, start: int, stop: int) -> list[Stored]:
-        """The rows of [start, stop), nanoseconds, as they are stored."""
+        """The stored rows of [start, stop), nanoseconds."""
 
     def edge(self, rows: Rows, pick: Literal["first", "last"], start: int, stop: int, where: Where) -> int | None:
-        """Time, as it is stored, of the first or last row of [start, stop); None without any.
+        """Stored time of the first or last row in [start, stop), or None.
 
         Args:
             rows: which rows.
             pick: the oldest or the newest.
             start: first instant, nanoseconds.
-            stop: first instant after it.
-            where: which of them count.
+            stop: first instant after the range.
+            where: filter for the rows.
         """
 
-    def values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
-        """Values of a tag that the rows of [start, stop) have, and maybe some that others have: quickly."""
+    def tag_values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
+        """Values of a tag in the rows of [start, stop). For speed, it may include values of other rows."""
 
     @property
     def partial_answers(self) -> int:
-        """Number of answers so far that the engine itself called partial: rows are missing from them."""
+        """How many answers the engine has called partial so far: rows are missing from them."""
 
     def write(self, bucket: str, points: Iterable[Point]) -> int:
-        """Write points; a point of the same series and time replaces an earlier one. Returns their number."""
+        """Write points. A point replaces an earlier one of the same series and time. Returns the number of points."""
 
     def delete(self, rows: Rows, start: int, stop: int) -> None:
-        """Remove all rows of the measurement that belong to [start, stop), nanoseconds.
+        """Remove all rows of the measurement in [start, stop), nanoseconds.
 
         Raises:
-            CapabilityError: it removes none, or would remove others as well.
+            CapabilityError: the engine cannot remove rows, or would remove other rows as well.
         """
 
     def keeps_floats(self, rows: Rows, start: int, stop: int) -> bool:
-        """Rows are floats which keep those of [start, stop) from being integers, as far as that can be seen."""
+        """Whether stored floats force the rows of [start, stop) to be floats. False if the engine cannot check it."""
 
     def make_integers(self, rows: Rows, start: int, stop: int) -> None:
-        """Make integers of the values of all rows that keep those of [start, stop) from being integers.
+        """Turn all values that force the rows of [start, stop) to be floats into integers.
 
         Raises:
-            TaskError: a value is no whole number.
+            TaskError: a value is not a whole number.
         """
 
     def has_bucket(self, bucket: str) -> bool:
-        """The bucket exists."""
+        """Whether the bucket exists."""
 
     def probe_write(self, bucket: str) -> None:
-        """Ask for the right to write to a bucket, without writing.
+        """Check the right to write to a bucket, without writing a point.
 
         Raises:
             AccessDeniedError, BucketNotFoundError: the right or the bucket is missing.
         """
 
     def buckets(self) -> list[str]:
-        """Names of buckets that can be seen, maybe not of all."""
+        """Names of visible buckets. The list may be incomplete."""
 
     def measurements(self, bucket: str) -> list[Measurement]:
-        """Measurements in a bucket that may be page views or page loads, whoever writes them."""
+        """Measurements in a bucket that may be hits or loads of any writer."""
 
     def takes_floats(self, rows: Rows, now: int) -> bool:
-        """The field has to be a float in points of `now`, because those are stored beside floats."""
+        """Whether points of `now` must have a float field, because floats are stored there already."""
 
     def subscribers(self) -> list[str]:
-        """Addresses that the server passes on to what is written to it: a Kapacitor may be among them."""
+        """Addresses that the server forwards writes to. One of them may be a Kapacitor."""
 
     def create_bucket(self, bucket: str) -> None:
-        """Make the bucket, kept for ever."""
+        """Create the bucket, without expiry."""
 
     def drop_bucket(self, bucket: str) -> None:
-        """Remove the bucket and all that is in it."""
+        """Remove the bucket with all its data."""
 
     def kept_since(self, bucket: str, now: int) -> int:
-        """Instant since which all points of the bucket are kept at `now`, nanoseconds; 0: they are kept for ever."""
+        """Instant (nanoseconds) from which the bucket still has all points at `now`. 0 if points never expire."""
 
     def note_removed(self, bucket: str, until: int) -> None:
-        """Remember that raw points before an instant (nanoseconds) are gone for good, where the engine removes them."""
+        """If the engine removes raw points itself, remember that those before an instant (nanoseconds) are gone."""
 
     def now(self) -> int:
-        """The present by the engine's own clock, nanoseconds, to the second."""
+        """The present by the engine's clock, nanoseconds, rounded to the second."""
 
     def snapshot(self) -> AbstractContextManager[object]:
-        """Within it all answers are of one state, where the engine can."""
+        """A context in which all answers show the same state, if the engine supports it."""
 
     def mark(self, rows: Rows, start: int, stop: int) -> object:
-        """Something that changes whenever rows of [start, stop) do; for `prove`."""
+        """A value that changes whenever rows of [start, stop) change, for `prove`."""
 
     def prove(self, windows: Windows, span: Span, mark: object) -> None:
-        """Remember that the downsampled rows of a span are what raw rows say, unless those have changed since the mark.
+        """Remember that the downsampled rows of a span match raw rows, unless raw rows have changed since the mark.
 
         Args:
             windows: which rows.
-            span: edges of windows, nanoseconds.
-            mark: what `mark` gave of the raw rows before they were read; None where they have expired.
+            span: range of whole windows, nanoseconds.
+            mark: result of `mark` for the raw rows before they were read. None if they have expired.
         """
 
     def unproved(self, windows: Windows, span: Span) -> list[Span] | None:
-        """The part of a span that is not proved; None: the engine remembers no proofs."""
+        """The parts of a span that are not proved. None if the engine remembers no proofs."""
 
     def may_hold_others(self, windows: Windows, span: Span) -> bool:
-        """Some downsampled rows of a span have further tags or are no integers, or whether they have cannot be seen."""
+        """Whether downsampled rows of a span may have other tags or values that are not integers."""
 
     def check_sums(self, windows: Windows, span: Span, *, fix: bool) -> list[Span]:
-        """Spans whose sums of longer windows are not what the downsampled rows say; made right if asked for."""
+        """Ranges where sums over longer windows do not match the downsampled rows. `fix` corrects them."""
 
     def uncounted(self, rows: Rows) -> Uncounted:
-        """Raw rows that no figure counts, where the engine removes raw rows itself and so knows of them."""
+        """Raw rows that no figure counts, if the engine removes raw rows itself."""
 
     def checks(self, settings: Settings) -> Checks:
-        """What `doctor` can ask of it."""
+        """Checks for `doctor`."""
 
     def close(self) -> None:
-        """Let go of connections and locks."""
+        """Close connections and release locks."""
 
 
 class EngineDefaults:
-    """What most engines need not say anew: no proofs are remembered, no snapshot is had, the clock is ours."""
+    """Defaults for engines: no proofs, no snapshots, and the clock of this machine."""
 
     def admits(self, dialect: str, rows: Sequence[Rows]) -> bool:
-        """Its only dialect counts right."""
+        """True: the engine's only dialect counts correctly."""
         del dialect, rows
         return True
 
-    def values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
-        """Values of a tag, by counting their rows."""
+    def tag_values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
+        """Values of a tag, from counts of their rows."""
         (sums,) = self.aggregate([Ask(rows, start, stop, (tag,))])
         return {value for (value,) in sums}
 
     def buckets(self) -> list[str]:
-        """Those that it needs are always there."""
+        """No buckets: the engine needs none."""
         return []
 
     def probe_write(self, bucket: str) -> None:
-        """Whoever can open it may write to all that there is."""
+        """Check only that the bucket exists: a user who can open the engine may write to every bucket."""
         if not self.has_bucket(bucket):
             raise BucketNotFoundError(f"the bucket {bucket!r} does not exist")
 
     def measurements(self, bucket: str) -> list[Measurement]:
-        """Nobody else writes to it."""
+        """No measurements: no other program writes to the engine."""
         del bucket
         return []
 
     def takes_floats(self, rows: Rows, now: int) -> bool:
-        """Each value has a type of its own."""
+        """False: each value has its own type."""
         del rows, now
         return False
 
     def subscribers(self) -> list[str]:
-        """It passes nothing on."""
+        """No addresses: the engine forwards nothing."""
         return []
 
     @property
     def partial_answers(self) -> int:
-        """It answers in full or not at all."""
+        """0: the engine gives only complete answers."""
         return 0
 
     def note_removed(self, bucket: str, until: int) -> None:
-        """It removes none itself."""
+        """Do nothing: the engine does not remove raw points itself."""
 
     def now(self) -> int:
-        """The present by our own clock."""
+        """The present by this machine's clock."""
         return time.time_ns()
 
     def keeps_floats(self, rows: Rows, start: int, stop: int) -> bool:
-        """Each value has a type of its own."""
+        """False: each value has its own type."""
         del rows, start, stop
         return False
 
     def make_integers(self, rows: Rows, start: int, stop: int) -> None:
-        """Each value has a type of its own."""
+        """Do nothing: each value has its own type."""
 
     def snapshot(self) -> AbstractContextManager[object]:
-        """Answers are of their moments."""
+        """A context without effect: each answer shows its own moment."""
         return nullcontext()
 
     def mark(self, rows: Rows, start: int, stop: int) -> object:
-        """Nothing is proved."""
+        """None: the engine remembers no proofs."""
         del rows, start, stop
         return None
 
     def prove(self, windows: Windows, span: Span, mark: object) -> None:
-        """Nothing is remembered."""
+        """Do nothing: the engine remembers no proofs."""
 
     def unproved(self, windows: Windows, span: Span) -> list[Span] | None:
-        """Nothing is remembered."""
+        """None: the engine remembers no proofs."""
         del windows, span
         return None
 
     def may_hold_others(self, windows: Windows, span: Span) -> bool:
-        """It cannot be seen."""
+        """True: the engine cannot check it."""
         del windows, span
         return True
 
     def check_sums(self, windows: Windows, span: Span, *, fix: bool) -> list[Span]:
-        """There are no longer windows."""
+        """Nothing: the engine has no sums over longer windows."""
         del windows, span, fix
         return []
 
     def uncounted(self, rows: Rows) -> Uncounted:
-        """It removes none itself."""
+        """None: the engine does not remove raw rows itself."""
         del rows
         return Uncounted()
 
     def checks(self, settings: Settings) -> Checks:
-        """What it is."""
+        """A check that shows the engine."""
         del settings
         return {"engine": lambda: [Check("engine", "ok", f"{self.capabilities.title}")]}
 
@@ -383,10 +384,10 @@ class EngineDefaults:
 
         @property
         def capabilities(self) -> Capabilities:
-            """What it can do."""
+            """What the engine can do."""
 
         def aggregate(self, asks: Sequence[Ask], dialect: str = "") -> list[Sums]:
-            """Answers to questions."""
+            """Answers to several questions, in the same order."""
 
         def has_bucket(self, bucket: str) -> bool:
-            """The bucket exists."""
+            """Whether the bucket exists."""

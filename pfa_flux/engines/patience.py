@@ -1,4 +1,4 @@
-"""How long a request waits for a server that is too busy just now, and who is told meanwhile."""
+"""How long a request waits for a busy server, and what it calls before each pause."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from pfa_flux.errors import BusyError
 T = TypeVar("T")
 
 _LONGEST = 300.0
-"""Seconds in all, where the server says for how long: InfluxDB Cloud counts its limits by five minutes."""
+"""Total seconds to wait if the server says how long: InfluxDB Cloud limits requests in periods of five minutes."""
 _UNSAID = 10.0
-"""Seconds in all, where it does not say: what has ended for good says no more than that."""
+"""Total seconds to wait if the server does not say how long: it may be down for good."""
 _FIRST_PAUSE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a question waits.
+    """How long a request waits for a busy server.
 
     Attributes:
-        seconds: the most that it waits in all.
-        tell: called before each pause, with its seconds.
-        unsaid: the same as `seconds`, if the server does not say for how long.
-        longest_pause: the most that it waits before it asks again, whatever the server says.
+        seconds: longest total wait in seconds.
+        tell: called before each pause with its seconds.
+        unsaid: longest total wait if the server does not say how long to wait.
+        longest_pause: longest single pause, whatever the server says.
     """
 
     seconds: float = _LONGEST
@@ -43,9 +43,9 @@ _current: ContextVar[Patience] = ContextVar("patience", default=_USUAL)
 
 
 @contextmanager
-def patience(found: Patience) -> Iterator[None]:
-    """Within it, and in this thread, questions wait as it says."""
-    before = _current.set(found)
+def patience(new: Patience) -> Iterator[None]:
+    """A context in which the requests of this thread wait that long."""
+    before = _current.set(new)
     try:
         yield
     finally:
@@ -53,35 +53,35 @@ def patience(found: Patience) -> Iterator[None]:
 
 
 NONE = Patience(0.0)
-"""For those who wait themselves, or whom somebody waits for."""
+"""For callers that wait themselves, or that others wait for."""
 
 
 def patiently(ask: Callable[[], T], own: Patience | None = None) -> T:
-    """Ask, and ask again while the server is too busy, with pauses as long as it wants.
+    """Send a request, and send it again while the server is busy, with pauses as long as the server asks for.
 
     Args:
-        ask: asks once.
-        own: how long to wait; questions within do not wait themselves. None for what holds in this thread.
+        ask: sends the request once.
+        own: how long to wait; requests inside `ask` then do not wait. None means the patience of this thread.
 
     Raises:
-        BusyError: it wants to be left alone for longer than anybody waits here.
+        BusyError: the server asks to wait longer than that.
     """
-    found, pause, waited = own or _current.get(), _FIRST_PAUSE, 0.0
+    limits, pause, waited = own or _current.get(), _FIRST_PAUSE, 0.0
     while True:
         try:
-            with patience(NONE if own else found):
+            with patience(NONE if own else limits):
                 return ask()
         except BusyError as error:
-            seconds = min(error.retry_after or pause, found.longest_pause)
-            if waited + seconds > (found.seconds if error.retry_after else min(found.seconds, found.unsaid)):
+            seconds = min(error.retry_after or pause, limits.longest_pause)
+            if waited + seconds > (limits.seconds if error.retry_after else min(limits.seconds, limits.unsaid)):
                 raise
-            found.tell(seconds)
+            limits.tell(seconds)
             time.sleep(seconds)
             pause, waited = pause * 2, waited + seconds
 
 
 def in_words(seconds: float) -> str:
-    """Seconds as people say them: 37 seconds, 5 minutes."""
+    """Seconds in words: 37 seconds, 5 minutes."""
     whole = max(1, round(seconds))
     number, unit = (whole // 60, "minute") if whole % 60 == 0 else (whole, "second")
     return f"{number} {unit}{'' if number == 1 else 's'}"

@@ -39,7 +39,7 @@ class Folding:
         if not self._question.pages:
             return {"domain": domains, "page": ()}
         span = self._question.start, self._question.stop
-        stored = {value for each in dict.fromkeys(rows) for value in engine.values(each, "page", *span)}
+        stored = {value for each in dict.fromkeys(rows) for value in engine.tag_values(each, "page", *span)}
         forms = {value: form for value in stored if (form := self._forms["page"](value)) in self._question.pages}
         # The tag may be missing from rows of an answer.
         self._folded |= {("page", value): form for value, form in forms.items() if value != form}
@@ -49,7 +49,7 @@ class Folding:
         """The same without patterns, for the domains of rows before an instant; None if there are none."""
         if self._question.domains is None:
             return {}
-        stored = engine.values(rows, "domain", 0, stop)
+        stored = engine.tag_values(rows, "domain", 0, stop)
         found = tuple(sorted(value for value in stored if self._selects(self._forms["domain"](value))))
         return {"domain": found} if found else None
 

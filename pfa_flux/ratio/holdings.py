@@ -61,10 +61,12 @@ def holdings(engine: Engine, settings: Settings, question: Question, now: int) -
     rules = Rules(settings.pixel)
     readable = {side: list(_readable(engine, spec, whole)) for side, spec in specs.items()}
     rows = [rows for each in readable.values() for rows in each]
-    domains = {rules.domain(value) for each in rows for value in engine.values(each, "domain", whole.start, whole.stop)}
+    domains = {
+        rules.domain(value) for each in rows for value in engine.tag_values(each, "domain", whole.start, whole.stop)
+    }
     meant = [("domains", asked, near) for asked in question.named for near in _near(asked, domains)]
     if question.pages:
-        pages = {rules.stored_page(value) for each in rows for value in engine.values(each, "page", 0, whole.stop)}
+        pages = {rules.stored_page(value) for each in rows for value in engine.tag_values(each, "page", 0, whole.stop)}
         meant += [("pages", asked, near) for asked in question.pages for near in _near(asked, pages)]
 
     def span(side: Side, where: Where) -> Span | None:

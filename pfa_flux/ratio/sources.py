@@ -192,7 +192,7 @@ class _Chooser:
         """Instant from which raw data is kept, an edge of windows; 0 if it is kept for ever."""
         # No server has a retention shorter than an hour.
         recent = self._start >= self._now - 3600 * NS
-        return 0 if recent else max(rollup.known_from(self._now) for rollup in self._both.values())
+        return 0 if recent else max(rollup.raw_kept_from(self._now) for rollup in self._both.values())
 
     def _expired_part(self, kept: int) -> Sources:
         """The sources before `kept`, as far back as both sides are known."""

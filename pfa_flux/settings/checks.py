@@ -1,4 +1,4 @@
-"""Values of a settings file: checks, with messages about faults."""
+"""Checks for single values in the settings; each raises a SettingsError that names the setting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pfa_flux.times import parse_duration, time_zone
 
 
 def positive_int(value: object, where: str) -> int:
-    """A positive whole number, as such or as text."""
+    """A positive whole number, given as a number or as text."""
     if isinstance(value, str) and value.isdecimal():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
@@ -46,7 +46,11 @@ def strings(value: object, where: str) -> tuple[str, ...]:
 
 
 def canonical(values: Iterable[str], where: str, form: Callable[[str], str]) -> tuple[str, ...]:
-    """Values in the form that a function gives, each once; what that refuses is an error of the settings."""
+    """Values in canonical form, each once.
+
+    Raises:
+        SettingsError: `form` refuses a value.
+    """
     try:
         return tuple(dict.fromkeys(map(form, values)))
     except InvalidValueError as error:
@@ -56,23 +60,23 @@ def canonical(values: Iterable[str], where: str, form: Callable[[str], str]) -> 
 def boolean(value: object, where: str) -> bool:
     """True or false."""
     if not isinstance(value, bool):
-        raise SettingsError(f"{where} is {value!r}, not a truth value", "Write true or false, without quotes.")
+        raise SettingsError(f"{where} is {value!r}, not true or false", "Write true or false, without quotes.")
     return value
 
 
 def choice(value: object, where: str, allowed: tuple[str, ...]) -> str:
-    """One of the words allowed."""
+    """A value that must be one of `allowed`."""
     if value not in allowed:
-        raise SettingsError(f"{where} is {value!r}", f"Allowed are: {', '.join(allowed)}.")
+        raise SettingsError(f"{where} is {value!r}", f"Use one of: {', '.join(allowed)}.")
     return str(value)
 
 
 def table(value: object, name: str, source: object, allowed: tuple[str, ...], problems: Problems) -> dict[str, object]:
-    """The known keys of a table; that it is none, and each key that is unknown, goes into `problems`."""
+    """The known keys of a table. Adds a problem for each unknown key, or if the value is not a table."""
     if not isinstance(value, dict):
         with problems.of(name):
             raise SettingsError(
-                f"{source}: {name} is not a table", f"Write [{name}] and under it any of: {', '.join(allowed)}."
+                f"{source}: {name} is not a table", f"Write [{name}], and below it any of: {', '.join(allowed)}."
             )
         return {}
     for key in value:
@@ -80,6 +84,6 @@ def table(value: object, name: str, source: object, allowed: tuple[str, ...], pr
             with problems.of(f"{name}.{key}"):
                 raise SettingsError(
                     f"{source}: [{name}] has an unknown key {key!r}",
-                    f"{meant(key, allowed)}Allowed are: {', '.join(allowed)}.",
+                    f"{meant(key, allowed)}Known keys: {', '.join(allowed)}.",
                 )
     return {key: item for key, item in value.items() if key in allowed}

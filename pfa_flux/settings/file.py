@@ -1,4 +1,4 @@
-"""The settings' TOML file: which one is read, and whether it may say what it says."""
+"""The TOML file with the settings: where to find it, how to read it, and when not to trust it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 FILE_NAME = "pfa-flux.toml"
 SYSTEM_FILE = Path("/etc/pfa-flux") / FILE_NAME
-"""The machine's settings, which are read where no others are found."""
+"""The machine's settings. They are read if no other file is found."""
 SYSTEM_VARIABLE = "PFA_FLUX_SYSTEM_CONFIG"
-"""Names another file as the machine's, where a system keeps such files elsewhere."""
+"""Variable with the path of the machine's settings, for systems that keep such files elsewhere."""
 
 
 class ClosedError(SettingsError):
-    """This user may not read the machine's settings, or look for them."""
+    """This user may not read the machine's settings, or may not see whether they exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Place:
 
     Attributes:
         path: the file.
-        kind: named by the caller; here, in the working directory; the user's; or the system's.
+        kind: `named` by the caller, `here` in the working directory, the `user`'s, or the `system`'s.
     """
 
     path: Path
@@ -43,10 +43,10 @@ class Place:
 
 
 def places(config: str | Path | None, environ: Mapping[str, str], directory: Path) -> tuple[Place, ...]:
-    """The places to look at, in this order; the file that is named is the only one.
+    """The places to search, in order. If the caller or the environment names a file, that is the only place.
 
     Raises:
-        SettingsError: a path begins with ~, and there is no home directory.
+        SettingsError: a path begins with ~, but there is no home directory.
     """
     named = config or environ.get("PFA_FLUX_CONFIG")
     if named:
@@ -61,7 +61,7 @@ def places(config: str | Path | None, environ: Mapping[str, str], directory: Pat
 
 
 def users_file(environ: Mapping[str, str]) -> Path | None:
-    """The file in the user's configuration directory; None where there is no home directory."""
+    """The file in the user's configuration directory. None if there is no home directory."""
     try:
         return config_home(environ) / "pfa-flux" / FILE_NAME
     except RuntimeError:
@@ -82,29 +82,29 @@ def home(environ: Mapping[str, str]) -> Path:
     """The home directory of an environment.
 
     Raises:
-        RuntimeError: there is none.
+        RuntimeError: there is no home directory.
     """
     return Path(environ.get("HOME") or "~").expanduser()
 
 
-def find_file(looked_at: Sequence[Place]) -> Place | None:
-    """The first place that has a file; None where none has.
+def find_file(searched: Sequence[Place]) -> Place | None:
+    """The first place that has a file, or None.
 
     Raises:
-        SettingsError: the file that is named does not exist, or this user may not see whether there is one.
-        ClosedError: the machine's directory is closed to this user.
+        SettingsError: the named file does not exist, or this user may not see whether it exists.
+        ClosedError: this user may not search the machine's directory.
     """
-    if looked_at[0].kind == "named":
-        path = looked_at[0].path
-        if not _is_file(looked_at[0]):
+    if searched[0].kind == "named":
+        path = searched[0].path
+        if not _is_file(searched[0]):
             raise SettingsError(f"the configuration file {path} does not exist", "Check --config or PFA_FLUX_CONFIG.")
-        return looked_at[0]
-    there = next((place for place in looked_at if _is_file(place)), None)
-    if there is None or there.kind != "here":
-        return there
-    # Where the working directory is that of the user's or the machine's settings, the file is theirs.
-    others = (place for place in looked_at if place is not there and state_of(place) == "file")
-    return next((place for place in others if place.path.samefile(there.path)), there)
+        return searched[0]
+    first = next((place for place in searched if _is_file(place)), None)
+    if first is None or first.kind != "here":
+        return first
+    # If the working directory is also the user's or the machine's configuration directory, the file is theirs.
+    others = (place for place in searched if place is not first and state_of(place) == "file")
+    return next((place for place in others if place.path.samefile(first.path)), first)
 
 
 def _is_file(place: Place) -> bool:
@@ -117,7 +117,7 @@ def _is_file(place: Place) -> bool:
 
 
 def state_of(place: Place) -> Literal["file", "no file", "closed"]:
-    """Whether a place has a file; closed where this user may not see that."""
+    """Whether a place has a file, or is closed: this user may not see whether it has one."""
     try:
         return "file" if _is_file(place) else "no file"
     except SettingsError:
@@ -125,30 +125,31 @@ def state_of(place: Place) -> Literal["file", "no file", "closed"]:
 
 
 def _unreadable(place: Place, error: OSError) -> SettingsError:
-    words = f"{place.path} cannot be read: {error.strerror or type(error).__name__}"
+    message = f"{place.path} cannot be read: {error.strerror or type(error).__name__}"
     if place.kind != "system":
-        return SettingsError(words, "Check its rights.")
+        return SettingsError(message, "Check the permissions of the file.")
     return ClosedError(
-        words,
-        "It holds this machine's settings. Use sudo, ask for read access, or name your own file with --config.",
+        message,
+        "This file has the machine's settings. Use sudo, ask for read access, or name your own file with --config.",
     )
 
 
 def read_document(place: Place) -> dict[str, Any]:
-    """What a settings file says.
+    """The content of a settings file.
 
     Raises:
-        SettingsError: it cannot be read or is no TOML. UntrustedFileError: it was found, and another user may have
-            written it; as of `read_found` and `read_system`.
+        SettingsError: the file cannot be read or is not TOML.
+        UntrustedFileError: the file was not named, and another user may have written it.
     """
     return parsed(read_text(place), place.path)
 
 
 def read_text(place: Place) -> str:
-    """The text of a settings file, with the ends of its lines as they are.
+    """The text of a settings file, with unchanged line endings.
 
     Raises:
-        SettingsError, UntrustedFileError: as of `read_document`.
+        SettingsError: the file cannot be read or is not UTF-8.
+        UntrustedFileError: the file was not named, and another user may have written it.
     """
     read = {"here": read_found, "system": read_system}.get(place.kind, Path.read_bytes)
     try:
@@ -160,61 +161,62 @@ def read_text(place: Place) -> str:
 
 
 def parsed(text: str, path: Path) -> dict[str, Any]:
-    """The document of a text.
+    """The content of a TOML text.
 
     Raises:
-        SettingsError: it is no TOML; says where and why.
+        SettingsError: the text is not TOML. The message says where and why.
     """
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        what, where = _told(str(error))
-        raise SettingsError(f"{path} is not valid TOML{where}: {what}", "Correct it there.") from error
+        what, where = _explained(str(error))
+        raise SettingsError(f"{path} is not valid TOML{where}: {what}", "Correct the file.") from error
 
 
-def _told(words: str) -> tuple[str, str]:
-    """What the parser says, and the place, in words of people who write settings."""
-    found = re.fullmatch(r"(.*?)(?: \(at (.*)\))?", words, re.DOTALL)
-    what, where = (found[1], found[2]) if found else (words, None)
+def _explained(message: str) -> tuple[str, str]:
+    """The parser's message for someone who edits settings, and the place in the file."""
+    match = re.fullmatch(r"(.*?)(?: \(at (.*)\))?", message, re.DOTALL)
+    what, where = (match[1], match[2]) if match else (message, None)
     table = re.fullmatch(r"Cannot declare \((.*?),?\) twice", what)
     if table:
-        what = f"[{table[1].replace(chr(39), '').replace(', ', '.')}] is there twice"
+        what = f"[{table[1].replace(chr(39), '').replace(', ', '.')}] is defined twice"
     elif what == "Cannot overwrite a value":
-        what = "a key is there twice"
+        what = "a key is set twice"
     return what[:1].lower() + what[1:], f" at {where.replace('end of document', 'its end')}" if where else ""
 
 
 def check_recipients(path: Path, levels: Sequence[Level]) -> None:
-    """Refuse a file found in the working directory that says where a token of another source is sent."""
+    """Refuse a file from the working directory if it sets the address for a token from another source."""
     document, *higher = levels
     token = next((level.called for level in higher if {"token", "token_file"} & level.values.keys()), "")
     for key in RECIPIENTS:
         if token and document.values.get(key) and not any(key in level.values for level in higher):
             raise UntrustedFileError(
-                f"{path}, found here, gives {key}, and {token} the token: it is not sent there",
-                f"Give both in one place, or name the file: --config {path}.",
+                f"{path} sets {key}, but the token is from {token}: "
+                "pfa-flux does not send a token to an address from a file in the working directory",
+                f"Set both in one place, or name the file: --config {path}.",
             )
 
 
 def check_data_dir(path: Path, data_dir: Path, *, store: bool) -> None:
-    """See that the data directory that the machine's settings name is there, since elsewhere there is no data.
+    """Check that the data directory in the machine's settings exists.
 
     Args:
         path: the settings file.
         data_dir: the directory.
-        store: the data itself is in it, so that it has to be readable.
+        store: the directory has the embedded store, so it must be readable.
 
     Raises:
-        SettingsError: it does not exist, or this user may not read it.
+        SettingsError: the directory does not exist, or this user may not read it.
     """
     try:
-        there = data_dir.is_dir()
+        exists = data_dir.is_dir()
     except PermissionError:
-        there = True
-    if not there:
+        exists = True
+    if not exists:
         raise SettingsError(
             f"{path} names the data directory {data_dir}, which does not exist",
-            f"Create it with sudo pfa-flux init --config {path}, or name the right one with --data-dir.",
+            f"Create it with sudo pfa-flux init --config {path}, or name another directory with --data-dir.",
         )
     if store and not os.access(data_dir, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise SettingsError(
@@ -224,13 +226,13 @@ def check_data_dir(path: Path, data_dir: Path, *, store: bool) -> None:
 
 
 def expanded(value: str | Path, source: str, environ: Mapping[str, str]) -> Path:
-    """A path with ~ as the home directory.
+    """A path, with ~ replaced by the home directory.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: there is no home directory.
     """
     path = Path(value)
     try:
         return home(environ).joinpath(*path.parts[1:]) if path.parts[:1] == ("~",) else path.expanduser()
     except RuntimeError as error:
-        raise SettingsError(f"{source}: there is no home directory for {value}", "Write the whole path.") from error
+        raise SettingsError(f"{source}: there is no home directory for {value}", "Write the full path.") from error

@@ -27,37 +27,41 @@ CHOICES = {
 }
 OPT_OUTS = ("gpc", "dnt")
 BY_PIXEL = ("script", "tracker")
-"""Of `loads`, those that ask the pixel for `load_path`."""
+"""Values of `loads` with which a browser requests `load_path`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PixelSettings:
-    """What the pixel counts, and how.
+    """How the pixel counts, and what.
 
     Attributes:
-        listen: where it listens: HOST:PORT, or unix:PATH.
-        admin: where /healthz and /metrics are, HOST:PORT; empty for nowhere.
-        path: the pixel's path.
-        load_path: path of its twin that a script asks for, so that JS loads are counted; empty: there is none.
-        loads: who counts page loads: own (your analytics), script (the page's, by `load_path`), tracker (its onload, by
-            `load_path`) or none; empty: it was not said.
-        views: what is a view: navigations, also those within a document and back to one; or documents alone.
-        domains: domains that are counted, `*.example.com` for all below one; empty: all, up to `max_domains`.
-        max_domains: new domains in a day, beside those that `domains` names one by one, as `pixel/pages.py` says.
-        max_pages: new pages of a domain in a day, and room for those of earlier days; further ones are `(other)`.
-        page: path, or off: no page is kept.
-        trailing_slash: keep, strip or add it at the end of a page.
-        duplicate_slashes: keep, or merge: `//a///b` is `/a/b`.
-        strip_index: a page that ends with `index.html` is that without it.
-        lower_case: pages in lower case.
-        masks: patterns of pages that are kept as the pattern, because the path holds a secret: `/reset/*`.
-        trust_proxy: X-Forwarded-Host and X-Forwarded-Proto are a proxy's word, and taken before Host.
-        no_referer: count a hit without Referer on page `(unknown)`, where its Host is a domain that counts; or reject.
-        opt_out: wishes of the visitor that are honoured: gpc, dnt.
-        synchronous: normal: an answered hit survives a crash and kill -9; full: a power loss, too, and costs more.
-        spool_mib: most that hits waiting for InfluxDB may take, MiB.
-        raw_retention: seconds that the embedded store keeps raw rows, at least a day.
-        max_connections: connections at a time.
+        listen: address to listen on: HOST:PORT or unix:PATH.
+        admin: HOST:PORT for /healthz and /metrics. Empty turns them off.
+        path: path of the pixel.
+        load_path: path of a second pixel, for JS loads. Empty turns it off.
+        loads: what counts page loads: `own` (your analytics), `script` (a script in the page requests `load_path`),
+            `tracker` (the tracker's onload requests `load_path`) or `none`. Empty: not set.
+        views: what counts as a page view: `navigations` includes those within a document and back to it;
+            `documents` does not.
+        domains: domains to count; `*.example.com` means all domains below it. Empty counts all, up to `max_domains`.
+        max_domains: limit for new domains each day; domains that `domains` names in full do not count towards it.
+            See `pixel/pages.py`.
+        max_pages: limit for new pages of a domain each day, and for the pages kept from earlier days. Further pages
+            are counted as `(other)`.
+        page: `path` stores the page; `off` stores no page.
+        trailing_slash: `keep`, `strip` or `add` the slash at the end of a page.
+        duplicate_slashes: `keep` or `merge`: `//a///b` becomes `/a/b`.
+        strip_index: remove `index.html` from the end of a page.
+        lower_case: store pages in lower case.
+        masks: patterns for pages with a secret in the path, such as `/reset/*`. The pattern is stored as the page.
+        trust_proxy: use X-Forwarded-Host and X-Forwarded-Proto, which a proxy has set, before Host.
+        no_referer: `count` a hit without Referer on page `(unknown)` if its Host is a counted domain, or `reject` it.
+        opt_out: signals from the visitor to respect: `gpc`, `dnt`.
+        synchronous: with `normal`, an answered hit survives a crash and kill -9; with `full`, also a power loss, at a
+            higher cost.
+        spool_mib: maximum size in MiB of the hits that wait for InfluxDB.
+        raw_retention: how many seconds the embedded store keeps raw rows, at least a day.
+        max_connections: maximum number of open connections.
     """
 
     listen: str = "127.0.0.1:8480"
@@ -88,15 +92,16 @@ KEYS = tuple(each.name for each in fields(PixelSettings))
 
 
 def respelled(path: str) -> str:
-    """Another spelling of a path: to servers the same, to browsers an address of its own.
+    """Another spelling of a path: the same path for servers, another address for browsers.
 
-    Browsers ask for an image's address once a document, and ask for the image again once a script has fetched it.
+    Scripts fetch this spelling. A browser requests an image once for each document, but if a script fetches the same
+    address, it requests the image again.
     """
     return _LAST_SIGN.sub(lambda found: f"%{ord(found[0]):02X}", path)
 
 
 def parse(value: object, source: object, problems: Problems) -> PixelSettings:
-    """The settings of a `[pixel]` table; what is wrong in it goes into `problems`, and has its default."""
+    """The settings in a `[pixel]` table. A wrong value adds a problem and is replaced by its default."""
     values = {}
     for key, item in table(value, "pixel", source, KEYS, problems).items():
         with problems.of(f"pixel.{key}"):
@@ -104,7 +109,7 @@ def parse(value: object, source: object, problems: Problems) -> PixelSettings:
     pixel = PixelSettings(**values)
     if pixel.load_path == pixel.path and problems.none_of("pixel.path", "pixel.load_path"):
         with problems.of("pixel.load_path"):
-            raise SettingsError(f"{source}: [pixel] path and load_path are the same", "Give each a path of its own.")
+            raise SettingsError(f"{source}: [pixel] path and load_path are the same", "Use two different paths.")
     if pixel.loads and problems.none_of("pixel.load_path", "pixel.loads"):
         with problems.of("pixel.loads"):
             _check_loads(pixel, f"{source}: [pixel]")
@@ -114,11 +119,13 @@ def parse(value: object, source: object, problems: Problems) -> PixelSettings:
 def _check_loads(pixel: PixelSettings, where: str) -> None:
     by_pixel = pixel.loads in BY_PIXEL
     if by_pixel and not pixel.load_path:
-        raise SettingsError(f'{where} loads is "{pixel.loads}", without load_path', 'Write load_path = "/load.gif".')
+        raise SettingsError(
+            f'{where} loads is "{pixel.loads}", but load_path is not set', 'Write load_path = "/load.gif".'
+        )
     if pixel.load_path and not by_pixel:
         raise SettingsError(
-            f'{where} has load_path, while loads is "{pixel.loads}": page loads would be counted twice',
-            f'Take load_path out, or write loads = "{BY_PIXEL[0]}".',
+            f'{where} has load_path, but loads is "{pixel.loads}": page loads would be counted twice',
+            f'Remove load_path, or write loads = "{BY_PIXEL[0]}".',
         )
 
 
@@ -150,7 +157,7 @@ def _listed(key: str, values: tuple[str, ...], where: str) -> tuple[str, ...]:
         if key == "opt_out":
             choice(value, where, OPT_OUTS)
         elif key == "masks" and not (value.startswith("/") and value.isprintable() and not value.endswith("\\")):
-            raise SettingsError(f"{where} has {value!r}, which is no path", 'Write for example ["/reset/*"].')
+            raise SettingsError(f"{where} has {value!r}, which is not a path", 'Write for example ["/reset/*"].')
     return canonical(values, where, pattern) if key == "domains" else values
 
 
@@ -162,13 +169,13 @@ def _retention(value: object, where: str) -> int:
 
 
 def address(text: str, where: str) -> str:
-    """An address to listen on, checked.
+    """An address to listen on.
 
     Raises:
-        SettingsError: it is neither HOST:PORT nor unix:/PATH.
+        SettingsError: the text is neither HOST:PORT nor unix:/PATH.
     """
-    found = _ADDRESS.fullmatch(text)
-    if found is None or (found[3] and int(found[3]) > 65535):
+    match = _ADDRESS.fullmatch(text)
+    if match is None or (match[3] and int(match[3]) > 65535):
         raise SettingsError(
             f"{where} is {text!r}, not an address to listen on",
             "Write 127.0.0.1:8480 or unix:/run/pfa-flux/pixel.sock.",

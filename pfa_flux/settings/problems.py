@@ -1,4 +1,4 @@
-"""What is wrong with settings: all of it, in the order in which it was found."""
+"""A collection of everything that is wrong with the settings, in the order of the checks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Problem:
     """One thing that is wrong.
 
     Attributes:
-        key: the setting that it is about, `pixel.listen` for one in a table; a variable's name where no setting has
-            it; empty for a whole file.
-        error: what to raise, with what to do.
+        key: the setting, such as `pixel.listen`; the variable's name if no setting has that variable; empty for the
+            file as a whole.
+        error: the error to raise.
     """
 
     key: str
@@ -24,32 +24,32 @@ class Problem:
 
 
 class Problems:
-    """Collects what is wrong, so that one look finds all of it."""
+    """Collects errors, so that one run reports all of them."""
 
     def __init__(self) -> None:
         self.found: list[Problem] = []
 
     @contextmanager
     def of(self, key: str) -> Iterator[None]:
-        """Keep an error that is raised inside as one of that key."""
+        """Keep an error that is raised inside as a problem of the key."""
         try:
             yield
         except PfaFluxError as error:
             self.found.append(Problem(key, error))
 
     def none_of(self, *keys: str) -> bool:
-        """Whether nothing is wrong with these keys, so that they can be compared with each other."""
+        """Whether all these keys are right, so that you can compare their values."""
         return not {problem.key for problem in self.found} & set(keys)
 
 
 def meant(word: str, known: Iterable[str], *, prefix: str = "", shown: Callable[[str], str] = repr) -> str:
-    """The beginning of a hint, `Did you mean 'url'? `, for a word that is unknown; empty where none is close.
+    """The start of a hint for an unknown word, `Did you mean 'url'? `. Empty if no known word is similar.
 
     Args:
-        word: the word.
-        known: those that there are.
-        prefix: what all begin with, so that it makes none like another.
-        shown: writes the one that may be meant.
+        word: the unknown word.
+        known: the known words.
+        prefix: what all known words begin with. It does not count as similarity.
+        shown: formats the suggested word.
     """
     from difflib import get_close_matches
 

@@ -1,9 +1,9 @@
-"""The settings: one frozen object, read once. Flags win over environment, TOML file and defaults.
+"""The settings: one frozen object, read once. Flags override the environment, then come the TOML file and defaults.
 
-The TOML file is the one named by `--config` or `PFA_FLUX_CONFIG`, else `pfa-flux.toml` in the working directory,
-else the one in the user's configuration directory, else /etc/pfa-flux/pfa-flux.toml; the first found is the only one
-read. `resolve` makes settings of what is given, and reads nothing; `examine` finds and reads first; `load` raises the
-first error of that.
+`--config` or `PFA_FLUX_CONFIG` names the TOML file. Otherwise it is the first `pfa-flux.toml` that exists in the
+working directory, the user's configuration directory and /etc/pfa-flux. Only this file is read.
+
+`resolve` combines values and reads no file. `examine` finds and reads the files first. `load` raises the first problem.
 """
 
 from __future__ import annotations
@@ -39,42 +39,42 @@ def _default_data_dir(environ: Mapping[str, str] | None = None) -> Path:
         base = environ.get("XDG_DATA_HOME") or settings_file.home(environ) / ".local" / "share"
     except RuntimeError as error:
         raise SettingsError(
-            "this user has no home directory for a data directory to be in", "Name one with PFA_FLUX_DATA_DIR."
+            "this user has no home directory for the data", "Set PFA_FLUX_DATA_DIR to a directory."
         ) from error
     return Path(base) / "pfa-flux"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set.
+    """All settings.
 
     Attributes:
-        url: InfluxDB's address; empty means the embedded engine.
-        other_urls: further addresses of the same cluster, for when the first does not answer.
-        write_url: address that the pixel writes hits to, where it is not `url`: a relay in front of the database.
-        other_write_urls: further ones of it.
+        url: InfluxDB's address. Empty means the embedded store.
+        other_urls: further addresses of the same cluster, in case the first does not answer.
+        write_url: address to write hits to, if it differs from `url`: a relay in front of the database.
+        other_write_urls: further addresses of the relay.
         token: API token, on 1.x `user:password`.
-        org: organisation of InfluxDB 2; empty is right where the token sees exactly one.
-        raw_bucket: bucket of raw points, on 1.x `database/retention policy`.
-        loads_bucket: bucket of raw page loads, where they are not in the raw bucket; empty where they are.
-        rollup_bucket: bucket of downsampled points.
+        org: organisation of InfluxDB 2. It can be empty if the token sees exactly one organisation.
+        raw_bucket: bucket of raw data, on 1.x `database/retention policy`.
+        loads_bucket: bucket of raw page loads. Empty means the raw bucket.
+        rollup_bucket: bucket of downsampled data.
         data_dir: directory of the embedded store.
         kapacitor_url: Kapacitor's address, for tasks on InfluxDB 1.x.
         ca_file: certificate authorities to trust instead of the system's.
-        client_cert: certificate that servers, or proxies in front of them, ask for.
-        client_key: its key, where it is not in the same file.
-        proxy: proxy's address; `NO_PROXY`: none; empty: the one that the environment names, if any.
-        replication: copies of each point that a cluster of 1.x keeps, for retention policies that pfa-flux makes.
-        consistency: nodes of a cluster of 1.x that have to have a write before it is confirmed: any, one, quorum or
-            all; empty: as the cluster has it.
+        client_cert: client certificate for servers, or for proxies in front of them.
+        client_key: key of the client certificate, if it is in another file.
+        proxy: address of the proxy. `NO_PROXY` means no proxy; empty means the proxy in the environment, if any.
+        replication: how many copies of each point a 1.x cluster keeps, for retention policies that pfa-flux creates.
+        consistency: how many nodes of a 1.x cluster must have a write before the cluster confirms it: `any`, `one`,
+            `quorum` or `all`. Empty means the cluster's default.
         timeout: seconds to wait for an answer.
-        tz: time zone of answers, and of times that name none.
+        tz: time zone of answers, and of times without a time zone.
         sites: domains of each site, across networks.
         schema: names of measurements and fields.
         task: how the tasks downsample.
-        pixel: what the pixel counts, and how.
-        warnings: what is worth a word to the user, for example a token file that others can read.
-        file: the TOML file that was read; None where there was none.
+        pixel: how the pixel counts, and what.
+        warnings: warnings for the user, for example about a token file that others can read.
+        file: the TOML file that was read, or None.
     """
 
     url: str = ""
@@ -105,21 +105,21 @@ class Settings:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """All addresses of the database, in the order in which they are tried; none: the embedded engine."""
+        """All addresses of the database, in the order to try them. Empty for the embedded store."""
         return (self.url, *self.other_urls) if self.url else ()
 
     @property
     def write_urls(self) -> tuple[str, ...]:
-        """All addresses that hits are written to, in the same order."""
+        """All addresses to write hits to, in the order to try them."""
         return (self.write_url, *self.other_write_urls) if self.write_url else self.urls
 
     def raw_bucket_of(self, side: Side) -> str:
-        """Bucket of the raw rows of a side."""
+        """The bucket with the raw rows of a side."""
         return (self.loads_bucket or self.raw_bucket) if side is Side.LOADS else self.raw_bucket
 
     @property
     def raw_buckets(self) -> tuple[str, ...]:
-        """Buckets of raw rows, each once."""
+        """The buckets with raw rows, each once."""
         return tuple(dict.fromkeys(map(self.raw_bucket_of, BOTH)))
 
     def domains_of(self, site: str) -> tuple[str, ...]:
@@ -131,22 +131,22 @@ class Settings:
         if site not in self.sites:
             known = ", ".join(sorted(self.sites)) or "none"
             raise SettingsError(
-                f"no site {site!r} in the settings (there is: {known})",
-                f'Add it to {FILE_NAME}: [sites.{site}] domains = ["example.com"].',
+                f"the settings have no site {site!r} (sites: {known})",
+                f'Add the site to {FILE_NAME}: [sites.{site}] domains = ["example.com"].',
             )
         return self.sites[site]
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What a file, the environment and arguments give together.
+    """The settings from a file, the environment and arguments, with their sources and problems.
 
     Attributes:
-        settings: the settings; what is wrong has its default, and `resolve` reads no token file.
-        token_file: file that the token is to be read from; None where there is none, or the token itself is given.
-        sources: where values are from, by keys (`pixel.listen` for one in a table); of what is not here, the default.
-        problems: all that is wrong.
-        places: places that were looked at for the file, in this order.
+        settings: the settings. A wrong value is replaced by its default.
+        token_file: the file to read the token from, or None. `resolve` does not read it.
+        sources: source of each value by its key, such as `pixel.listen`. A key that is not here has its default.
+        problems: everything that is wrong.
+        places: the places that were searched for the file, in order.
     """
 
     settings: Settings
@@ -156,10 +156,10 @@ class Resolution:
     places: tuple[Place, ...] = ()
 
     def checked(self) -> Settings:
-        """The settings.
+        """The settings, if nothing is wrong.
 
         Raises:
-            SettingsError, UntrustedFileError: something is wrong; the first that is.
+            SettingsError, UntrustedFileError: the first problem.
         """
         for problem in self.problems:
             raise problem.error
@@ -176,28 +176,28 @@ def load(
     """Settings from flags, environment, TOML file and defaults, in this order.
 
     Args:
-        flags: values given by the caller under the names of the keys; None and missing mean not given.
-        config: the TOML file; None means the one named in the environment or found.
+        flags: values from the caller by key. None means not given.
+        config: the TOML file. None means the file that the environment names, or the first that is found.
         environ: environment variables, the process's own by default.
         directory: the working directory, the process's own by default.
 
     Raises:
-        SettingsError: a key is unknown, of the wrong type, or contradicts another; names source, key and what
-            is allowed.
-        UntrustedFileError: a file was found that another user may have laid there, or that would say where a token of
-            another source is sent.
+        SettingsError: a key is unknown, has the wrong type, or contradicts another. The error names the source, the
+            key, and what is allowed.
+        UntrustedFileError: a file was found that another user may have put there, or that sets the address for a
+            token from another source.
     """
     return examine(flags, config=config, environ=environ, directory=directory).checked()
 
 
 def load_target(config: str | Path) -> Settings:
-    """Settings of a second store, from its file alone: what the environment says is about the first one.
+    """Settings of a second store, from its file only: variables in the environment belong to the first store.
 
     Raises:
-        SettingsError: as of `load`.
+        SettingsError, UntrustedFileError: as in `load`.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PFA_FLUX_")}
-    return load(config=config, environ=kept)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PFA_FLUX_")}
+    return load(config=config, environ=environ)
 
 
 def examine(
@@ -207,7 +207,7 @@ def examine(
     environ: Mapping[str, str] | None = None,
     directory: Path | None = None,
 ) -> Resolution:
-    """Settings as `load` reads them, with all that is wrong instead of an error. Arguments as of `load`."""
+    """Settings as `load` reads them, with all problems instead of an error. It takes the arguments of `load`."""
     environ, flags = os.environ if environ is None else environ, flags or {}
     finding, reading, warnings = Problems(), Problems(), list[str]()
     places: tuple[Place, ...] = ()
@@ -235,11 +235,17 @@ def examine(
 
 
 def _found(places: tuple[Place, ...], warnings: list[str], *, told: bool) -> Place | None:
-    """The place that has the file; a closed directory of the machine's is passed over where others tell all."""
+    """The place with the file. Skips the machine's settings if this user may not read them and does not need them.
+
+    Args:
+        places: the places to search.
+        warnings: gets a warning about skipped settings.
+        told: arguments or environment say where the data is.
+    """
     try:
         return settings_file.find_file(places)
     except settings_file.ClosedError as error:
-        # A service may have its settings in variables that root reads from there.
+        # The environment of a service may already have these settings: root reads them from there.
         if not told:
             raise
         warnings.append(f"{error.message}; pfa-flux skips it")
@@ -254,14 +260,15 @@ def resolve(
     path: Path | None = None,
     found_here: bool = False,
 ) -> Resolution:
-    """Settings of a document, an environment and arguments. Reads no file: a token file is left to the caller.
+    """Settings from a document, an environment and arguments. It reads no file: the caller reads a token file.
 
     Args:
-        document: what the TOML file says.
+        document: content of the TOML file.
         environ: environment variables.
-        flags: values of the caller by their keys; None is not given.
-        path: the file, for messages.
-        found_here: the file was found in the working directory, so that it may not say where tokens are sent.
+        flags: values from the caller by key. None means not given.
+        path: the TOML file, for messages.
+        found_here: the file was found in the working directory, so it may not set the address for a token from
+            another source.
     """
     problems = Problems()
     levels = (
@@ -291,15 +298,13 @@ def resolve(
 
 
 def _check(settings: Settings, problems: Problems) -> None:
-    """Look at addresses, and compare settings with each other."""
+    """Check the addresses, and compare settings with each other."""
     settings_network.check(settings, problems)
     for key in ("raw_bucket", "rollup_bucket"):
         if not getattr(settings, key):
             with problems.of(key):
-                raise SettingsError(f"{key} is empty", "Name a bucket, on 1.x as database/retention policy.")
+                raise SettingsError(f"{key} is empty", "Name a bucket. On 1.x, write database/retention policy.")
     for key in ("raw_bucket", "loads_bucket"):
         if getattr(settings, key) == settings.rollup_bucket and problems.none_of(key, "rollup_bucket"):
             with problems.of(key):
-                raise SettingsError(
-                    f"{key} and rollup_bucket are the same", "Keep downsampled points in one of their own."
-                )
+                raise SettingsError(f"{key} and rollup_bucket are the same", "Use another bucket for downsampled data.")

@@ -1,4 +1,4 @@
-"""What the settings are, where each is from, and what is wrong with them: for people and programs to read."""
+"""A report of the settings for people and programs: each value, its source, and all errors."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pfa_flux.times import format_duration
 
 _SECONDS = {"task.every", "task.offset", "pixel.raw_retention"}
 HIDDEN = "***"
-"""Stands for a token that is there."""
+"""Shown instead of a token."""
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """A place where the settings file may be.
+class Searched:
+    """A place that was searched for the settings file.
 
     Attributes:
         path: the file.
-        kind: as of `Place`.
-        state: read; wrong: it is there and cannot be used; unread: it is there, and an earlier one is read; absent; or
-            closed: this user may not look.
+        kind: as in `Place`.
+        state: `read`; `wrong`: the file cannot be used; `unread`: an earlier file was read instead; `absent`; or
+            `closed`: this user may not see whether there is a file.
     """
 
     path: str
@@ -39,10 +39,10 @@ class Key:
     """One setting.
 
     Attributes:
-        key: its name, `pixel.listen` in a table.
-        value: what holds, as the file would have it; a token is hidden; None where it is wrong.
+        key: name of the setting, such as `pixel.listen`.
+        value: the value in effect, in the form of the file. A token is hidden. None if the value is wrong.
         source: flag, environment, file or default.
-        name: of the flag or variable, or the file; empty for a default.
+        name: name of the flag, the variable or the file. Empty for a default.
     """
 
     key: str
@@ -53,11 +53,11 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """Something that is wrong.
+    """An error in the settings.
 
     Attributes:
-        key: the setting or variable; empty for the file as a whole.
-        source: where the setting is from, as its flag, variable or file; empty where it is not known.
+        key: the setting or variable. Empty for the file as a whole.
+        source: the flag, variable or file with the setting. Empty if unknown.
         message: what is wrong.
         hint: what to do.
     """
@@ -70,25 +70,25 @@ class Wrong:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that there is to say about settings.
+    """The settings with their sources, warnings and errors.
 
     Attributes:
-        file: the file that is read; None where there is none.
-        places: where it was looked for, in this order.
-        keys: all settings; none where the file cannot be used, since nothing is known then.
-        warnings: what is worth a word, and wrong for some.
+        file: the file that was read, or None.
+        places: the places that were searched for the file, in order.
+        keys: all settings. Empty if the file cannot be used.
+        warnings: warnings about settings that work.
         errors: what is wrong.
     """
 
     file: str | None
-    places: tuple[Looked, ...]
+    places: tuple[Searched, ...]
     keys: tuple[Key, ...]
     warnings: tuple[str, ...]
     errors: tuple[Wrong, ...]
 
 
 def report(made: Resolution) -> Report:
-    """What there is to say about settings that were looked at."""
+    """The report about settings that `examine` has read."""
     settings = made.settings
     unusable = any(not problem.key for problem in made.problems)
     warnings = list(settings.warnings)
@@ -96,10 +96,10 @@ def report(made: Resolution) -> Report:
         warnings.append(f"data_dir {settings.data_dir} does not exist yet: pfa-flux init and serve create it")
     return Report(
         str(settings.file) if settings.file else None,
-        tuple(_looked(place, made, unusable=unusable) for place in made.places),
+        tuple(_searched(place, made, unusable=unusable) for place in made.places),
         () if unusable else tuple(_key(made, key, value) for key, value in _values(made)),
         tuple(warnings),
-        tuple(_told(made, problem) for problem in made.problems),
+        tuple(_explained(made, problem) for problem in made.problems),
     )
 
 
@@ -107,22 +107,22 @@ def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:
-        # It is there for others.
+        # The path exists, but this user may not see it.
         return True
 
 
-def _looked(place: Place, made: Resolution, *, unusable: bool) -> Looked:
+def _searched(place: Place, made: Resolution, *, unusable: bool) -> Searched:
     state = state_of(place)
     if place.path == made.settings.file:
-        return Looked(str(place.path), place.kind, "wrong" if unusable else "read")
+        return Searched(str(place.path), place.kind, "wrong" if unusable else "read")
     names: dict[str, Literal["unread", "absent", "closed"]] = {
         "file": "unread", "no file": "absent", "closed": "closed",
     }  # fmt: skip
-    return Looked(str(place.path), place.kind, names[state])
+    return Searched(str(place.path), place.kind, names[state])
 
 
 def _values(made: Resolution) -> Iterator[tuple[str, Any]]:
-    """Every setting by its name."""
+    """Every setting with its name."""
     settings = made.settings
     for key in KEYS:
         if key == "token":
@@ -159,6 +159,6 @@ def _wrong(made: Resolution, key: str) -> bool:
     return any(problem.key == key for problem in made.problems)
 
 
-def _told(made: Resolution, problem: Problem) -> Wrong:
+def _explained(made: Resolution, problem: Problem) -> Wrong:
     source = made.sources.get(problem.key)
     return Wrong(problem.key, source.name if source else "", problem.error.message, problem.error.hint)

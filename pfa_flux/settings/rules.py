@@ -1,4 +1,4 @@
-"""The pixel's rules for names from the settings, for its own hits and for rows of other writers."""
+"""What the settings mean for domains and pages, both in the pixel's hits and in rows of other writers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pfa_flux.settings.pixel import PixelSettings
 
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 
-# What line protocol cannot carry or a reader would not see.
+# Characters that line protocol cannot carry, or that a reader would not see.
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]|\\$")
 _QUERY = re.compile("[?#].*", re.DOTALL)
 _SLASHES = re.compile("//+")
@@ -26,18 +26,18 @@ _BEYOND_ASCII = re.compile("(?:%[89A-F][0-9A-F])+")
 
 @dataclass(frozen=True)
 class Rules:
-    """The settings, made ready to be applied."""
+    """The pixel's settings as rules for domains and pages."""
 
     settings: PixelSettings
 
     @cached_property
     def exact(self) -> frozenset[str]:
-        """Domains that count, where there is a list; in canonical form, with either default port."""
+        """The listed domains in canonical form, with and without a default port. Empty if there is no list."""
         return frozenset(self._named(lambda text: not text.startswith("*.")))
 
     @cached_property
     def below(self) -> tuple[str, ...]:
-        """Ends of the domains that count: of `*.example.com` all below, not itself."""
+        """Suffixes of the domains to count: `*.example.com` counts all domains below it, but not example.com."""
         return tuple(f".{name}" for name in self._named(lambda text: text.startswith("*.")))
 
     def _named(self, wanted: Callable[[str], bool]) -> Iterator[str]:
@@ -47,9 +47,9 @@ class Rules:
                     yield names.domain(text.removeprefix("*."), port)
 
     def counted(self, domain: str) -> str | None:
-        """The domain that a canonical one counts as; None if it does not count.
+        """The domain that a canonical domain counts as. None if it does not count.
 
-        With a list, a port that it does not name belongs to the name.
+        A port that the list does not name is ignored: `example.com:8080` counts as a listed `example.com`.
         """
         if not self.settings.domains or domain in self.exact:
             return domain
@@ -59,26 +59,26 @@ class Rules:
         return domain if domain.endswith(self.below) else None
 
     def domain(self, stored: str) -> str:
-        """The domain that counts for one that a row has, or that is asked for; what is none stays as it is."""
+        """The domain that a stored or requested domain counts as. Other text stays unchanged."""
         try:
-            found = names.domain(stored)
+            canonical = names.domain(stored)
         except InvalidValueError:
             return stored
-        return self.counted(found) or found
+        return self.counted(canonical) or canonical
 
     def wanted(self, text: str) -> str:
-        """The domain, or canonical `*.` pattern, of one that is asked for.
+        """The domain that a requested domain counts as, or a canonical `*.` pattern.
 
         Raises:
-            InvalidValueError: it is a name that no browser sends; says why.
+            InvalidValueError: no browser sends this name. The message says why.
         """
-        found = names.wanted(text)
-        return found if names.below(found) else self.domain(found)
+        canonical = names.wanted(text)
+        return canonical if names.below(canonical) else self.domain(canonical)
 
     def stored_page(self, stored: str) -> str:
-        """The page that counts for one that a row has, or that is asked for.
+        """The page that a stored or requested page counts as.
 
-        Other writers may have stored a query, which stays; and what is no path stays as it is.
+        Other writers may store a query with the page: it stays. Text that is not a path stays unchanged.
         """
         if self._is_plain and names.is_page(stored):
             return stored
@@ -90,14 +90,14 @@ class Rules:
             page = self.page(path)
         except UnicodeEncodeError:
             return stored
-        # Behind a mask there may be a secret.
+        # What follows a mask may be a secret.
         return page if page in self.settings.masks else page + rest
 
     @cached_property
     def masks(self) -> Sequence[tuple[re.Pattern[str], str]]:
-        """Patterns of pages that are kept as the pattern."""
+        """Compiled patterns, each with the mask to store instead of a matching page."""
         flags = re.DOTALL | (re.IGNORECASE if self.settings.lower_case else 0)
-        # A mask may itself be written with escapes.
+        # The mask itself may contain escapes.
         return [
             (re.compile(translate(form), flags), mask)
             for mask in self.settings.masks
@@ -106,7 +106,7 @@ class Rules:
 
     @cached_property
     def _is_plain(self) -> bool:
-        """Canonical pages stay as they are."""
+        """Whether the rules leave canonical pages unchanged."""
         own = self.settings
         return not (
             own.lower_case
@@ -117,10 +117,10 @@ class Rules:
         )
 
     def page(self, path: str) -> str:
-        """The page that a path counts as. Bytes that are no UTF-8 are surrogates in the path, as of `surrogateescape`.
+        """The page that a path counts as. Bytes that are not UTF-8 must be surrogates, as `surrogateescape` makes them.
 
         Raises:
-            UnicodeEncodeError: it has other lone surrogates.
+            UnicodeEncodeError: the path has other lone surrogates.
         """
         text = names.page(path)
         if self._is_plain:
@@ -143,9 +143,9 @@ class Rules:
         return text
 
     def _hidden_by(self, path: str, text: str) -> Iterator[str]:
-        """Masks of a path, whose canonical form is known.
+        """Masks that match a path, given the path as sent and its canonical form.
 
-        As it was sent and as it is meant: /%72eset/… holds the same secret as /reset/…, and so does /a/../reset/….
+        A mask must match every spelling: /%72eset/… and /a/../reset/… contain the same secret as /reset/….
         """
         if not self.masks:
             return
@@ -159,7 +159,7 @@ class Rules:
 
 
 def _sent(path: str) -> str:
-    """A path as sent, and encoded what a reader would not see: as 0.1 kept it, so that masks hide what they hid."""
+    """A path as sent, with invisible characters escaped. Version 0.1 stored this form; masks must still match it."""
     text = _UNSAFE.sub(lambda found: _percent(found[0]), path) or "/"
     return text if text.isprintable() else "".join(char if char.isprintable() else _percent(char) for char in text)
 

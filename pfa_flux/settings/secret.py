@@ -1,4 +1,4 @@
-"""A token: where it is read from, and that it is shown nowhere."""
+"""Tokens: how to read one from a file, and a type that never shows it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from pfa_flux.errors import SettingsError
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ufeff\ud800-\udfff]")
-"""What no setting holds: control characters, a byte order mark, bytes that are no text."""
+"""Characters that no setting may contain: control characters, a byte order mark, bytes that are not text."""
 
 
 class Secret:
-    """A text that is never shown: not in a repr, a log or an error. `reveal()` is the only way to it."""
+    """A text that no repr, log or error shows. Only `reveal()` returns it."""
 
     __slots__ = ("_text",)
 
@@ -39,13 +39,13 @@ class Secret:
 
 
 def read_token(path: Path) -> tuple[Secret, tuple[str, ...]]:
-    """The token in a file, and warnings about the file's rights.
+    """The token in a file, and warnings about the file's permissions.
 
     Raises:
-        SettingsError: the file cannot be read, is empty, or holds something else than a token.
+        SettingsError: the file cannot be read, is empty, or contains something other than a token.
     """
     try:
-        # Editors may put a byte order mark before it.
+        # An editor may have added a byte order mark.
         text = path.read_text(encoding="utf-8-sig").strip()
     except OSError as error:
         why, hint = error.strerror or type(error).__name__, "Check the path."
@@ -53,18 +53,18 @@ def read_token(path: Path) -> tuple[Secret, tuple[str, ...]]:
             hint = "Use sudo, ask for read access, or name your own token file with --token-file."
         raise SettingsError(f"the token file {path} cannot be read: {why}", hint) from error
     except ValueError as error:
-        raise SettingsError(f"the token file {path} is not UTF-8", "Put the token in it, nothing else.") from error
+        raise SettingsError(f"the token file {path} is not UTF-8", "Write only the token into it.") from error
     if not text:
-        raise SettingsError(f"the token file {path} is empty", "Put the token in it, nothing else.")
+        raise SettingsError(f"the token file {path} is empty", "Write only the token into it.")
     if CONTROL.search(text):
         raise SettingsError(
-            f"the token file {path} holds more than a line, or control characters", "Put the token in it, nothing else."
+            f"the token file {path} has several lines, or control characters", "Write only the token into it."
         )
     return Secret(text), exposed(path)
 
 
 def exposed(path: Path) -> tuple[str, ...]:
-    """A warning about a file with a token that every user can read; none otherwise."""
+    """A warning if every user can reach a file with a token."""
     if not path.stat().st_mode & 0o007:
         return ()
-    return (f"{path} holds a token and every user of this machine can reach it; run: chmod 600 {path}",)
+    return (f"{path} contains a token, and every user of this machine can reach it; run: chmod 600 {path}",)

@@ -1,4 +1,4 @@
-"""Where settings come from: the file, the environment and the arguments, each over the one before."""
+"""Where settings come from: the file, the environment and the arguments. Each overrides the one before."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ KEYS = (
     *("url", "write_url", "token", "token_file", "org", "raw_bucket", "loads_bucket", "rollup_bucket", "data_dir"),
     *("kapacitor_url", "ca_file", "client_cert", "client_key", "proxy", "replication", "consistency", "timeout", "tz"),
 )
-"""What can stand at the top level of the file, and in the environment."""
+"""Keys at the top level of the file, which also have an environment variable."""
 TABLES: Mapping[str, Sequence[str]] = {"sites": (), "schema": SCHEMA_KEYS, "task": TASK_KEYS, "pixel": PIXEL_KEYS}
-"""Tables of the file, and the keys that each may have; `sites` has tables of its own."""
+"""Tables of the file, and the keys of each. `sites` has one table for each site."""
 _PREFIX = "PFA_FLUX_"
 VARIABLES = {f"{_PREFIX}{key.upper()}": key for key in KEYS}
-"""Environment variables, and the keys that they set."""
+"""Environment variables, and the key of each."""
 IGNORE = "PFA_FLUX_IGNORE"
-"""Variable with the beginnings of other programs' variables, separated by commas, that begin as ours do."""
+"""Variable with prefixes, separated by commas. Variables with these prefixes belong to other programs."""
 _OTHER_VARIABLES = ("PFA_FLUX_CONFIG", SYSTEM_VARIABLE, IGNORE)
 _SERVICE_HOST = "_SERVICE_HOST"
 _LONGEST = 86_400
@@ -37,11 +37,11 @@ _DIGITS = 20
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a value is from.
+    """The source of a value.
 
     Attributes:
-        kind: a flag (of the library: an argument), the environment, or the file.
-        name: of the flag, the variable, or the file.
+        kind: a flag (in the library, an argument), the environment, or the file.
+        name: name of the flag, the variable or the file.
     """
 
     kind: Literal["flag", "environment", "file"]
@@ -50,13 +50,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Values of one source at the top level.
+    """The top-level values of one source.
 
     Attributes:
-        kind: as of `Source`.
-        values: values by their keys.
-        called: what the source is called in messages.
-        place: what it calls a key: the name of a flag or variable, or the file.
+        kind: as in `Source`.
+        values: values by key.
+        called: name of the source in messages.
+        place: returns the flag, variable or file of a key.
     """
 
     kind: Literal["flag", "environment", "file"]
@@ -64,19 +64,19 @@ class Level:
     called: str
     place: Callable[[str], str]
 
-    def words(self, key: str) -> str:
-        """The beginning of a message about a key."""
+    def subject(self, key: str) -> str:
+        """The start of a message about a key."""
         return self.place(key) if self.kind == "environment" else self.called
 
 
 @dataclass(slots=True)
 class Merged:
-    """What the levels give together.
+    """The values of all levels together.
 
     Attributes:
-        values: by the names of the attributes of `Settings`.
-        sources: where each key is from.
-        token_file: file that the token is in; None where there is none, or the token itself is given.
+        values: values by the attributes of `Settings`.
+        sources: source of each key.
+        token_file: the file with the token, or None.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Merged:
 
 
 def from_file(document: Mapping[str, Any], path: Path | None, problems: Problems) -> Level:
-    """What a file says at the top level."""
+    """The top-level values of a file."""
     known = (*KEYS, *TABLES)
     for key in document:
         if key not in known:
@@ -93,13 +93,13 @@ def from_file(document: Mapping[str, Any], path: Path | None, problems: Problems
             allowed = ", ".join((*KEYS, *(f"[{table}]" for table in TABLES)))
             with problems.of(key):
                 raise SettingsError(
-                    f"{path}: unknown key {key!r}", f"{''.join(below[:1]) or meant(key, known)}Allowed are: {allowed}."
+                    f"{path}: unknown key {key!r}", f"{''.join(below[:1]) or meant(key, known)}Known keys: {allowed}."
                 )
     return Level("file", {key: document[key] for key in KEYS if key in document}, str(path), lambda _: str(path))
 
 
 def from_environment(environ: Mapping[str, str], problems: Problems) -> Level:
-    """What the environment says; an empty variable says nothing."""
+    """The values in the environment. An empty variable counts as not set."""
     known = (*VARIABLES, *_OTHER_VARIABLES)
     services = _services(environ)
     others = tuple(filter(None, environ.get(IGNORE, "").split(",")))
@@ -110,14 +110,14 @@ def from_environment(environ: Mapping[str, str], problems: Problems) -> Level:
             with problems.of(name):
                 raise SettingsError(
                     f"unknown environment variable {name}",
-                    f"{meant(name, known, prefix=_PREFIX)}Known are: {', '.join(known)}.",
+                    f"{meant(name, known, prefix=_PREFIX)}Known variables: {', '.join(known)}.",
                 )
     values = {key: environ[name] for name, key in VARIABLES.items() if environ.get(name)}
     return Level("environment", values, "the environment", lambda key: f"{_PREFIX}{key.upper()}")
 
 
 def _services(environ: Mapping[str, str]) -> list[str]:
-    """Beginnings of what Kubernetes sets in every pod for Services called pfa-flux, or pfa-flux and more.
+    """Prefixes of the variables that Kubernetes sets in every pod for Services whose names begin with pfa-flux.
 
     https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
     """
@@ -126,7 +126,7 @@ def _services(environ: Mapping[str, str]) -> list[str]:
 
 
 def _is_of_service(name: str, services: Sequence[str]) -> bool:
-    """Kubernetes set a variable for a Service."""
+    """Whether Kubernetes sets this variable for one of the Services."""
     return any(
         name in {f"{service}{_SERVICE_HOST}", f"{service}_SERVICE_PORT", f"{service}_PORT"}
         or name.startswith((f"{service}_SERVICE_PORT_", f"{service}_PORT_"))
@@ -135,17 +135,17 @@ def _is_of_service(name: str, services: Sequence[str]) -> bool:
 
 
 def from_arguments(flags: Mapping[str, str | None], problems: Problems) -> Level:
-    """What the caller gives; None is not given."""
+    """The values from the caller. None means not given."""
     for key in flags:
         if key not in KEYS:
             with problems.of(key):
-                raise SettingsError(f"unknown setting {key!r}", f"{meant(key, KEYS)}Known are: {', '.join(KEYS)}.")
+                raise SettingsError(f"unknown setting {key!r}", f"{meant(key, KEYS)}Known settings: {', '.join(KEYS)}.")
     values = {key: value for key, value in flags.items() if value is not None and key in KEYS}
     return Level("flag", values, "the arguments", lambda key: f"--{key.replace('_', '-')}")
 
 
 def of_tables(document: Mapping[str, Any], path: Path | None) -> dict[str, Source]:
-    """The keys that a file has in tables."""
+    """The keys in the tables of a file, with the file as their source."""
     source = Source("file", str(path))
     tables = {name: document[name] for name in TABLES if isinstance(document.get(name), dict)}
     sites = tables.pop("sites", {})
@@ -160,26 +160,26 @@ def tell_where(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> b
 
 
 def merge(levels: Sequence[Level], environ: Mapping[str, str], problems: Problems) -> Merged:
-    """The values of all levels, checked and converted, the last that gives one winning."""
+    """The values of all levels, checked and converted. A later level overrides an earlier one."""
     made = Merged()
     for number, level in enumerate(levels):
-        # A token file that another level overrides need not even have a path: a service may have its own credential.
+        # If a later level overrides the token file, its path is not even checked: a service may have its own token.
         overridden = any({"token", "token_file"} & higher.values.keys() for higher in levels[number + 1 :])
         left_out = {"token_file"} if overridden else set()
         if {"token", "token_file"} <= level.values.keys():
             left_out = {"token", "token_file"}
             with problems.of("token"):
-                raise SettingsError(f"{level.called} gives both token and token_file", "Keep one of them.")
+                raise SettingsError(f"{level.called} sets both token and token_file", "Keep one of them.")
         for key, value in level.values.items():
             if key not in left_out:
                 with problems.of(key):
-                    _take(made, key, _value(key, value, level.words(key), environ))
+                    _take(made, key, _value(key, value, level.subject(key), environ))
                     made.sources[key] = Source(level.kind, level.place(key))
     return made
 
 
 def _take(made: Merged, key: str, value: Any) -> None:
-    """Keep a value. Of the token and its file the one that came last holds."""
+    """Keep a value. A token replaces an earlier token file, and the other way round."""
     if key == "token_file":
         made.values.pop("token", None)
         made.sources.pop("token", None)
@@ -203,7 +203,7 @@ def _value(key: str, value: object, source: str, environ: Mapping[str, str]) -> 
     if not isinstance(value, str | Path):
         raise SettingsError(f"{source}: {key} is {type(value).__name__}, not a string", f'Write {key} = "…".')
     if CONTROL.search(str(value)):
-        raise SettingsError(f"{source}: {key} holds a control character", "Write it anew, and nothing else.")
+        raise SettingsError(f"{source}: {key} contains a control character", "Type the value again.")
     if key == "tz":
         return zone_name(value, source)
     if key == "consistency":
@@ -215,7 +215,7 @@ def _value(key: str, value: object, source: str, environ: Mapping[str, str]) -> 
 
 def _timeout(value: object, source: str) -> int:
     if isinstance(value, str) and len(value) > _DIGITS:
-        raise SettingsError(f"{source}: timeout is a number of {len(value)} digits", "Write timeout = 30.")
+        raise SettingsError(f"{source}: timeout has {len(value)} digits", "Write timeout = 30.")
     seconds = positive_int(value, f"{source}: timeout")
     if seconds > _LONGEST:
         raise SettingsError(f"{source}: timeout is more than a day", "Write timeout = 30.")

@@ -15,7 +15,7 @@ SCHEMA_KEYS = tuple(each.name for each in fields(Schema))
 
 
 def sites(value: object, source: object, problems: Problems) -> dict[str, tuple[str, ...]]:
-    """Domains of each site; what is wrong goes into `problems`, and is left out."""
+    """Domains of each site. A wrong value adds a problem and is left out."""
     made: dict[str, tuple[str, ...]] = {}
     owner: dict[str, str] = {}
     if not isinstance(value, dict):
@@ -37,12 +37,12 @@ def sites(value: object, source: object, problems: Problems) -> dict[str, tuple[
 def _domains(name: str, site: object, source: object) -> tuple[str, ...]:
     where = f"{source}: [sites.{name}]"
     if not isinstance(site, dict) or set(site) != {"domains"}:
-        raise SettingsError(f"{where} has other keys than domains", 'Write domains = ["example.com"].')
+        raise SettingsError(f"{where} has keys other than domains", 'Write domains = ["example.com"].')
     return canonical(strings(site["domains"], f"{where} domains"), f"{where} domains", names.wanted)
 
 
 def schema(value: object, source: object, problems: Problems) -> Schema:
-    """Names in the data; what is wrong goes into `problems`, and has its default."""
+    """Names in the data. A wrong value adds a problem and is replaced by its default."""
     values: dict[str, Any] = {}
     for key, item in table(value, "schema", source, SCHEMA_KEYS, problems).items():
         with problems.of(f"schema.{key}"):

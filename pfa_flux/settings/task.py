@@ -17,12 +17,12 @@ class TaskSettings:
     """How the tasks downsample.
 
     Attributes:
-        every: width of a window in seconds, whole minutes.
-        offset: seconds after a window's end at which it is put together, less than a window.
-        lookback: windows that each run recomputes, so that late rows are taken up; at least 1.
-        tags: tags that are kept; page loads are without `scheme`.
-        backend: who runs the tasks: auto, influxdb, kapacitor, or runner: `pfa-flux task run --due`.
-        loads: commands are about the task of page loads, too, and not of hits alone.
+        every: width of a window in seconds, a multiple of 60.
+        offset: how many seconds after a window's end the task computes it, less than `every`.
+        lookback: how many windows each run recomputes to include late rows, at least 1.
+        tags: tags to keep. Page loads have no `scheme`.
+        backend: what runs the tasks: `auto`, `influxdb`, `kapacitor`, or `runner`: `pfa-flux task run --due`.
+        loads: whether there is a task for page loads. If false, commands handle only the task for hits.
     """
 
     every: int = 900
@@ -42,7 +42,7 @@ KEYS = tuple(each.name for each in fields(TaskSettings))
 
 
 def parse(value: object, source: object, problems: Problems) -> TaskSettings:
-    """The settings of a `[task]` table; what is wrong in it goes into `problems`, and has its default."""
+    """The settings in a `[task]` table. A wrong value adds a problem and is replaced by its default."""
     values: dict[str, Any] = {}
     for key, item in table(value, "task", source, KEYS, problems).items():
         with problems.of(f"task.{key}"):
@@ -54,7 +54,7 @@ def parse(value: object, source: object, problems: Problems) -> TaskSettings:
             _check_every(task, where)
     if problems.none_of("task.every", "task.offset") and task.offset >= task.every:
         with problems.of("task.offset"):
-            raise SettingsError(f"{where} offset is not less than every", 'Write for example offset = "1m".')
+            raise SettingsError(f"{where} offset must be less than every", 'Write for example offset = "1m".')
     with problems.of("task.tags"):
         _check_tags(task, where)
     return task
@@ -75,16 +75,15 @@ def _value(key: str, item: object, source: object) -> Any:
 
 def _check_every(task: TaskSettings, where: str) -> None:
     if task.every % 60 or task.every > 86400:
-        raise SettingsError(f"{where} every is not whole minutes up to a day", 'Write for example every = "15m".')
+        raise SettingsError(f"{where} every must be whole minutes, up to a day", 'Write for example every = "15m".')
 
 
 def _check_tags(task: TaskSettings, where: str) -> None:
     for tag in task.tags:
         if tag in {"sess", "time", "type"} or tag.startswith("_") or not tag.isprintable():
             raise SettingsError(
-                f"{where} tags has {tag!r}, which cannot be kept",
-                "Leave out sess (it would keep a series for each writer), type, time and names with an underscore "
-                "in front.",
+                f"{where} tags has {tag!r}, but rollups cannot have this tag",
+                "Remove sess (every writer would add a series), type, time, and names that begin with an underscore.",
             )
     if "domain" not in task.tags:
-        raise SettingsError(f"{where} tags is without domain", 'Write tags = ["domain", "page", "scheme"].')
+        raise SettingsError(f"{where} tags must contain domain", 'Write tags = ["domain", "page", "scheme"].')

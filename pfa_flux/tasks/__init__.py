@@ -1,1 +1,1 @@
-"""The tasks: what they do, who runs them, and how they are installed and checked."""
+"""The tasks: how to install, run and check them."""

@@ -1,12 +1,14 @@
 """Whether to trust the clock by which the embedded store removes raw rows.
 
 A clock that is briefly wrong must not remove data that should stay. So a clock more than a day away from its last
-trusted time or, without one, from the newest raw row, is in doubt, and nothing is removed. It is trusted again
+trusted time or, without one, from the newest raw row, is in doubt, and pfa-flux removes nothing. It trusts the clock
+again in three cases:
 
-- when it is back within a day of its last trusted time; - when raw rows have arrived by it for a day: it made no other
-such step since the doubt began, and the newest raw row is less than a day old and at least a day after that time; -
-when `--accept-clock` says so. That works once: the instant is stored, and the option accepts no other until one run
-without it. So an option left in a unit accepts no later step.
+- The clock is back within a day of its last trusted time.
+- Raw rows have arrived by this clock for a day: it made no other such step since the doubt began, and the newest raw
+  row is less than a day old and at least a day after the start of the doubt.
+- The user runs with `--accept-clock`. That works once: the instant is stored, and the option accepts no other instant
+  until a run without it. So an option that stays in a unit accepts no later step.
 """
 
 from __future__ import annotations
@@ -21,23 +23,23 @@ from pfa_flux.times import NS, format_instant
 log = logging.getLogger("pfa_flux")
 
 FAR = 86400 * NS
-"""How far a clock may be off before it is in doubt."""
+"""How far a clock may step before it is in doubt."""
 PROOF = 86400 * NS
-"""How long raw rows have to come by a clock that is in doubt."""
+"""How long raw rows must arrive by a clock in doubt before it is trusted."""
 
 Newest = Callable[[int, int], int | None]
-"""Time of the newest raw row of [start, stop), whatever it counts; None without any."""
+"""Time of the newest raw row of either side in [start, stop), or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """What is known of the clock, by its own times in nanoseconds.
+    """The record about the clock, by its own times in nanoseconds.
 
     Attributes:
-        trusted: when it was last believed; 0 where it never was.
-        seen: when it was last looked at.
-        doubted: since when it is in doubt; None where it is not.
-        accepted: when `--accept-clock` had it believed; None where that may be used.
+        trusted: when it was last trusted; 0 if it never was.
+        seen: when it was last checked.
+        doubted: when the doubt began; None if there is no doubt.
+        accepted: when `--accept-clock` accepted it; None if the option may be used.
     """
 
     trusted: int
@@ -47,30 +49,30 @@ class Clock:
 
 
 def known(state: State) -> Clock | None:
-    """What is remembered of the clock; None before it was first looked at."""
+    """The record about the clock. None before the first check."""
     rows = state.select("SELECT trusted, seen, doubted, accepted FROM clock")
     return Clock(*rows[0]) if rows else None
 
 
 def look(state: State, now: int, newest: Newest) -> Clock:
-    """Look at the clock, and remember what was found.
+    """Check the clock, and store the result.
 
     Args:
-        state: where it is remembered.
-        now: what it says.
-        newest: where the newest raw rows are.
+        state: where to store the result.
+        now: the present by this clock.
+        newest: returns the time of the newest raw row in a range.
     """
     last = known(state)
-    found = _first(now, newest) if last is None else _next(last, now, newest)
-    _remember(state, found)
-    return found
+    clock = _first(now, newest) if last is None else _next(last, now, newest)
+    _remember(state, clock)
+    return clock
 
 
 def _first(now: int, newest: Newest) -> Clock:
     row = newest(0, 2**63 - 1)
     if row is None or abs(now - row) <= FAR:
         return Clock(now, now)
-    # A row of the future was written by a clock that was wrong then.
+    # If the row is in the future, the clock was wrong when the row was written.
     return Clock(row if row < now else 0, now, now)
 
 
@@ -80,14 +82,14 @@ def _next(last: Clock, now: int, newest: Newest) -> Clock:
     doubted = last.doubted
     if doubted is None or abs(now - last.seen) > FAR:
         doubted = now
-    # To the second in which it was looked at.
+    # Rows of the second of this check count, too.
     elif newest(max(doubted + PROOF, now - FAR), now + NS) is not None:
         return Clock(now, now, None, last.accepted)
     return Clock(last.trusted, now, doubted, last.accepted)
 
 
 def accept(state: State, now: int) -> bool:
-    """Believe the clock, as `--accept-clock` asks for; false where that was used before, for another time."""
+    """Trust the clock, for `--accept-clock`. False if the option was already used for another time."""
     last = known(state)
     if last is not None and last.accepted is not None:
         if last.doubted is None and abs(now - last.trusted) <= FAR:
@@ -99,7 +101,7 @@ def accept(state: State, now: int) -> bool:
 
 
 def allow_accepting(state: State) -> None:
-    """`--accept-clock` is left out: it may be used again."""
+    """Allow another use of `--accept-clock`, after a run without it."""
     last = known(state)
     if last is not None and last.accepted is not None:
         with state.transaction() as connection:
@@ -113,7 +115,7 @@ def _remember(state: State, clock: Clock) -> None:
 
 
 def doubt(clock: Clock | None) -> str:
-    """Why raw rows are kept for the time being, and until when; empty where they are not."""
+    """Why the store keeps raw rows for now, and until when. Empty if it removes them as usual."""
     if clock is None or clock.doubted is None:
         return ""
     away = clock.doubted - clock.trusted

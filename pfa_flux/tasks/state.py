@@ -1,6 +1,6 @@
-"""Records of tasks and late rows: a small separate store in the data directory.
+"""Records of tasks and late rows, in a small file of its own in the data directory.
 
-0.1 kept them in the embedded engine's file; the first write copies them from there.
+Version 0.1 kept these records in the file of the embedded engine. The first write copies them from there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ABANDONED = 60.0
 """Seconds after which an unfinished file counts as abandoned."""
 
 _CLOCK = """
--- What is known of the clock by which the embedded store removes raw rows (pfa_flux.tasks.clock). Times are its own.
+-- The clock by which the embedded store removes raw rows (pfa_flux.tasks.clock). Times are by this clock.
 CREATE TABLE clock (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     trusted INTEGER NOT NULL,   -- when it was last believed
@@ -45,7 +45,7 @@ CREATE TABLE clock (
 ) STRICT;
 """
 _UPKEEP = """
--- What comparing downsampled windows with raw data has found, by measurement of the windows.
+-- Results of comparing downsampled windows with raw data, by the measurement of the windows.
 CREATE TABLE upkeep (
     bucket TEXT NOT NULL, measurement TEXT NOT NULL,
     at INTEGER NOT NULL,        -- when windows were last compared, nanoseconds
@@ -74,8 +74,8 @@ CREATE TABLE run (
     error TEXT NOT NULL,
     log TEXT NOT NULL
 ) STRICT;
--- Minutes of raw rows that arrived after their window had been recomputed. Each note is a row of its own, so that one
--- that arrives while its window is being repaired is not forgotten with those before it.
+-- Minutes of raw rows that arrived after their window was recomputed. Each note is a separate row, so that a repair of
+-- the window removes only the notes from before the repair.
 CREATE TABLE late (
     id INTEGER PRIMARY KEY AUTOINCREMENT, bucket TEXT NOT NULL, measurement TEXT NOT NULL, minute INTEGER NOT NULL
 ) STRICT;
@@ -96,8 +96,8 @@ class LateWindows:
     """Windows that received late rows.
 
     Attributes:
-        ends: their ends, nanoseconds, in order.
-        upto: number of the newest note; later notes have larger numbers.
+        ends: ends of the windows, nanoseconds, in order.
+        upto: number of the newest note. Later notes have higher numbers.
     """
 
     ends: Sequence[int]
@@ -109,10 +109,11 @@ class UpkeepNote:
     """Results of comparing windows with raw data from this machine. Times are nanoseconds.
 
     Attributes:
-        at: when they were last compared.
-        mended: windows that were not right and were mended, in all.
-        mended_at: when the last of them were; 0 without any.
-        kept: windows that the last pass left as they are, because raw data has fewer rows than when they were proved.
+        at: when windows were last compared.
+        mended: total number of repaired windows.
+        mended_at: when windows were last repaired; 0 if none were.
+        kept: wrong windows that the last pass left unchanged, because raw data has fewer rows than when they were
+            proved.
     """
 
     at: int
@@ -125,11 +126,11 @@ class State:
     """The records of one data directory. Several processes may use them at the same time."""
 
     def __init__(self, settings: Settings, *, patience: float = _PATIENCE) -> None:
-        """Make it; the file is opened when first needed.
+        """Create it. The first use opens the file.
 
         Args:
-            settings: whose data directory.
-            patience: seconds to wait for a process that is writing to it.
+            settings: settings with the data directory.
+            patience: seconds to wait while another process writes to the file.
         """
         self.path = settings.data_dir / STATE_NAME
         self._old = settings.data_dir / STORE_NAME
@@ -138,7 +139,7 @@ class State:
         self._writer: sqlite3.Connection | None = None
 
     def select(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Rows of a query; empty without any records.
+        """Rows of a query. Empty if there are no records.
 
         Raises:
             StoreError: the file cannot be read.
@@ -151,12 +152,12 @@ class State:
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection | None]:
-        """The file, or as long as there is none the tables of 0.1; None where there are neither."""
+        """The file or, if it does not exist yet, the tables of 0.1. None if there are neither."""
         for path in (self.path, self._old):
             if path.exists():
                 with closing(connect(path, "ro", timeout=self._patience)) as reader:
                     if path == self.path:
-                        # An older file can be read as it is; who writes to it brings it up to date.
+                        # An older format can be read. Only a writer upgrades it.
                         if self._check(reader) < _FORMAT:
                             reader.executescript(_UPKEEP.replace("CREATE TABLE", "CREATE TEMP TABLE"))
                         yield reader
@@ -169,7 +170,7 @@ class State:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Connection to write with; committed at the end of the block, or not at all.
+        """A connection for writes. The block is one transaction.
 
         Raises:
             StoreError: the file cannot be written.
@@ -181,10 +182,10 @@ class State:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """A block in which only this process runs tasks of this directory.
+        """A context in which only this process runs tasks of this directory.
 
         Raises:
-            StoreError: another one does.
+            StoreError: another process runs tasks.
         """
         with self._translated():
             self._open()
@@ -205,25 +206,25 @@ class State:
         if self._writer is None:
             private_directory(self.path.parent)
             if not self.path.exists():
-                self._make()
+                self._create()
             writer = connect(self.path, "rw", timeout=self._patience, check_same_thread=False, isolation_level=None)
             try:
                 writer.execute("PRAGMA synchronous = NORMAL")
                 if self._check(writer) < _FORMAT:
-                    self._bring_up_to_date(writer)
+                    self._upgrade(writer)
             except BaseException:
                 writer.close()
                 raise
             self._writer = writer
         return self._writer
 
-    def _make(self) -> None:
-        """Make the file with what 0.1 remembered in it, under another name first: it is there as a whole or not at all.
+    def _create(self) -> None:
+        """Create the file with the records of 0.1. It has another name until it is complete.
 
         Raises:
-            StoreError: a process of 0.1 is writing to its own.
+            StoreError: a process of 0.1 is writing to its file.
         """
-        with self._old_at_rest() as old:
+        with self._old_locked() as old:
             handle, name = tempfile.mkstemp(prefix="state.", suffix=".new", dir=self.path.parent)
             os.close(handle)
             try:
@@ -235,35 +236,35 @@ class State:
                     made.executescript(
                         f"BEGIN; {_CREATE} {_TAKE_OVER if old else ''} PRAGMA main.user_version = {_FORMAT}; COMMIT"
                     )
-                # Another process may have been first; it has made the same.
+                # Another process may have been faster. Its file has the same content.
                 with suppress(FileExistsError):
                     os.link(name, self.path)
             finally:
                 for path in self.path.parent.glob("state.*.new*"):
-                    # Its own, and what a kill has left of another.
+                    # This file, and files of processes that were killed.
                     if path.name.startswith(Path(name).name) or time.time() - path.stat().st_mtime > _ABANDONED:
                         path.unlink(missing_ok=True)
 
     @contextmanager
-    def _old_at_rest(self) -> Iterator[bool]:
-        """Whether there are tables of 0.1. While they are taken over no process of 0.1 writes to them."""
+    def _old_locked(self) -> Iterator[bool]:
+        """A context that tells whether there are tables of 0.1, and in which no process of 0.1 writes to them."""
         if not self._old.exists():
             yield False
             return
         with closing(connect(self._old, "ro", timeout=self._patience)) as reader:
-            found = _has_old_tables(reader)
+            exists = _has_old_tables(reader)
             version = format_of(reader)
-        # Once we have brought it up to date, 0.1 does not open it any more.
-        lock = take_lock(self._old.with_name(LOCK_NAME)) if found and version < PROVED_SINCE else None
+        # After an upgrade, 0.1 cannot open the file.
+        lock = take_lock(self._old.with_name(LOCK_NAME)) if exists and version < PROVED_SINCE else None
         try:
-            yield found
+            yield exists
         finally:
             if lock is not None:
                 os.close(lock)
 
-    def _bring_up_to_date(self, writer: sqlite3.Connection) -> None:
+    def _upgrade(self, writer: sqlite3.Connection) -> None:
         with committed(writer):
-            # Another process may have been first.
+            # Another process may have been faster.
             if self._check(writer) < _FORMAT:
                 writer.execute(_UPKEEP)
                 writer.execute(f"PRAGMA main.user_version = {_FORMAT}")
@@ -275,10 +276,10 @@ class State:
         return translated(str(self.path))
 
     def note_late(self, bucket: str, measurement: str, times: Iterable[int]) -> int:
-        """Note the times (nanoseconds) of late raw rows, to the minute: every window is whole minutes.
+        """Note the times (nanoseconds) of late raw rows, by minute: every window is whole minutes.
 
         Returns:
-            Minutes noted.
+            Number of noted minutes.
 
         Raises:
             StoreError: the file cannot be written.
@@ -298,34 +299,34 @@ class State:
         return LateWindows(ends, max((number for _, number in rows), default=0))
 
     def note_upkeep(self, spec: TaskSpec, mended: Sequence[Span], kept: Sequence[Span], now: int) -> None:
-        """Note what comparing windows with raw data has found.
+        """Record the result of comparing windows with raw data.
 
         Args:
-            spec: whose windows.
-            mended: spans of windows that were mended.
-            kept: spans of windows that were not right and stayed as they are.
+            spec: task of the windows.
+            mended: ranges of repaired windows.
+            kept: ranges of wrong windows that stayed unchanged.
             now: the present, nanoseconds.
         """
-        count, left = (length(spans) // spec.width for spans in (mended, kept))
+        mended_count, kept_count = (length(ranges) // spec.width for ranges in (mended, kept))
         with self.transaction() as connection:
             connection.execute(
                 "INSERT INTO upkeep VALUES (?1, ?2, ?3, ?4, iif(?4, ?3, 0), ?5) ON CONFLICT DO UPDATE SET at = ?3, "
                 "mended = mended + ?4, mended_at = iif(?4, ?3, mended_at), kept = ?5",
-                (spec.rollup_bucket, spec.measurement, now, count, left),
+                (spec.rollup_bucket, spec.measurement, now, mended_count, kept_count),
             )
 
     def upkeep(self, spec: TaskSpec) -> UpkeepNote | None:
-        """What was noted of a task's windows; None where they were never compared from here."""
+        """The recorded result for a task's windows. None if this machine never compared them."""
         sql = "SELECT at, mended, mended_at, kept FROM upkeep WHERE bucket = ? AND measurement = ?"
         rows = self.select(sql, (spec.rollup_bucket, spec.measurement))
         return UpkeepNote(*rows[0]) if rows else None
 
-    def forget_late(self, spec: TaskSpec, spans: Sequence[Span], upto: int) -> None:
-        """Remove notes, up to a number, within spans that have been recomputed."""
+    def forget_late(self, spec: TaskSpec, ranges: Sequence[Span], upto: int) -> None:
+        """Remove notes up to a number in recomputed ranges."""
         if not self.late_windows(spec).ends:
             return
         with self.transaction() as connection:
-            for start, stop in spans:
+            for start, stop in ranges:
                 connection.execute(
                     "DELETE FROM late WHERE bucket = ? AND measurement = ? AND minute >= ? AND minute < ? AND id <= ?",
                     (spec.raw_bucket, spec.source, start, stop, upto),
@@ -333,17 +334,17 @@ class State:
 
 
 def late_before(spec: TaskSpec, now: int) -> int:
-    """Rows before this time arrive late at `now`: the task's next run does not reach back to them."""
+    """Raw rows before this time are late at `now`: the next run of the task does not recompute their windows."""
     return spec.due(now) + spec.width - spec.reach
 
 
 def note_late(settings: Settings, late: Mapping[TaskSpec, Iterable[int]], *, patience: float) -> int:
-    """Note the times (nanoseconds) of late rows of several tasks, as `State.note_late` does for one.
+    """Note the times (nanoseconds) of late rows of several tasks.
 
     Args:
-        settings: whose data directory.
-        late: times by the task whose raw rows they are of.
-        patience: seconds to wait for a process that is writing to it.
+        settings: settings with the data directory.
+        late: times by task.
+        patience: seconds to wait while another process writes to the file.
     """
     with closing(State(settings, patience=patience)) as state:
         return sum(state.note_late(spec.raw_bucket, spec.source, times) for spec, times in late.items())
@@ -354,5 +355,5 @@ def _uri(path: Path) -> str:
 
 
 def _has_old_tables(connection: sqlite3.Connection) -> bool:
-    """The tables of 0.1 are there; before its format 2, tasks had to be installed anew."""
+    """Whether the tables of 0.1 exist. Formats before 2 did not have them."""
     return bool(connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'touched'").fetchone()[0])

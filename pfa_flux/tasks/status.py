@@ -1,4 +1,4 @@
-"""Whether the downsampled data is complete and, if not, since when and why."""
+"""Whether downsampled data is complete. If not, since when and why."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pfa_flux.windows.rollup import Rollup
 from pfa_flux.windows.spec import TaskSpec
 
 _GRACE = 60
-"""Seconds after a run is due that it may take to start, end and show its rows."""
+"""How many seconds a run may take from its due time until its rows are visible."""
 
 _OVERDUE = 4
-"""Windows after which somebody should have compared those that a server's task has made."""
+"""How many windows a server's task may write before a comparison with raw data is overdue."""
 
 _SKEW = 30
-"""Seconds that our clock and the server's may differ."""
+"""How many seconds this machine's clock and the server's may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +28,19 @@ class Status:
     """Status of a task. Times are nanoseconds.
 
     Attributes:
-        task: the task's name.
-        backend: who runs it.
-        id: its id, empty where it is not installed or there are several.
-        plan: the spec held against what is installed.
-        ledger: the windows that were looked at.
-        due: end of the newest window that is to be there by now.
-        last_run: RFC 3339 time of the last run, empty where none is known.
-        last_error: what it failed with, empty where it did not.
-        skew: seconds that our clock is ahead of the server's, negative where it is behind.
-        complete: every window that raw data asks for is there, and the task is as it should be.
-        summary: all that in one line.
-        advice: what to do, empty where nothing needs doing.
-        upkeep: what comparing windows with raw data has found, from this machine; None where that never was done.
+        task: name of the task.
+        backend: what runs the task.
+        id: id of the task. Empty if it is not installed, or if several tasks have the name.
+        plan: comparison of the spec with the installed task.
+        ledger: the checked windows.
+        due: end of the newest window that should exist by now.
+        last_run: RFC 3339 time of the last run. Empty if no run is known.
+        last_error: error of the last run. Empty if it succeeded.
+        skew: how many seconds this machine's clock is ahead of the server's. Negative if it is behind.
+        complete: whether no window is wrong, the installed task matches the settings, and its last run succeeded.
+        summary: the status in one line.
+        advice: what to do. Empty if there is nothing to do.
+        upkeep: result of this machine's last comparison with raw data, or None.
     """
 
     task: str
@@ -59,24 +59,24 @@ class Status:
 
 
 def status(rollup: Rollup, backend: Backend, start: int, now: int, upkeep: UpkeepNote | None = None) -> Status:
-    """Look at the task, its last run, and every window since `start`.
+    """Check the task, its last run, and every window since `start`.
 
     Args:
-        rollup: the windows that the task makes.
-        backend: who runs the task.
+        rollup: the windows of the task.
+        backend: what runs the task.
         start: start of the windows to check, nanoseconds.
-        now: the present, nanoseconds; where the engine's clock is behind, its time counts.
-        upkeep: what comparing windows with raw data has found.
+        now: the present, nanoseconds. If the engine's clock is behind, the engine's time counts.
+        upkeep: recorded result of comparing windows with raw data.
     """
     engine, spec = rollup.engine, rollup.spec
     skew = round((now - engine.now()) / NS)
     present = now - max(0, skew) * NS - _GRACE * NS
     planned = plan(engine, backend, spec)
-    found = backend.find()
-    task = found[0] if len(found) == 1 else None
+    tasks = backend.find()
+    task = tasks[0] if len(tasks) == 1 else None
     ledger = Ledger(spec.floor(start), spec.due(present), 0) if planned.make_bucket else None
     ledger = ledger or find_gaps(rollup, start, present, present)
-    summary, advice = _told(planned, ledger, task, spec, skew)
+    summary, advice = _summary(planned, ledger, task, spec, skew)
     overdue = "" if planned.make_bucket or planned.state == "create" else comparison_overdue(rollup, present)
     if upkeep and upkeep.mended:
         summary += f"; {upkeep.mended} windows were repaired, the last {format_instant(upkeep.mended_at // NS * NS)}"
@@ -100,13 +100,13 @@ def status(rollup: Rollup, backend: Backend, start: int, now: int, upkeep: Upkee
 
 
 COMPARE = (
-    "Run pfa-flux task run --due every 15 minutes, by cron or a timer; pfa-flux serve does it if its token may read "
+    "Run pfa-flux task run --due every 15 minutes, by cron or a timer. pfa-flux serve does this if its token may read "
     "the raw buckets, and read and write the rollup bucket."
 )
 
 
 def comparison_overdue(rollup: Rollup, now: int) -> str:
-    """Since when nobody compares what a server's task makes with raw data, in words; empty where somebody does."""
+    """A sentence if the windows of a server's task have not been compared with raw data for too long. Else empty."""
     spec = rollup.spec
     if rollup.log is None:
         return ""
@@ -121,8 +121,8 @@ def comparison_overdue(rollup: Rollup, now: int) -> str:
     return f"the windows have not been compared with raw data {since}, so late rows may be missing"
 
 
-def _told(planned: Plan, ledger: Ledger, task: Installed | None, spec: TaskSpec, skew: int) -> tuple[str, str]:
-    """The one line, and the advice."""
+def _summary(planned: Plan, ledger: Ledger, task: Installed | None, spec: TaskSpec, skew: int) -> tuple[str, str]:
+    """The summary in one line, and the advice."""
     why, advice = _why(planned, task)
     if abs(skew) > _SKEW:
         ahead = "ahead of" if skew > 0 else "behind"
@@ -145,15 +145,15 @@ def _told(planned: Plan, ledger: Ledger, task: Installed | None, spec: TaskSpec,
             return f"{words}; the task works now, but does not recompute old windows", f"Run {mend}.{advice}"
         return f"{words}; {why}", f"{advice} Then {mend}.".lstrip()
     if ledger.newest is None and not ledger.raw_windows:
-        there = "nothing to downsample yet: no raw rows"
+        state = "nothing to downsample yet: no raw rows"
     else:
-        there = f"complete up to {format_instant(ledger.stop)}"
+        state = f"complete up to {format_instant(ledger.stop)}"
     if ledger.unknown:
-        there += (
+        state += (
             f"; {ledger.unknown} windows before {format_instant(ledger.known_from)} are unknown, because raw data has "
             "expired"
         )
-    return (f"{there}; {why}" if why else there), advice
+    return (f"{state}; {why}" if why else state), advice
 
 
 _KIND_WORDS: dict[Kind, str] = {
@@ -166,7 +166,7 @@ _KIND_WORDS: dict[Kind, str] = {
 
 
 def _kinds(ledger: Ledger, spec: TaskSpec) -> str:
-    counts = {kind: length(spans) // spec.width for kind, spans in ledger.by_kind.items()}
+    counts = {kind: length(ranges) // spec.width for kind, ranges in ledger.by_kind.items()}
     return ", ".join(f"{count} {_KIND_WORDS[kind]}" for kind, count in counts.items() if count)
 
 

@@ -1,4 +1,4 @@
-"""The downsampling task as Flux, and whose a task is by its Flux."""
+"""The downsampling task as Flux, and the origin of a task by its Flux."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pfa_flux.windows.spec import TaskSpec
 
 FILE = "tasks/downsample_hitcounter.flux"
 MARK = "// Downsamples the pixel's hits to windows of 15 minutes and drops `sess`. Installed and watched by pfa-flux."
-"""The first line of every task that was made from the file, by which it is known again."""
+"""The first line of every task from the file. It identifies such tasks, so it must not change."""
 
 _CUT = " |> filter(fn: (r) => r._time < stop)"
 _OPTION = re.compile(r"^option task = .*$", re.MULTILINE)
@@ -22,12 +22,12 @@ _ORIGINAL = re.compile(r'drop\(columns:\s*\[\s*"sess"\s*\]\).*aggregateWindow\('
 
 
 def task_flux(spec: TaskSpec, *, origin: str = "", cut: bool = False) -> str:
-    """The task's Flux, with a line that says which spec it was made from.
+    """The Flux of the task, with a line that identifies its spec.
 
     Args:
-        spec: what the task is to make.
-        origin: further arguments of from() and to(), which Kapacitor needs: `, host: "…", token: "…"`.
-        cut: range() takes in its stop (`Capabilities.range_takes_stop`), which has to be cut off.
+        spec: the windows of the task.
+        origin: further arguments of from() and to() for Kapacitor: `, host: "…", token: "…"`.
+        cut: exclude the stop, because range() includes it (`Capabilities.range_takes_stop`).
     """
     values = {
         "read": flux.Expression(f"() => from(bucket: {flux.literal(spec.raw_bucket)}{origin})"),
@@ -54,11 +54,11 @@ Origin = Literal["ours", "altered", "original", "foreign"]
 
 
 def origin_of(text: str) -> Origin:
-    """Who made a task, by its Flux.
+    """The origin of a task, by its Flux.
 
     Returns:
-        ours: made by us, and as we made it. altered: made from our file, and changed since by somebody. original: made
-        by hand in the form that the idea was published in, which drops `sess` and sums windows. foreign: anything else.
+        `ours`: pfa-flux created it. `altered`: pfa-flux created it, and somebody changed it. `original`: somebody wrote
+        it in the originally published form, which drops `sess` and sums windows. `foreign`: anything else.
     """
     stamp = _STAMP.search(text)
     if MARK in text:

@@ -1,1 +1,1 @@
-"""Windows: their raw sums, their downsampled rows, and how to make these match."""
+"""Windows: compare downsampled rows with raw rows, and repair them."""

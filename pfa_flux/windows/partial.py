@@ -20,14 +20,14 @@ COMPARED = "raw and downsampled data cannot be compared, and nothing was changed
 
 @contextmanager
 def whole(engine: Engine, follows: str = COMPARED) -> Iterator[None]:
-    """A block in which all answers must be complete. Partial answers of other threads count, too.
+    """A context in which all answers must be complete. Partial answers in other threads count, too.
 
     Args:
         engine: the engine that answers.
-        follows: the consequence of a partial answer, in words.
+        follows: the consequence of a partial answer, as part of a sentence.
 
     Raises:
-        PartialAnswerError: at the end of the block, if an answer was partial.
+        PartialAnswerError: an answer was partial. It is raised at the end of the block.
     """
     before = engine.partial_answers
     yield

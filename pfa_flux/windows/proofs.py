@@ -1,10 +1,11 @@
 """Proofs: records of windows that were compared with raw data, for engines without records of their own.
 
 A separate measurement in the rollup bucket has three integer fields for each window, with the window's label. `total`
-and `rows` are the sum and number of the window's rows according to raw data, with rows of 0, which count as none.
-`proved` is 1 if the downsampled rows were the same. It is 0 if they cannot be trusted: raw data expired uncompared, or
-lost rows since. So readers of the rollup bucket can trust a window without reading raw data: as long as the sum and
-number of the downsampled rows are the proved ones, nothing was added, removed or overwritten.
+and `rows` are the sum and number of the window's rows according to raw data; `rows` also counts rows of 0. `proved` is
+1
+if the downsampled rows were equal. It is 0 if they cannot be trusted, because raw data expired before a comparison, or
+lost rows since. So a reader of the rollup bucket can trust a window without reading raw data: if the sum and number of
+the downsampled rows equal the proved ones, no row was added, removed or overwritten.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ class Noted(NamedTuple):
     """The record of a window.
 
     Attributes:
-        total: sum of its rows.
-        rows: number of its own rows, or of all rows if raw data expired uncompared.
-        proved: it matched raw data.
+        total: sum of the window's rows.
+        rows: number of pfa-flux's rows. If raw data expired before a comparison, number of all rows.
+        proved: whether the window matched raw data.
     """
 
     total: int
@@ -40,7 +41,7 @@ class Noted(NamedTuple):
 
 
 class Summed(NamedTuple):
-    """Sums over the windows of a stretch of time, recorded and downsampled.
+    """Recorded and downsampled sums over several windows.
 
     Attributes:
         windows: number of recorded windows.
@@ -59,8 +60,8 @@ class Summed(NamedTuple):
     there_rows: int = 0
 
     @property
-    def plain(self) -> bool:
-        """The downsampled rows match the record, according to the sums."""
+    def unchanged(self) -> bool:
+        """Whether the sums of the downsampled rows equal the recorded ones."""
         return (self.total, self.rows) == (self.there_total, self.there_rows)
 
 
@@ -75,7 +76,7 @@ class ProofLog:
         self._rows = {name: Rows(rollup.bucket, MEASUREMENT, name, every=rollup.every) for name in _FIELDS}
 
     def summed(self, start: int, stop: int, width: int) -> dict[int, Summed]:
-        """Sums of the stretches of [start, stop) by their starts, without empty ones. `width`: nanoseconds."""
+        """Sums over stretches of [start, stop) with this width (nanoseconds), by their starts, without empty ones."""
         rollup = self._windows.rollup
         return self._asked(start, stop, width, [(rollup, {}), (replace(rollup, count=True), {})])
 
@@ -97,51 +98,51 @@ class ProofLog:
             *there,
         ]
         answers = self._engine.aggregate([Ask(rows, start, stop, (), where, width // NS) for rows, where in asked])
-        found = [sums.get((), ByWindow()) for sums in answers]
-        begins = sorted({begin for sums in found for begin in sums})
-        return {begin: Summed(*(sums[begin] for sums in found)) for begin in begins}
+        by_field = [sums.get((), ByWindow()) for sums in answers]
+        begins = sorted({begin for sums in by_field for begin in sums})
+        return {begin: Summed(*(sums[begin] for sums in by_field)) for begin in begins}
 
-    def note(self, found: Mapping[int, Noted]) -> None:
+    def note(self, records: Mapping[int, Noted]) -> None:
         """Record windows, by their ends."""
-        self._engine.write(self._windows.rollup.bucket, self._points(found))
+        self._engine.write(self._windows.rollup.bucket, self._points(records))
 
-    def _points(self, found: Mapping[int, Noted]) -> Iterable[Point]:
-        for end, noted in sorted(found.items()):
+    def _points(self, records: Mapping[int, Noted]) -> Iterable[Point]:
+        for end, noted in sorted(records.items()):
             for name, value in zip(_FIELDS, noted, strict=True):
                 yield Point(MEASUREMENT, {_OF: self._key}, name, int(value), end)
 
     def newest(self, stop: int) -> int | None:
-        """End of the newest recorded window before an instant; None without any."""
+        """End of the newest recorded window before an instant, or None."""
         return self._engine.edge(self._rows["proved"], "last", 0, stop, self._where)
 
-    def windows_to_look_at(self, start: int, stop: int) -> Iterator[tuple[int, Summed | None]]:
-        """Windows of those days of [start, stop) that are not wholly proved or have changed.
+    def windows_to_check(self, start: int, stop: int) -> Iterator[tuple[int, Summed | None]]:
+        """The windows in days of [start, stop) that are not fully proved or have changed.
 
         Yields:
-            The end of each, and its sums; None without a record and rows.
+            The end of each window and its sums, or None if it has neither a record nor rows.
         """
-        return self.windows_of(span for span, _ in self.days_to_look_at(start, stop))
+        return self.windows_of(span for span, _ in self.days_to_check(start, stop))
 
-    def windows_of(self, spans: Iterable[Span]) -> Iterator[tuple[int, Summed | None]]:
-        """The end of each window of spans, and its sums; None without a record and rows."""
+    def windows_of(self, ranges: Iterable[Span]) -> Iterator[tuple[int, Summed | None]]:
+        """The end of each window in the ranges and its sums, or None if it has neither a record nor rows."""
         width = self._windows.width
-        for low, high in merged(spans):
-            found = self.summed(low, high, width)
+        for low, high in merged(ranges):
+            sums = self.summed(low, high, width)
             for end in range(low + width, high + 1, width):
-                yield end, found.get(end - width)
+                yield end, sums.get(end - width)
 
-    def days_to_look_at(self, start: int, stop: int) -> list[tuple[Span, Summed | None]]:
-        """Stretches of [start, stop), each within a day, that are not wholly proved or have changed.
+    def days_to_check(self, start: int, stop: int) -> list[tuple[Span, Summed | None]]:
+        """The days, or parts of days, of [start, stop) that are not fully proved or have changed.
 
         Returns:
-            Each with its sums; None without a record and rows.
+            Each range and its sums, or None if it has neither a record nor rows.
         """
-        width, found = self._windows.width, self.summed(start, stop, DAY)
-        left: list[tuple[Span, Summed | None]] = []
+        width, by_day = self._windows.width, self.summed(start, stop, DAY)
+        days: list[tuple[Span, Summed | None]] = []
         for day in range(start // DAY * DAY, stop, DAY):
-            # A window belongs to the day in which it ends.
+            # A window belongs to the day of its end.
             low, high = max(start, day // width * width), min(stop, (day + DAY) // width * width)
-            count, each = (high - low) // width, found.get(day)
-            if count > 0 and not (each and each.plain and each.windows == each.proved == count):
-                left.append(((low, high), each))
-        return left
+            count, each = (high - low) // width, by_day.get(day)
+            if count > 0 and not (each and each.unchanged and each.windows == each.proved == count):
+                days.append(((low, high), each))
+        return days

@@ -1,4 +1,4 @@
-"""Spans of time, [start, stop) in nanoseconds, and cutting long ones into pieces of bounded size."""
+"""Ranges of time, [start, stop) in nanoseconds, and how to cut long ranges into pieces of bounded size."""
 
 from __future__ import annotations
 
@@ -7,58 +7,58 @@ from collections.abc import Iterable, Iterator
 from pfa_flux.engines.base import Span
 
 _FIRST, _MOST = 672, 2880
-"""Windows in the first piece and in the largest: a week and a month of 15 minutes."""
+"""How many windows the first and the largest piece have: a week and a month of 15 minutes."""
 
 _MANY, _FEW = 60_000, 15_000
-"""Rows of a piece above which the next is smaller, and below which it is larger."""
+"""If a piece has more or fewer rows than this, the next piece is smaller or larger."""
 
 
-def merged(spans: Iterable[Span]) -> list[Span]:
-    """Spans in order, with adjacent and overlapping ones joined and empty ones left out."""
-    found: list[Span] = []
-    for start, stop in sorted(spans):
+def merged(ranges: Iterable[Span]) -> list[Span]:
+    """Ranges in order. Adjacent and overlapping ranges are joined, and empty ranges are left out."""
+    joined: list[Span] = []
+    for start, stop in sorted(ranges):
         if start >= stop:
             continue
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], stop))
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], stop))
         else:
-            found.append((start, stop))
-    return found
+            joined.append((start, stop))
+    return joined
 
 
-def covered(spans: Iterable[Span], by: Iterable[Span]) -> list[Span]:
-    """The parts of spans that other spans cover, in order."""
+def covered(ranges: Iterable[Span], by: Iterable[Span]) -> list[Span]:
+    """The parts of ranges that other ranges cover, in order."""
     others = merged(by)
-    return merged((max(start, low), min(stop, high)) for start, stop in spans for low, high in others)
+    return merged((max(start, low), min(stop, high)) for start, stop in ranges for low, high in others)
 
 
-def without(spans: Iterable[Span], holes: Iterable[Span]) -> list[Span]:
-    """The parts of spans that holes do not cover, in order."""
-    left, gaps = [], merged(holes)
-    for start, stop in merged(spans):
+def without(ranges: Iterable[Span], holes: Iterable[Span]) -> list[Span]:
+    """The parts of ranges that no hole covers, in order."""
+    parts, gaps = [], merged(holes)
+    for start, stop in merged(ranges):
         at = start
         for low, high in gaps:
             if low < stop and high > at:
-                left.append((at, low))
+                parts.append((at, low))
                 at = max(at, high)
-        left.append((at, stop))
-    return merged(left)
+        parts.append((at, stop))
+    return merged(parts)
 
 
-def length(spans: Iterable[Span]) -> int:
-    """Total length of spans, nanoseconds."""
-    return sum(stop - start for start, stop in spans)
+def length(ranges: Iterable[Span]) -> int:
+    """Total length of ranges, nanoseconds."""
+    return sum(stop - start for start, stop in ranges)
 
 
 class Pieces:
-    """Spans cut into pieces. The rows found determine the size of the next piece, so memory stays bounded."""
+    """Ranges cut into pieces. The rows of a piece determine the size of the next, so memory stays bounded."""
 
-    def __init__(self, spans: Iterable[Span], width: int) -> None:
-        self._spans, self._width = list(spans), width
+    def __init__(self, ranges: Iterable[Span], width: int) -> None:
+        self._ranges, self._width = list(ranges), width
         self._windows = _FIRST
 
     def __iter__(self) -> Iterator[Span]:
-        for start, stop in self._spans:
+        for start, stop in self._ranges:
             low = start
             while low < stop:
                 high = min(stop, low + self._windows * self._width)
@@ -66,7 +66,7 @@ class Pieces:
                 low = high
 
     def resize(self, rows: int) -> None:
-        """Make the next piece smaller or larger, according to the rows of the last one."""
+        """Make the next piece smaller or larger, depending on the rows of the last one."""
         if rows > _MANY:
             self._windows = max(1, self._windows // 2)
         elif rows < _FEW:

@@ -1,4 +1,4 @@
-"""Going through windows in pieces, to make them match raw data or only to compare."""
+"""Compare windows with raw data piece by piece, and optionally repair them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pfa_flux.windows.store_check import wait_until_visible
 T = TypeVar("T")
 
 _AT_ONCE = 2880
-"""Number of windows whose records are read at once: a month of 15 minutes."""
+"""How many windows' records to read at once: a month of 15 minutes."""
 _LONGEST_PAUSE = 60.0
 _PATIENCE = 600.0
-"""Maximum total wait for a busy server, seconds for one piece."""
+"""Longest total wait for a busy server during one piece, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class Progress:
     """Progress of the work.
 
     Attributes:
-        done: windows finished.
-        total: windows in all.
-        rows: rows written so far, or compared if nothing is written.
-        waiting: current wait for a busy server, seconds; 0 if there is none.
+        done: number of finished windows.
+        total: number of all windows.
+        rows: number of rows written so far, or of rows compared if nothing is written.
+        waiting: current wait for a busy server, seconds; 0 if the server is not busy.
     """
 
     done: int
@@ -44,58 +44,63 @@ class Progress:
 Report = Callable[[Progress], None]
 
 
-def nobody(_: Progress) -> None:
+def ignore_progress(_: Progress) -> None:
     """Ignore progress."""
 
 
 def recompute(
-    rollup: Rollup, spans: Iterable[Span], *, keep: Keep = shrunk, report: Report = nobody, waited: bool = False
+    rollup: Rollup,
+    ranges: Iterable[Span],
+    *,
+    keep: Keep = shrunk,
+    report: Report = ignore_progress,
+    waited: bool = False,
 ) -> int:
-    """Make the windows of spans match raw data; write only what differs.
+    """Make windows match raw data. It writes only rows that differ.
 
-    The work is done in pieces, in bounded memory. Repeating it changes nothing.
+    It works in pieces, in bounded memory. Repeating it changes nothing.
 
     Args:
         rollup: the windows.
-        spans: edges of windows, nanoseconds, while raw data is kept.
-        keep: says which of them stay as they are.
+        ranges: ranges of whole windows, nanoseconds, whose raw data is still kept.
+        keep: chooses windows to leave unchanged.
         report: called after every piece, and while the server is busy.
-        waited: what was written before can be read by now.
+        waited: whether earlier writes are already visible.
 
     Returns:
-        The number of rows written.
+        The number of written rows.
 
     Raises:
         BusyError: the server was too busy for ten minutes.
-        PartialAnswerError: an answer of the server is partial; nothing from it is written.
-        QueryError, AccessDeniedError, UnreachableError: the server refuses or is unreachable; finished pieces stay.
+        PartialAnswerError: an answer is partial. Nothing from it is written.
+        QueryError, AccessDeniedError, UnreachableError: the server refuses or is unreachable. Finished pieces stay.
     """
-    return sum(written for _, written in pieces(rollup, spans, fix=True, keep=keep, report=report, waited=waited))
+    return sum(written for _, written in pieces(rollup, ranges, fix=True, keep=keep, report=report, waited=waited))
 
 
 def pieces(
     rollup: Rollup,
-    spans: Iterable[Span],
+    ranges: Iterable[Span],
     *,
     fix: bool,
     keep: Keep = shrunk,
-    report: Report = nobody,
+    report: Report = ignore_progress,
     waited: bool = False,
 ) -> Iterator[tuple[Compared, int]]:
-    """Compare the windows of spans piece by piece, and optionally correct them.
+    """Compare windows piece by piece, and optionally repair them.
 
     Args:
         rollup: the windows.
-        spans: edges of windows, nanoseconds.
-        fix: correct the windows.
-        keep: says which of them stay as they are.
+        ranges: ranges of whole windows, nanoseconds.
+        fix: repair the windows.
+        keep: chooses windows to leave unchanged.
         report: called after every piece, and while the server is busy.
-        waited: what was written before can be read by now; else that is waited for.
+        waited: whether earlier writes are already visible. Otherwise, wait until they are.
 
     Yields:
-        What was found in each piece, and the number of rows written. Errors are those of `recompute`.
+        Each compared piece, and the number of written rows. The errors are those of `recompute`.
     """
-    wanted, width = merged(spans), rollup.spec.width
+    wanted, width = merged(ranges), rollup.spec.width
     total = length(wanted) // width
     cut, done, rows = Pieces(wanted, width), 0, 0
     noted = _Noted(rollup, wanted[-1][1] if wanted else 0)
@@ -109,39 +114,39 @@ def pieces(
         def waiting(seconds: float, done: int = done, rows: int = rows) -> None:
             report(Progress(done, total, rows, seconds))
 
-        found, written = patiently(partial(_piece, rollup, span, noted, keep if fix else None), waiting)
-        cut.resize(max(len(found.raw), found.rows))
-        done, rows = done + (span[1] - span[0]) // width, rows + (written if fix else len(found.raw))
+        compared, written = patiently(partial(_piece, rollup, span, noted, keep if fix else None), waiting)
+        cut.resize(max(len(compared.raw), compared.rows))
+        done, rows = done + (span[1] - span[0]) // width, rows + (written if fix else len(compared.raw))
         report(Progress(done, total, rows))
-        yield found, written
+        yield compared, written
 
 
 def _piece(rollup: Rollup, span: Span, noted: _Noted, keep: Keep | None) -> tuple[Compared, int]:
     with whole(rollup.engine):
-        found = rollup.compare(*span, noted.of(span))
-    return found, rollup.fix(found, keep) if keep else 0
+        compared = rollup.compare(*span, noted.of(span))
+    return compared, rollup.fix(compared, keep) if keep else 0
 
 
 def patiently(act: Callable[[], T], waiting: Callable[[float], None]) -> T:
-    """Do something, and wait for a busy server longer than a question does. `waiting` is told of each pause."""
+    """Call `act`, and wait longer for a busy server than a question does. `waiting` gets the seconds of each pause."""
     return patience.patiently(act, patience.Patience(_PATIENCE, waiting, _PATIENCE, _LONGEST_PAUSE))
 
 
 class _Noted:
-    """Records of windows, read for many short spans at once."""
+    """The records of windows, read for many short ranges at once."""
 
     def __init__(self, rollup: Rollup, stop: int) -> None:
         self._rollup, self._stop = rollup, stop
         self._upto = -(2**63)
-        self._found: dict[int, Noted] = {}
+        self._records: dict[int, Noted] = {}
 
     def of(self, span: Span) -> dict[int, Noted]:
-        """Records by the ends of the windows of a span. Ask for spans in order."""
+        """The records of the windows in a range, by their ends. Call it with ranges in order."""
         log, width = self._rollup.log, self._rollup.spec.width
         if log is None:
             return {}
         if span[1] > self._upto:
             self._upto = max(span[1], min(self._stop, span[0] + _AT_ONCE * width))
-            self._found = log.noted(span[0], self._upto)
+            self._records = log.noted(span[0], self._upto)
         ends = range(span[0] + width, span[1] + 1, width)
-        return {end: self._found[end] for end in ends if end in self._found}
+        return {end: self._records[end] for end in ends if end in self._records}

@@ -1,4 +1,4 @@
-"""Downsampled rows compared with their raw rows, and the one rule for a correct row."""
+"""Compare downsampled rows with raw rows, and repair them. `Rollup.compare` has the only rule for a correct row."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Difference:
         tags: the kept tags.
         raw: value according to raw data; 0 without raw rows.
         rollup: downsampled value; None without a row.
-        reason: why, as text.
-        foreign: a row there is from another writer, whatever its value.
+        reason: why it does not match, as text.
+        foreign: whether another writer's row is there, with any value.
     """
 
     end: int
@@ -51,19 +51,20 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Windows with their raw and downsampled rows read.
+    """Windows after their raw and downsampled rows were compared.
 
     Attributes:
-        span: edges of windows, nanoseconds.
+        span: range of the windows, nanoseconds.
         raw: the windows according to raw data.
         totals: raw sums by the ends of windows.
         rows: number of downsampled rows.
         differences: places that differ.
-        foreign: ends of windows with a row that our rows would not overwrite; empty them first.
-        strays: those rows.
-        zeros: numbers of rows of 0, which count as none, by the ends of windows; without those that our rows overwrite.
+        foreign: ends of windows with a row that pfa-flux's rows would not overwrite. Empty these windows first.
+        strays: the rows that pfa-flux's rows would not overwrite.
+        zeros: number of rows of 0 by the ends of windows, without those that pfa-flux's rows overwrite. They count as
+            no rows.
         missing: rows to write.
-        mark: changes whenever raw rows change.
+        mark: a value that changes whenever raw rows change.
         noted: records of the windows, by their ends.
     """
 
@@ -90,40 +91,40 @@ def shrunk(found: Compared) -> frozenset[int]:
 
 
 def lost(found: Compared) -> frozenset[int]:
-    """The windows of `shrunk`, and unproved windows with rows but no raw rows: raw rows may have been removed."""
+    """Windows of `shrunk`, and unproved windows with rows but without raw rows: raw rows may have been removed."""
     proved = {end for end, noted in found.noted.items() if noted.proved}
     emptied = {each.end for each in found.differences if not found.totals.get(each.end)}
     return shrunk(found) | (emptied - proved)
 
 
 def nothing(found: Compared) -> frozenset[int]:
-    """No windows: each becomes what raw data says, even if that is less."""
+    """No windows: all of them must match raw data, even if raw data has fewer rows than before."""
     del found
     return frozenset()
 
 
 class Rollup:
-    """The windows of one measurement on an engine."""
+    """The windows of one measurement in an engine."""
 
     def __init__(self, engine: Engine, spec: TaskSpec) -> None:
         self.engine, self.spec = engine, spec
 
     @cached_property
     def log(self) -> ProofLog | None:
-        """Records of compared windows; None if the engine has its own."""
+        """Records of compared windows. None if the engine has its own."""
         remembers = self.engine.unproved(self.spec.windows, (0, 0)) is not None
         return None if remembers else ProofLog(self.engine, self.spec.windows)
 
     def raw_sums(self, start: int, stop: int) -> Sums:
-        """The windows of [start, stop) according to raw data; start and stop are edges of windows in nanoseconds."""
+        """The windows of [start, stop) according to raw data. The range must be whole windows, in nanoseconds."""
         return self._sums(self.spec.raw, start, stop, self.spec.tags)
 
     def sums(self, start: int, stop: int) -> Sums:
-        """The same windows according to downsampled data. Rows with further tags add up, as in every query."""
+        """The windows of [start, stop) according to downsampled data. Rows with other tags count, as in every query."""
         return self._sums(self.spec.rollup, start, stop, self.spec.tags)
 
     def raw_totals(self, start: int, stop: int) -> dict[int, int]:
-        """Raw sums by the ends of windows, without tags, which is much less to read."""
+        """Raw sums by the ends of windows, without tags. This reads much less."""
         return {cell.end: value for cell, value in self._sums(self.spec.raw, start, stop, ()).items()}
 
     def totals(self, start: int, stop: int) -> dict[int, int]:
@@ -136,7 +137,7 @@ class Rollup:
         return {cell.end: value for cell, value in self._sums(rows, start, stop, ()).items()}
 
     def total(self, start: int, stop: int) -> int:
-        """Downsampled sum of the whole range."""
+        """Downsampled sum of the range."""
         (sums,) = self.engine.aggregate([Ask(self.spec.rollup, start, stop)])
         return sum(value for windows in sums.values() for value in windows.values())
 
@@ -148,14 +149,14 @@ class Rollup:
         return {Cell(begin + width, key): n for key, windows in sums.items() for begin, n in windows.items() if n}
 
     def stored(self, start: int, stop: int) -> list[Stored]:
-        """The downsampled rows of the windows of [start, stop), with all their tags."""
+        """The downsampled rows of [start, stop), with all their tags."""
         return self.engine.rows(self.spec.rollup, start, stop)
 
     def own(self, start: int, stop: int) -> Iterator[tuple[Cell, int, int]]:
-        """The downsampled rows of [start, stop), without rows of other writers if our row has the same cell.
+        """The downsampled rows of [start, stop), without another writer's row if pfa-flux has a row in the same cell.
 
         Yields:
-            Each cell with its sum and its number of rows; rows of 0 apart.
+            Each cell with its sum and its number of rows. Rows of 0 come separately.
         """
         pieces = Pieces([(start, stop)], self.spec.width)
         for low, high in pieces:
@@ -173,35 +174,40 @@ class Rollup:
             pieces.resize(len(stored))
 
     def has_others(self, start: int, stop: int) -> bool:
-        """Some rows of [start, stop) come from other writers."""
+        """Whether other writers have rows in [start, stop)."""
         return any(row.value and self._reason(row, self._cell(row)) for row in self.stored(start, stop))
 
     def answer(self, ask: Ask) -> Answer:
         """The engine's answer to a question about downsampled rows, without rows of other writers."""
         places = [self.spec.tags.index(tag) if tag in self.spec.tags else None for tag in ask.tags]
-        found: Answer = {}
+        sums: Answer = {}
         for cell, value, _ in self.own(ask.start, ask.stop):
             tags = dict(zip(self.spec.tags, cell.tags, strict=True))
             if value and admits(ask.where, tags):
                 key = tuple("" if place is None else cell.tags[place] for place in places)
-                found.setdefault(key, ByWindow())[ask.window(cell.end)] += value
-        return found
+                sums.setdefault(key, ByWindow())[ask.window(cell.end)] += value
+        return sums
 
     def newest_raw(self, start: int, stop: int) -> int | None:
-        """Time of the newest raw row of a range, nanoseconds; None without any."""
+        """Time of the newest raw row in a range, nanoseconds, or None."""
         return self.engine.edge(self.spec.raw, "last", start, stop, {})
 
     def oldest_raw(self, stop: int) -> int | None:
-        """Time of the oldest raw row before an instant, nanoseconds; None without any."""
+        """Time of the oldest raw row before an instant, nanoseconds, or None."""
         return self.engine.edge(self.spec.raw, "first", 0, stop, {})
 
     def oldest(self, stop: int) -> int | None:
-        """Start of the oldest downsampled window that ends by an instant, nanoseconds; None without any."""
+        """Start of the oldest downsampled window that ends by an instant, nanoseconds, or None."""
         label = self.engine.edge(self.spec.rollup, "first", 0, stop, {})
         return None if label is None else self.spec.ceiling(label) - self.spec.width
 
     def has_before(self, stop: int, where: Callable[[Rows], Where | None] = lambda _: {}) -> bool:
-        """There is a matching row before an instant, raw or downsampled. `where`: filters; None: no row can match."""
+        """Whether a matching raw or downsampled row is older than an instant.
+
+        Args:
+            stop: the instant, nanoseconds.
+            where: returns the filter for rows, or None if no row can match.
+        """
         for rows in (self.spec.raw, self.spec.rollup):
             try:
                 chosen = where(rows)
@@ -215,18 +221,18 @@ class Rollup:
         """Compare raw and downsampled rows of the windows of [start, stop).
 
         A row is correct if its label is the end of a window, it has only the kept tags, and its value is an integer and
-        the sum of the raw rows. A row of 0 counts as none.
+        the sum of the raw rows. A row of 0 counts as no row.
 
         Args:
-            start: an edge of windows, nanoseconds.
-            stop: another.
-            noted: their records, by their ends; read from the engine if None.
+            start: start of a window, nanoseconds.
+            stop: end of a window, nanoseconds.
+            noted: records of the windows, by their ends. None reads them from the engine.
         """
         if noted is None:
             noted = self.log.noted(start, stop) if self.log else {}
         mark = self.engine.mark(self.spec.raw, start, stop)
         raw, stored = self.raw_sums(start, stop), self.stored(start, stop)
-        there: Sums = {}
+        rollup: Sums = {}
         wrong: dict[Cell, str] = {}
         strays: list[Stored] = []
         zeros: Counter[int] = Counter()
@@ -237,7 +243,7 @@ class Rollup:
             if not row.value:
                 zeros[cell.end] += bool(reason or cell not in raw)
                 continue
-            there[cell] = there.get(cell, 0) + int(row.value)
+            rollup[cell] = rollup.get(cell, 0) + int(row.value)
             if reason:
                 wrong[cell] = reason
             if reason or cell not in raw:
@@ -245,9 +251,9 @@ class Rollup:
             elif row.value == raw[cell]:
                 right.add(cell)
         differences = [
-            self._difference(cell, raw, there, wrong.get(cell))
-            for cell in sorted({*raw, *there})
-            if raw.get(cell) != there.get(cell) or cell in wrong
+            self._difference(cell, raw, rollup, wrong.get(cell))
+            for cell in sorted({*raw, *rollup})
+            if raw.get(cell) != rollup.get(cell) or cell in wrong
         ]
         foreign = frozenset(self.spec.ceiling(row.time) for row in strays)
         missing = {cell: n for cell, n in raw.items() if cell not in right or cell.end in foreign}
@@ -263,19 +269,19 @@ class Rollup:
         return Cell(self.spec.ceiling(row.time), tuple(row.tags.get(tag, "") for tag in self.spec.tags))
 
     def _reason(self, row: Stored, cell: Cell) -> str:
-        """Why a row must come from another writer; empty if it may be ours."""
+        """Why a row must be from another writer. Empty if it may be from pfa-flux."""
         further = sorted(set(row.tags) - set(self.spec.tags))
         if further:
-            return f"a row has further tags ({', '.join(f'{tag}={row.tags[tag]}' for tag in further)})"
+            return f"a row has other tags ({', '.join(f'{tag}={row.tags[tag]}' for tag in further)})"
         if row.time != cell.end:
             return "a row's label is not the end of a window"
         if not isinstance(row.value, int):
             return "the value is not an integer"
         return ""
 
-    def _difference(self, cell: Cell, raw: Sums, there: Sums, wrong: str | None) -> Difference:
+    def _difference(self, cell: Cell, raw: Sums, rollup: Sums, wrong: str | None) -> Difference:
         tags = dict(zip(self.spec.tags, cell.tags, strict=True))
-        value = there.get(cell)
+        value = rollup.get(cell)
         reason = wrong or (
             "the window is not downsampled"
             if value is None
@@ -285,48 +291,48 @@ class Rollup:
         )
         return Difference(cell.end, tags, raw.get(cell, 0), value, reason, foreign=wrong is not None)
 
-    def fix(self, found: Compared, keep: Keep = shrunk) -> int:
-        """Make windows match raw data; write only what differs. Returns the number of rows written.
+    def fix(self, compared: Compared, keep: Keep = shrunk) -> int:
+        """Make windows match raw data. It writes only rows that differ, and returns their number.
 
         A window with a row of another writer is emptied first, so that nothing counts twice. If the engine cannot
         delete rows, that row becomes 0.
 
         Args:
-            found: the compared windows.
+            compared: the compared windows.
             keep: chooses windows to leave unchanged and unproved.
 
         Raises:
             TaskError: a row with a fraction prevents the field from being an integer.
         """
-        kept = keep(found)
-        zeros = self._empty(found, found.foreign - kept)
-        missing = {cell: value for cell, value in found.missing.items() if cell.end not in kept}
+        kept = keep(compared)
+        zeros = self._empty(compared, compared.foreign - kept)
+        missing = {cell: value for cell, value in compared.missing.items() if cell.end not in kept}
         try:
             written = self._write(missing)
         except QueryError as error:
             if "field type conflict" not in error.message:
                 raise
-            self.engine.make_integers(self.spec.rollup, *found.span)
+            self.engine.make_integers(self.spec.rollup, *compared.span)
             written = self._write(missing)
         if self.log:
-            self.log.note(self._proved(found, kept, zeros))
+            self.log.note(self._proved(compared, kept, zeros))
         elif not kept:
-            self.engine.prove(self.spec.windows, found.span, found.mark)
+            self.engine.prove(self.spec.windows, compared.span, compared.mark)
         return written
 
-    def _empty(self, found: Compared, ends: frozenset[int]) -> Mapping[int, int]:
-        """Remove rows that ours would not overwrite. Returns the number of rows of 0 left, by window."""
-        zeros, strays = Counter(found.zeros), list[Stored]()
+    def _empty(self, compared: Compared, ends: frozenset[int]) -> Mapping[int, int]:
+        """Remove rows that the new rows would not overwrite. Returns the number of remaining rows of 0, by window."""
+        zeros, strays = Counter(compared.zeros), list[Stored]()
         for low, high in merged((end - self.spec.width, end) for end in ends):
             emptied = range(low + self.spec.width, high + 1, self.spec.width)
             try:
                 self._delete(low, high)
             except CapabilityError:
-                strays += (row for row in found.strays if low < row.time <= high)
+                strays += (row for row in compared.strays if low < row.time <= high)
             else:
                 zeros.subtract({end: zeros[end] for end in emptied})
         measurement, field = self.spec.measurement, self.spec.field
-        # In its own type: a shard takes no other.
+        # The 0 keeps the type of the row, because a shard accepts no other type.
         nothing = (Point(measurement, row.tags, field, type(row.value)(0), row.time) for row in strays)
         if strays:
             self.engine.write(self.spec.rollup_bucket, nothing)
@@ -337,29 +343,29 @@ class Rollup:
         """Remove the rows of windows.
 
         Raises:
-            CapabilityError: the engine cannot, says so, or was found to remove none whatever it says.
+            CapabilityError: the engine cannot delete rows, or a test showed that its deletes have no effect.
         """
         if not self._deletes:
-            raise CapabilityError("the store was found to delete no points")
+            raise CapabilityError("the store does not delete points, according to its test")
         self.engine.delete(self.spec.rollup, low, high)
 
     @cached_property
     def _deletes(self) -> bool:
-        """Rows can be removed, as far as that was measured."""
-        found = None if self.engine.capabilities.in_process else remembered(self.engine, self.spec.rollup_bucket)
-        return found is None or found.deletes
+        """Whether the store deletes rows. True if it was not tested."""
+        check = None if self.engine.capabilities.in_process else remembered(self.engine, self.spec.rollup_bucket)
+        return check is None or check.deletes
 
-    def _proved(self, found: Compared, kept: frozenset[int], zeros: Mapping[int, int]) -> dict[int, Noted]:
-        """Records of windows that are now correct, without those left unchanged."""
-        width, totals, rows = self.spec.width, found.totals, Counter(cell.end for cell in found.raw)
-        right = {
-            end: found.noted[end]._replace(proved=False)
+    def _proved(self, compared: Compared, kept: frozenset[int], zeros: Mapping[int, int]) -> dict[int, Noted]:
+        """New records: proofs of windows that are now correct, and unproved records of windows left unchanged."""
+        width, totals, rows = self.spec.width, compared.totals, Counter(cell.end for cell in compared.raw)
+        records = {
+            end: compared.noted[end]._replace(proved=False)
             if end in kept
             else Noted(totals.get(end, 0), rows[end] + zeros.get(end, 0), proved=True)
-            for end in range(found.span[0] + width, found.span[1] + 1, width)
-            if end not in kept or end in found.noted
+            for end in range(compared.span[0] + width, compared.span[1] + 1, width)
+            if end not in kept or end in compared.noted
         }
-        return {end: noted for end, noted in right.items() if found.noted.get(end) != noted}
+        return {end: noted for end, noted in records.items() if compared.noted.get(end) != noted}
 
     def _write(self, sums: Sums) -> int:
         """Write windows in order of time, so that an interruption leaves few of them unfinished."""
@@ -375,7 +381,7 @@ class Rollup:
         )
         return self.engine.write(self.spec.rollup_bucket, points)
 
-    def known_from(self, now: int) -> int:
-        """First edge of windows from which all raw data is kept, nanoseconds."""
+    def raw_kept_from(self, now: int) -> int:
+        """Start of the first window from which all raw data is still kept, nanoseconds."""
         since = self.engine.kept_since(self.spec.raw_bucket, now)
         return self.spec.ceiling(since) if since else 0

@@ -1,4 +1,4 @@
-"""The specification of downsampled windows, from which every backend makes its task."""
+"""The specification of downsampled windows. Every backend creates its task from it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class TaskSpec:
 
     Attributes:
         what: hits or loads.
-        name: the task's name.
+        name: name of the task.
         raw_bucket: bucket of the source rows.
         rollup_bucket: bucket of the windows.
         source: measurement of the source rows.
         source_field: field of the source rows.
         excluded_actions: leave out rows with these values of the tag `action`.
         measurement: measurement of the windows.
-        field: integer field of the windows: the sum of hits, the number of loads.
-        tags: kept tags, sorted; another order would create a second series in InfluxDB 2.
-        every: width of a window in seconds; windows are aligned to the epoch and labelled with their end.
-        offset: seconds from a window's end to its computation, for rows in transit.
-        lookback: number of windows that each run recomputes.
+        field: integer field of the windows: the sum of hits, or the number of loads.
+        tags: kept tags, sorted. Another order would create a second series in InfluxDB 2.
+        every: width of a window in seconds. Windows are aligned to the epoch and labelled with their end.
+        offset: seconds from the end of a window until the task computes it, for rows in transit.
+        lookback: how many windows each run recomputes.
     """
 
     what: Side
@@ -47,7 +47,7 @@ class TaskSpec:
 
     @classmethod
     def from_settings(cls, settings: Settings, what: Side = Side.HITS) -> TaskSpec:
-        """The spec according to the settings."""
+        """The spec from the settings."""
         names, task = settings.schema, settings.task
         hits = what == Side.HITS
         return cls(
@@ -74,19 +74,19 @@ class TaskSpec:
 
     @property
     def reach(self) -> int:
-        """Length of time that a run recomputes, nanoseconds."""
+        """Length of the range that a run recomputes, nanoseconds."""
         return self.lookback * self.width
 
     def floor(self, instant: int) -> int:
-        """Edge of windows at or before an instant, nanoseconds."""
+        """The last edge between windows at or before an instant, nanoseconds."""
         return instant // self.width * self.width
 
     def ceiling(self, instant: int) -> int:
-        """Edge of windows at or after an instant, nanoseconds."""
+        """The first edge between windows at or after an instant, nanoseconds."""
         return -(-instant // self.width) * self.width
 
     def due(self, now: int) -> int:
-        """End of the newest window due at `now`, nanoseconds."""
+        """End of the newest window that is due at `now`, nanoseconds."""
         return self.floor(now - self.offset * NS)
 
     @property
@@ -97,14 +97,14 @@ class TaskSpec:
 
     @property
     def rollup(self) -> Rows:
-        """The downsampled rows; their label is the end of their window."""
+        """The downsampled rows. Their label is the end of their window."""
         return Rows(self.rollup_bucket, self.measurement, self.field, every=self.every)
 
     @property
     def windows(self) -> Windows:
-        """The windows, for an engine."""
+        """The windows as an engine's value."""
         return Windows(self.raw, self.rollup, self.tags, self.width)
 
     def as_json(self) -> str:
-        """The spec as stored."""
+        """The spec as JSON, as pfa-flux stores it."""
         return json.dumps(asdict(self), sort_keys=True, indent=1)

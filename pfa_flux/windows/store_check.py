@@ -31,14 +31,14 @@ _DAY = 86400 * NS
 _FAR = 2**62
 """An instant after all points, in the year 2116."""
 _AT_ONCE = 0.05
-"""A point readable within this many seconds counts as readable at once."""
+"""A point that is readable within this many seconds counts as readable at once."""
 _WITHIN = 30.0
-"""Seconds until a point must be readable."""
+"""How many seconds a store may take until a point is readable."""
 _MOST = 60.0
-"""Maximum wait in seconds, whatever the stored result."""
+"""Longest wait in seconds, whatever the stored result says."""
 _GONE_WITHIN = 1.0
 _SKEW = 30
-"""Tolerated difference between two clocks, seconds."""
+"""How many seconds two clocks may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class StoreCheck:
     """Result of the test of a store.
 
     Attributes:
-        nanoseconds: points 1 ns apart stay separate, at their exact times.
-        idempotent: a re-sent point stays one point.
+        nanoseconds: whether points 1 ns apart stay separate, at their exact times.
+        idempotent: whether a re-sent point stays one point.
         delay: seconds from the answer to a write until its points are readable; 0 if at once.
-        deletes: points can be deleted.
-        skew: seconds by which the server's clock is ahead of the testing machine's clock; negative: behind.
+        deletes: whether points can be deleted.
+        skew: how many seconds the server's clock is ahead of the testing machine's. Negative if it is behind.
         at: time of the test by the server's clock, nanoseconds.
     """
 
@@ -63,10 +63,10 @@ class StoreCheck:
 
     @property
     def faults(self) -> tuple[tuple[str, str], ...]:
-        """Why figures from this store would be wrong, and in what way; empty if they can be right."""
-        found = []
+        """Why figures from this store would be wrong, and how. Empty if they can be right."""
+        faults = []
         if not self.nanoseconds:
-            found.append(
+            faults.append(
                 (
                     "the store does not keep nanoseconds: points 1 ns apart do not stay separate points at their "
                     "own times",
@@ -75,21 +75,21 @@ class StoreCheck:
                 )
             )
         if not self.idempotent:
-            found.append(
+            faults.append(
                 (
                     "the store keeps a re-sent point twice",
                     "Hits are sent again until the store confirms them, and windows are written again. Both would "
                     "count twice, and hits and blocked ratio would be too high.",
                 )
             )
-        return tuple(found)
+        return tuple(faults)
 
     @property
     def remarks(self) -> tuple[tuple[str, str], ...]:
-        """Remarks about a store with correct figures, and what to do."""
-        found = []
+        """Remarks about a store with right figures, and what to do."""
+        remarks = []
         if not self.deletes:
-            found.append(
+            remarks.append(
                 (
                     "the store does not delete points",
                     "task verify --repair writes 0 into rows that should not be there, and pfa-flux leaves them out of "
@@ -98,13 +98,13 @@ class StoreCheck:
             )
         if abs(self.skew) > _SKEW:
             ahead = "ahead of" if self.skew > 0 else "behind"
-            words = f"the server's clock is {format_duration(abs(self.skew))} {ahead} this machine's"
-            found.append((words, "Synchronise both clocks with NTP."))
-        return tuple(found)
+            remark = f"the server's clock is {format_duration(abs(self.skew))} {ahead} this machine's"
+            remarks.append((remark, "Synchronise both clocks with NTP."))
+        return tuple(remarks)
 
     @property
     def pause(self) -> float:
-        """Seconds to wait for written points: a quarter longer than in the test, because that varies; at most 60."""
+        """How many seconds to wait for written points: a quarter longer than in the test, but at most 60."""
         return _pause(self.delay)
 
     @property
@@ -126,8 +126,8 @@ def check_store(engine: Engine, bucket: str, *, remember: bool = True) -> StoreC
 
     Args:
         engine: the store.
-        bucket: bucket for the test. Nothing else in it changes.
-        remember: store the result in the bucket, for others.
+        bucket: bucket for the test. The test changes nothing else in it.
+        remember: store the result in the bucket, for other machines.
 
     Raises:
         TaskError: the store accepted the points, but shows none of them within 30 s.
@@ -142,17 +142,17 @@ def check_store(engine: Engine, bucket: str, *, remember: bool = True) -> StoreC
     rows = Rows(bucket, MEASUREMENT, _FIELD)
 
     def read() -> list[Stored]:
-        found = _read(engine, rows, first - NS, first + NS)
-        return sorted((row for row in found if row.tags.get("run") == run), key=lambda row: row.time)
+        stored = _read(engine, rows, first - NS, first + NS)
+        return sorted((row for row in stored if row.tags.get("run") == run), key=lambda row: row.time)
 
     engine.write(bucket, pair)
-    found, delay = _shown(read, [point.time for point in pair])
+    stored, delay = _shown(read, [point.time for point in pair])
     engine.write(bucket, pair[:1])
     time.sleep(_pause(delay))
     again = read()
     made = StoreCheck(
-        nanoseconds=[(row.time, row.value) for row in found] == [(point.time, point.value) for point in pair],
-        idempotent=again == found,
+        nanoseconds=[(row.time, row.value) for row in stored] == [(point.time, point.value) for point in pair],
+        idempotent=again == stored,
         delay=delay,
         deletes=_delete(engine, rows, [first, first + 1, *(row.time for row in again)], read, delay),
         skew=skew,
@@ -168,33 +168,33 @@ def _read(engine: Engine, rows: Rows, start: int, stop: int) -> list[Stored]:
     try:
         return engine.rows(rows, start, stop)
     except (QueryError, BucketNotFoundError):
-        # For some stores, a measurement without points is an error.
+        # Some stores report a measurement without points as an error.
         return []
 
 
 def _shown(read: Callable[[], list[Stored]], times: list[int]) -> tuple[list[Stored], float]:
-    """The points as read, once both exist or one has another time, and the seconds until then.
+    """Read until all points exist or one has another time. Returns the points, and the seconds until then.
 
     Raises:
-        TaskError: no points appear in time.
+        TaskError: no point is readable in time.
     """
     began = time.monotonic()
     while True:
         waited = time.monotonic() - began
-        found = read()
-        there = [row.time for row in found]
-        if set(there) - set(times) or there == times or (found and waited > _WITHIN):
-            return found, 0.0 if waited < _AT_ONCE else math.ceil(waited * 10) / 10
+        stored = read()
+        stored_times = [row.time for row in stored]
+        if set(stored_times) - set(times) or stored_times == times or (stored and waited > _WITHIN):
+            return stored, 0.0 if waited < _AT_ONCE else math.ceil(waited * 10) / 10
         if waited > _WITHIN:
             raise TaskError(
-                f"the store confirmed two points but shows neither after {_WITHIN:.0f} s",
-                "Look at its log. Otherwise figures would lack what is written.",
+                f"the store confirmed test points but does not show them after {_WITHIN:.0f} s",
+                "Check the log of the store. Figures would lack written points.",
             )
         time.sleep(max(0.02, waited / 20))
 
 
 def _delete(engine: Engine, rows: Rows, times: list[int], read: Callable[[], list[Stored]], delay: float) -> bool:
-    """Delete the points of some times. Returns whether they are gone."""
+    """Delete the points at some times. Returns whether they are gone."""
     try:
         engine.delete(rows, min(times), max(times) + 1)
     except (QueryError, CapabilityError, NotInfluxDBError, AccessDeniedError):
@@ -207,37 +207,37 @@ def _delete(engine: Engine, rows: Rows, times: list[int], read: Callable[[], lis
     return True
 
 
-def _remember(engine: Engine, rows: Rows, found: StoreCheck) -> None:
-    """Replace the stored result: one point a day if the store cannot delete."""
-    day = found.at // _DAY * _DAY
-    if engine.kept_since(rows.bucket, found.at) > day:
-        day = found.at
+def _remember(engine: Engine, rows: Rows, result: StoreCheck) -> None:
+    """Replace the stored result. If the store cannot delete, it keeps one result for each day."""
+    day = result.at // _DAY * _DAY
+    if engine.kept_since(rows.bucket, result.at) > day:
+        day = result.at
     values = {
-        "nanoseconds": int(found.nanoseconds),
-        "idempotent": int(found.idempotent),
-        "delay": round(found.delay * 1000),
-        "deletes": int(found.deletes),
-        "skew": found.skew,
-        "at": found.at // NS,
+        "nanoseconds": int(result.nanoseconds),
+        "idempotent": int(result.idempotent),
+        "delay": round(result.delay * 1000),
+        "deletes": int(result.deletes),
+        "skew": result.skew,
+        "at": result.at // NS,
     }
     engine.write(rows.bucket, [Point(MEASUREMENT, {"what": k}, _FIELD, value, day) for k, value in values.items()])
-    # The next reader must find it.
-    time.sleep(found.pause)
-    if found.deletes and any(row.time < day for row in _read(engine, rows, 0, day)):
+    # Wait until the next reader can find the result.
+    time.sleep(result.pause)
+    if result.deletes and any(row.time < day for row in _read(engine, rows, 0, day)):
         engine.delete(rows, 0, day)
 
 
 def same_store(engine: Engine, bucket: str, other: Engine, other_bucket: str) -> bool:
-    """Whether two engines are one store under two addresses: a point that is written to the one is in the other.
+    """Whether two engines are the same store under two addresses: a point that is written to one is in the other.
 
     Args:
-        engine: the one that is written to.
-        bucket: where; the point is removed if that can be done.
-        other: the other.
-        other_bucket: where to look for it.
+        engine: the engine to write to.
+        bucket: bucket for the point. The point is removed if the store can delete points.
+        other: the other engine.
+        other_bucket: bucket in which to search for the point.
 
     Raises:
-        TaskError: the store took the point, and does not show it within 30 s.
+        TaskError: the store accepted the point, but does not show it within 30 s.
     """
     at, run = engine.now(), secrets.token_hex(8)
 
@@ -247,20 +247,20 @@ def same_store(engine: Engine, bucket: str, other: Engine, other_bucket: str) ->
     rows = Rows(bucket, MEASUREMENT, _FIELD)
     engine.write(bucket, [Point(MEASUREMENT, {"run": run}, _FIELD, 1, at)])
     _, delay = _shown(lambda: read(engine, rows), [at])
-    found = read(other, Rows(other_bucket, MEASUREMENT, _FIELD))
+    in_other = read(other, Rows(other_bucket, MEASUREMENT, _FIELD))
     _delete(engine, rows, [at], lambda: read(engine, rows), delay)
-    return bool(found)
+    return bool(in_other)
 
 
 def remembered(engine: Engine, bucket: str) -> StoreCheck | None:
-    """Result of the last test of the store; None without one.
+    """Result of the last test of the store, or None.
 
     Raises:
         AccessDeniedError: the token may not read the bucket.
     """
-    found = [row for row in _read(engine, Rows(bucket, MEASUREMENT, _FIELD), 0, _FAR) if "what" in row.tags]
-    newest = max((row.time for row in found), default=0)
-    values = {row.tags["what"]: int(row.value) for row in found if row.time == newest}
+    results = [row for row in _read(engine, Rows(bucket, MEASUREMENT, _FIELD), 0, _FAR) if "what" in row.tags]
+    newest = max((row.time for row in results), default=0)
+    values = {row.tags["what"]: int(row.value) for row in results if row.time == newest}
     try:
         return StoreCheck(
             nanoseconds=bool(values["nanoseconds"]),
@@ -275,9 +275,9 @@ def remembered(engine: Engine, bucket: str) -> StoreCheck | None:
 
 
 def wait_until_visible(engine: Engine, bucket: str) -> None:
-    """Wait until earlier writes are readable, for as long as the store's test result says."""
+    """Wait until earlier writes are readable, as long as the result of the store's test says."""
     if engine.capabilities.in_process:
         return
-    found = remembered(engine, bucket)
-    if found is not None:
-        time.sleep(found.pause)
+    result = remembered(engine, bucket)
+    if result is not None:
+        time.sleep(result.pause)

@@ -1,4 +1,4 @@
-"""Keeping windows right: find those that do not match raw data, whatever the cause, and repair them."""
+"""Keep windows right: find all windows that do not match raw data, and repair them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pfa_flux.times import NS
 from pfa_flux.windows.partial import whole
 from pfa_flux.windows.proofs import Noted, ProofLog
 from pfa_flux.windows.ranges import merged
-from pfa_flux.windows.recompute import Report, nobody, pieces, recompute
+from pfa_flux.windows.recompute import Report, ignore_progress, pieces, recompute
 from pfa_flux.windows.rollup import Rollup, lost, nothing, shrunk
 from pfa_flux.windows.trust import raw_begins
 
 _DAY = 86400 * NS
 RECENT = 7 * _DAY
-"""How far back each pass compares totals. Buffered rows mostly arrive within days."""
+"""How far back each pass compares totals. Most buffered rows arrive within days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,10 @@ class Upkeep:
     """Result of a pass.
 
     Attributes:
-        spans: windows that were compared row by row.
-        mended: spans of windows that had been downsampled before, did not match raw data, and were repaired.
-        kept: spans of windows left unchanged, because raw data has fewer rows than when they were proved.
-        rows: number of rows written.
+        spans: ranges of windows that were compared row by row.
+        mended: ranges of repaired windows that had been downsampled before and did not match raw data.
+        kept: ranges of windows that stay unchanged, because raw data has fewer rows than when they were proved.
+        rows: number of written rows.
     """
 
     spans: tuple[Span, ...] = ()
@@ -44,20 +44,20 @@ def keep_up(
     late: Iterable[Span] = (),
     everything: bool = False,
     lower: bool = False,
-    report: Report = nobody,
+    report: Report = ignore_progress,
 ) -> Upkeep:
-    """Run a pass: compare windows with raw data, and correct them.
+    """Run a pass: compare windows with raw data, and repair them.
 
     Each pass compares new windows row by row, and the totals of proved windows of the last seven days. It also compares
     one earlier day row by row, in turn, so that every window is checked again before raw data expires.
 
     Args:
         rollup: the windows.
-        stop: cut to the newest window that is due; nanoseconds.
-        now: the current time, nanoseconds; it decides which raw data has expired.
-        late: windows known to have received late rows.
+        stop: end of the range, nanoseconds. It moves back to the end of the newest due window.
+        now: the present, nanoseconds. It decides which raw data has expired.
+        late: ranges of windows that received late rows.
         everything: compare all windows row by row.
-        lower: also correct windows with fewer raw rows than when they were proved.
+        lower: also repair windows that now have fewer raw rows than when they were proved.
         report: called after every piece.
 
     Raises:
@@ -73,20 +73,20 @@ def keep_up(
     settle_expired(rollup, start, known)
     keep = nothing if lower else shrunk if everything or rollup.log is None else lost
     with whole(rollup.engine):
-        # Windows after the newest are new, so they do not count as repaired.
+        # Windows after the newest one are new, so they do not count as repaired.
         newest = rollup.engine.edge(spec.rollup, "last", start, stop, {})
         wanted = [(known, stop)] if everything else [*late, *_suspects(rollup, known, stop)]
-    spans = merged((max(known, low), min(stop, high)) for low, high in wanted)
+    ranges = merged((max(known, low), min(stop, high)) for low, high in wanted)
     mended: list[Span] = []
     kept: list[Span] = []
     rows = 0
-    for found, written in pieces(rollup, spans, fix=True, keep=keep, report=report):
+    for compared, written in pieces(rollup, ranges, fix=True, keep=keep, report=report):
         rows += written
-        left = keep(found)
-        ends = {difference.end for difference in found.differences}
-        kept += [(end - spec.width, end) for end in ends & left]
-        mended += [(end - spec.width, end) for end in ends - left if newest is not None and end <= newest]
-    return Upkeep(tuple(spans), tuple(merged(mended)), tuple(merged(kept)), rows)
+        unchanged = keep(compared)
+        ends = {difference.end for difference in compared.differences}
+        kept += [(end - spec.width, end) for end in ends & unchanged]
+        mended += [(end - spec.width, end) for end in ends - unchanged if newest is not None and end <= newest]
+    return Upkeep(tuple(ranges), tuple(merged(mended)), tuple(merged(kept)), rows)
 
 
 def _begins(rollup: Rollup, stop: int) -> list[int]:
@@ -95,10 +95,10 @@ def _begins(rollup: Rollup, stop: int) -> list[int]:
 
 
 def _suspects(rollup: Rollup, known: int, stop: int) -> list[Span]:
-    """Windows to compare row by row, as spans."""
+    """Ranges of windows to compare row by row."""
     log = rollup.log
     if log is None:
-        # Every write to a window removes its proof, so nothing else has changed.
+        # Every write to a window takes its proof back, so proved windows have not changed.
         return rollup.engine.unproved(rollup.spec.windows, (known // _DAY * _DAY, stop)) or []
     recent = max(known, rollup.spec.floor(stop - RECENT))
     days = max(1, -(-(recent - known) // _DAY))
@@ -111,13 +111,13 @@ def _suspects(rollup: Rollup, known: int, stop: int) -> list[Span]:
 
 
 def _unproved(rollup: Rollup, log: ProofLog, start: int, stop: int) -> Iterator[Span]:
-    for end, each in log.windows_to_look_at(start, stop):
-        if each is None or not (each.plain and each.proved):
+    for end, each in log.windows_to_check(start, stop):
+        if each is None or not (each.unchanged and each.proved):
             yield end - rollup.spec.width, end
 
 
 def _changed(rollup: Rollup, log: ProofLog, start: int, stop: int) -> Iterator[Span]:
-    """Windows with a raw total that differs from the proved one."""
+    """Windows whose raw total differs from the proved one."""
     raw, noted, width = rollup.raw_totals(start, stop), log.noted(start, stop), rollup.spec.width
     for end in range(start + width, stop + 1, width):
         if end in noted and raw.get(end, 0) != noted[end].total:
@@ -125,18 +125,19 @@ def _changed(rollup: Rollup, log: ProofLog, start: int, stop: int) -> Iterator[S
 
 
 def settle_expired(rollup: Rollup, start: int, known: int) -> None:
-    """Handle windows of [start, known) that were not proved while their raw rows were kept."""
+    """Record the windows of [start, known) that were not proved while their raw rows were kept."""
     log = rollup.log
     if log is None:
         _trust_removed(rollup, start // _DAY * _DAY, known)
         return
     width = rollup.spec.width
-    for low, high in merged(span for span, _ in log.days_to_look_at(start, known)):
+    for low, high in merged(span for span, _ in log.days_to_check(start, known)):
         ends = range(low + width, high + 1, width)
         noted = log.noted(low, high)
         if all(end in noted for end in ends):
             continue
-        # The sum of our rows with the number of all rows: if these are the same rows, nobody needs to read them again.
+        # The sum of pfa-flux's rows, and the number of all rows. While both stay equal, nobody must read the rows
+        # again.
         with whole(rollup.engine):
             sums, rows = dict.fromkeys(ends, 0), rollup.counts(low, high)
             for cell, value, _ in rollup.own(low, high):
@@ -145,10 +146,10 @@ def settle_expired(rollup: Rollup, start: int, known: int) -> None:
 
 
 def _trust_removed(rollup: Rollup, start: int, known: int) -> None:
-    """Windows with raw rows removed by the engine itself, which removes only rows of proved windows."""
+    """Prove windows whose raw rows the engine has removed: it removes only raw rows of proved windows."""
     engine, spec = rollup.engine, rollup.spec
     for low, high in engine.unproved(spec.windows, (start, known)) or ():
-        # An unexpected raw row, or a row of another writer, means that something is wrong.
+        # A raw row, or a row of another writer, means that something is wrong.
         with whole(engine):
             trusted = engine.edge(spec.raw, "first", low, high, {}) is None and not rollup.has_others(low, high)
         if trusted:
@@ -156,15 +157,15 @@ def _trust_removed(rollup: Rollup, start: int, known: int) -> None:
 
 
 def prove_days(rollup: Rollup, start: int, stop: int, now: int) -> None:
-    """Prove unproved windows from the start of a day on, and correct them."""
+    """Prove unproved windows from the start of a day, and repair them."""
     engine, spec = rollup.engine, rollup.spec
-    known = min(max(rollup.known_from(now), start), max(start, stop))
+    known = min(max(rollup.raw_kept_from(now), start), max(start, stop))
     _trust_removed(rollup, start, known)
     recompute(rollup, engine.unproved(spec.windows, (known, stop)) or ())
 
 
 def prove_range(rollup: Rollup, start: int, stop: int, now: int) -> int:
-    """Prove unproved windows of a range, and correct them. Returns the number of rows written."""
+    """Prove unproved windows in a range, and repair them. Returns the number of written rows."""
     spec = rollup.spec
     stop = min(spec.floor(stop), spec.due(now))
     begins = _begins(rollup, stop)

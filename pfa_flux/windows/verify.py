@@ -1,4 +1,4 @@
-"""Comparing downsampled data with raw data, by window and page, and repairing differences."""
+"""Compare downsampled data with raw data by window and page, and repair differences."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pfa_flux.engines.base import Span
 from pfa_flux.times import format_instant
 from pfa_flux.windows.partial import whole
 from pfa_flux.windows.ranges import merged
-from pfa_flux.windows.recompute import Report, nobody, pieces
+from pfa_flux.windows.recompute import Report, ignore_progress, pieces
 from pfa_flux.windows.rollup import Compared, Difference, Rollup, nothing, shrunk
 from pfa_flux.windows.trust import raw_begins
 
 _SHOWN = 1000
-"""Number of differences to list; all are counted."""
+"""How many differences to list. All are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,10 @@ class Verification:
         stop: end of the last compared window.
         unknown: number of earlier windows that were not compared, because their raw data has expired.
         windows: number of compared windows.
-        rows: number of their rows according to raw data.
+        rows: number of rows in these windows according to raw data.
         count: number of places that differ.
-        differences: the first 1,000 of them.
-        spans: spans of windows with differences.
+        differences: the first 1,000 differences.
+        spans: ranges of windows with differences.
         counted: page views in the compared raw rows.
     """
 
@@ -44,7 +44,7 @@ class Verification:
 
     @property
     def clean(self) -> bool:
-        """Nothing differs."""
+        """Whether nothing differs."""
         return self.count == 0
 
 
@@ -56,45 +56,46 @@ def verify(
     *,
     fix: bool = False,
     lower: bool = False,
-    report: Report = nobody,
+    report: Report = ignore_progress,
     waited: bool = False,
 ) -> Verification:
     """Compare downsampled with raw data in pieces, in bounded memory.
 
     Args:
         rollup: the windows.
-        start: widened to an edge of windows, and limited to the start of raw data; nanoseconds.
-        stop: cut to the newest window that is due.
-        now: the current time, nanoseconds; it decides which raw data has expired.
-        fix: correct differences with the rows just read.
-        lower: also correct windows with fewer raw rows than when they were proved.
+        start: start of the range, nanoseconds. It moves back to the start of a window, or forward to the first raw
+            data.
+        stop: end of the range. It moves back to the end of the newest due window.
+        now: the present, nanoseconds. It decides which raw data has expired.
+        fix: repair differences.
+        lower: also repair windows that now have fewer raw rows than when they were proved.
         report: called after every piece.
-        waited: what was written before can be read by now; else that is waited for.
+        waited: whether earlier writes are already visible. Otherwise, wait until they are.
 
     Raises:
         PartialAnswerError: an answer of the engine is partial.
     """
     spec = rollup.spec
-    asked, stop = spec.floor(start), min(spec.floor(stop), spec.due(now))
+    wanted, stop = spec.floor(start), min(spec.floor(stop), spec.due(now))
     with whole(rollup.engine):
-        start = min(max(asked, raw_begins(rollup, stop, now)), max(asked, stop))
-    found = _Found(spec.width)
+        start = min(max(wanted, raw_begins(rollup, stop, now)), max(wanted, stop))
+    result = _Result(spec.width)
     keep = nothing if lower else shrunk
     for piece, _ in pieces(rollup, [(start, stop)], fix=fix, keep=keep, report=report, waited=waited):
-        found.take(piece)
-    # Sums of longer windows come from the downsampled rows, including those with expired raw rows.
-    for low, high in rollup.engine.check_sums(spec.windows, (asked, stop), fix=fix):
-        found.add(_of_day(low), (low, high))
+        result.take(piece)
+    # The sums of days are made from downsampled rows, so they can be checked after raw rows have expired.
+    for low, high in rollup.engine.check_sums(spec.windows, (wanted, stop), fix=fix):
+        result.add(_of_day(low), (low, high))
     return Verification(
         start,
         max(start, stop),
-        (start - asked) // spec.width,
+        (start - wanted) // spec.width,
         max(0, stop - start) // spec.width,
-        found.rows,
-        found.count,
-        tuple(found.differences),
-        tuple(merged(found.spans)),
-        found.counted,
+        result.rows,
+        result.count,
+        tuple(result.differences),
+        tuple(merged(result.ranges)),
+        result.counted,
     )
 
 
@@ -104,13 +105,13 @@ def _of_day(day: int) -> Difference:
 
 
 @dataclass
-class _Found:
+class _Result:
     width: int
     rows: int = 0
     counted: int = 0
     count: int = 0
     differences: list[Difference] = field(default_factory=list)
-    spans: set[Span] = field(default_factory=set)
+    ranges: set[Span] = field(default_factory=set)
 
     def take(self, piece: Compared) -> None:
         """Add a piece."""
@@ -122,6 +123,6 @@ class _Found:
     def add(self, difference: Difference, span: Span) -> None:
         """Add a difference."""
         self.count += 1
-        self.spans.add(span)
+        self.ranges.add(span)
         if len(self.differences) < _SHOWN:
             self.differences.append(difference)

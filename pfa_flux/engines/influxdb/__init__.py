@@ -1,4 +1,4 @@
-"""InfluxDB: 2.x with its tasks, 1.x with Kapacitor or without, Cloud and Enterprise."""
+"""InfluxDB: 2.x with its tasks, 1.x with or without Kapacitor, Cloud and Enterprise."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 def open_engine(settings: Settings) -> Engine:
-    """The server at `settings.url`, with its capabilities; errors as of `detect`."""
-    # Imported here: the HTTP client costs half a second.
+    """The server at `settings.url`, with its capabilities. It raises the errors of `detect`."""
+    # Imported here because the HTTP client takes half a second.
     from pfa_flux.engines.influxdb.detect import detect
 
     return detect(settings)
 
 
 def open_writer(settings: Settings) -> Writer:
-    """Where hits are shipped to; asks nothing of the server."""
+    """The writer that ships hits. It sends no request yet."""
     from pfa_flux.engines.influxdb.writer import Writer
 
     return Writer(settings)

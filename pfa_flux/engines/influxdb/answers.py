@@ -1,4 +1,4 @@
-"""InfluxQL's JSON: the rows of a statement's answer, and whether the server says that they are not all."""
+"""InfluxQL's JSON: the rows in an answer, and whether the server says that rows are missing."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SPACE = re.compile(r"\s*")
 
 
 class Answer(NamedTuple):
-    """What a statement gave.
+    """The answer to a statement.
 
     Attributes:
-        rows: tags beside columns.
-        partial: the server says that it left rows out.
+        rows: tags and columns of each row.
+        partial: whether the server says that rows are missing.
     """
 
     rows: list[Row]
@@ -30,15 +30,15 @@ class Answer(NamedTuple):
 
 
 def read(text: str) -> Answer:
-    """The answer to one statement, as one JSON object or as several in a row, which are its chunks.
+    """The answer to one statement, as one JSON object or as several chunks.
 
-    A chunk before the last is marked as partial because more follows. The last one is only where rows were left out:
-    InfluxDB 1.x cuts at max-row-limit and marks the series, clusters mark the result or put an error into a series.
-    A message of a result is a remark, and leaves nothing out.
+    Every chunk before the last is marked as partial, because more rows follow. The last chunk is marked only if rows
+    are missing: InfluxDB 1.x cuts at max-row-limit and marks the series; clusters mark the result, or put an error into
+    a series. A message in a result is only a remark.
 
     Raises:
-        NotInfluxDBError: it is no JSON of InfluxQL.
-        BucketNotFoundError, QueryError: the statement failed; that comes with status 200.
+        NotInfluxDBError: the text is not InfluxQL's JSON.
+        BucketNotFoundError, QueryError: the statement failed. The status is 200 then, too.
     """
     return _read(text)
 
@@ -48,7 +48,7 @@ def _read(text: str) -> Answer:
     chunks = [_result(each) for each in _objects(text)]
     last = chunks[-1]
     for chunk in chunks:
-        # To openGemini, a measurement without points is an error.
+        # openGemini reports a measurement without points as an error.
         if "error" in chunk and not _NO_MEASUREMENT.fullmatch(str(chunk["error"])):
             raise _refusal(str(chunk["error"]))
     broken = any("error" in series for chunk in chunks for series in _series(chunk))
@@ -57,7 +57,7 @@ def _read(text: str) -> Answer:
 
 
 def _objects(text: str) -> Iterator[Any]:
-    """JSON values that stand in a row."""
+    """Consecutive JSON values."""
     decoder, at, end = json.JSONDecoder(), 0, len(text.rstrip())
     while at < end:
         value, at = decoder.raw_decode(text, at + len(_SPACE.match(text, at)[0]))  # type: ignore[index]
@@ -65,16 +65,16 @@ def _objects(text: str) -> Iterator[Any]:
 
 
 def _result(answer: dict[str, Any]) -> dict[str, Any]:
-    """The one result of a body; one that has none is an error itself."""
+    """The only result in a body. A body without results is an error itself."""
     (result,) = answer["results"] if "results" in answer else [{"error": answer["error"]}]
     return dict(result)
 
 
 def _refusal(said: str) -> BucketNotFoundError | QueryError:
-    words = foreign.said(said)
-    if "not found" in words:
-        return BucketNotFoundError(f"InfluxQL finds no such bucket: {words}", BUCKET_HINT)
-    return QueryError(f"the server refuses the InfluxQL query: {words}", "See the server's own words above.", said=said)
+    message = foreign.said(said)
+    if "not found" in message:
+        return BucketNotFoundError(f"InfluxQL does not find the bucket: {message}", BUCKET_HINT)
+    return QueryError(f"the server refuses the InfluxQL query: {message}", "See the server's message above.", said=said)
 
 
 def _series(result: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Which engine there is and what it can do, asked of the server; nothing is guessed from a version number."""
+"""Detect the engine and its capabilities by asking the server. Version numbers decide nothing."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def detect(settings: Settings) -> InfluxDB1 | InfluxDB2:
     """The server at `settings.url`, with its capabilities.
 
     Raises:
-        UnreachableError, TimedOutError, TLSError, NotInfluxDBError: there is no InfluxDB to talk to.
-        AccessDeniedError: it refuses the token.
-        SettingsError: the organisation has to be named.
+        UnreachableError, TimedOutError, TLSError, NotInfluxDBError: no usable InfluxDB answers.
+        AccessDeniedError: the server rejects the token.
+        SettingsError: the settings must name the organisation.
     """
     transport = transport_to(settings)
     try:
@@ -58,7 +58,7 @@ def _detect(transport: Transport, settings: Settings) -> InfluxDB1 | InfluxDB2:
     if org is not None:
         transport.org = org
         flux_version, join = _flux(transport)
-        found = Capabilities(
+        capabilities = Capabilities(
             "influxdb2",
             identity.version(),
             flux_version=flux_version,
@@ -66,7 +66,7 @@ def _detect(transport: Transport, settings: Settings) -> InfluxDB1 | InfluxDB2:
             to=bool(flux_version) and _can_write(transport, settings),
             tasks="influxdb",
         )
-        return InfluxDB2(transport, found)
+        return InfluxDB2(transport, capabilities)
     identity.refuse_lookalikes()
     _ask_in_influxql(transport, identity)
     flux_version, join = _flux(transport)
@@ -87,17 +87,17 @@ def _detect(transport: Transport, settings: Settings) -> InfluxDB1 | InfluxDB2:
 
 
 def _organisation(transport: Transport, settings: Settings, identity: Identity) -> str | None:
-    """Organisation's name where the server has a tasks API, and so is an InfluxDB 2; None where it has not."""
+    """Name of the organisation if the server has a tasks API, as InfluxDB 2 does. Otherwise None."""
     query = {"limit": "1", **transport.org_query}
-    answer = transport.look("/api/v2/tasks", query)
-    if answer.status != 200 and _says_no(answer, identity):
-        # Asked again, for its refusal in words: a proxy's, too, must not make an InfluxDB 2 look like a 1.x.
+    answer = transport.probe("/api/v2/tasks", query)
+    if answer.status != 200 and _refuses(answer, identity):
+        # The second request raises the refusal as an error: a proxy's refusal must not make InfluxDB 2 look like 1.x.
         try:
             answer = transport.request("GET", "/api/v2/tasks", query=query)
         except QueryError as error:
             if settings.org:
                 raise QueryError(
-                    f"the organisation {settings.org!r} is refused: {error.message}", "Check PFA_FLUX_ORG."
+                    f"the server refuses the organisation {settings.org!r}: {error.message}", "Check PFA_FLUX_ORG."
                 ) from error
             raise
     if answer.status != 200:
@@ -108,24 +108,25 @@ def _organisation(transport: Transport, settings: Settings, identity: Identity) 
     return settings.org or only_org(transport)
 
 
-def _says_no(answer: Response, identity: Identity) -> bool:
-    """A tasks API refuses to list tasks, or something else does not let it."""
+def _refuses(answer: Response, identity: Identity) -> bool:
+    """Whether a tasks API, or something in front of it, refuses to list tasks."""
     if {"code", "message"} <= object_in(answer).keys():
         return True
     if answer.status in {401, 403}:
-        # InfluxDB 3 refuses every path to those without a token.
+        # InfluxDB 3 refuses every path without a token.
         identity.refuse_lookalikes()
         return True
     return answer.status in {429, 503} or (answer.status >= 500 and identity.ping.status < 300)
 
 
 def _ask_in_influxql(transport: Transport, identity: Identity) -> None:
-    """Ask for the names of databases: InfluxDB 1.x has them, and wants a valid user for it where auth is on.
+    """Check for InfluxDB 1.x by asking for the names of databases. If auth is on, this needs a valid user.
 
-    InfluxDB 3 lists databases too, under another name, and has no retention policies to keep points in.
+    InfluxDB 3 also lists databases, but in a column of another name. It has no retention policies for the points.
 
     Raises:
-        AccessDeniedError: it refuses the user. UnfitServerError, NotInfluxDBError: something else is there.
+        AccessDeniedError: the server rejects the user.
+        UnfitServerError, NotInfluxDBError: another server answers.
     """
     try:
         answer = transport.request("POST", "/query", query={"epoch": "ns"}, form={"q": "SHOW DATABASES"})
@@ -143,7 +144,7 @@ def _ask_in_influxql(transport: Transport, identity: Identity) -> None:
 
 
 def _diagnosed_version(transport: Transport) -> str:
-    """The version that an administrator is told in InfluxQL; empty where that is refused."""
+    """The version that InfluxQL tells an administrator. Empty if the server refuses that."""
     try:
         rows = InfluxDB1(transport, Capabilities("influxdb1", "")).statement("SHOW DIAGNOSTICS", {})
     except (QueryError, AccessDeniedError, BucketNotFoundError):
@@ -153,7 +154,7 @@ def _diagnosed_version(transport: Transport) -> str:
 
 @understood("the answer with Flux's version")
 def _flux(transport: Transport) -> tuple[str, bool]:
-    """Flux version, empty where Flux is off or absent, and whether it has `join`."""
+    """Version of Flux, and whether it has `join`. The version is empty if Flux is off or absent."""
     for probe, join in ((_JOIN_PROBE, True), (_VERSION_PROBE, False)):
         try:
             rows = transport.flux(probe)
@@ -168,7 +169,7 @@ def _flux(transport: Transport) -> tuple[str, bool]:
 
 
 def _can_write(transport: Transport, settings: Settings) -> bool:
-    """Flux has `to()`: asked by copying an empty range of the raw bucket."""
+    """Whether Flux has `to()`. The test copies an empty range of the raw bucket."""
     bucket = flux.literal(settings.raw_bucket)
     target = flux.literal(settings.rollup_bucket)
     span = f"start: {flux.instant(0)}, stop: {flux.instant(1)}"
@@ -179,13 +180,13 @@ def _can_write(transport: Transport, settings: Settings) -> bool:
     except MalformedAnswerError:
         raise
     except (AccessDeniedError, PfaFluxError):
-        # A missing bucket or right says that `to` was understood.
+        # A refusal because of a bucket or a right means that the server knows `to`.
         return True
     return True
 
 
 def kapacitor_transport(settings: Settings) -> Transport:
-    """Kapacitor's address, with the credentials of the InfluxDB 1.x behind it."""
+    """A transport to Kapacitor, with the credentials of its InfluxDB 1.x."""
     return Transport(
         f"{settings.kapacitor_url.rstrip('/')}/kapacitor/v1",
         settings.token,
@@ -195,7 +196,7 @@ def kapacitor_transport(settings: Settings) -> Transport:
 
 
 def is_kapacitor(settings: Settings, url: str) -> bool:
-    """A Kapacitor answers at an address."""
+    """Whether a Kapacitor answers at an address."""
     try:
         return bool(_kapacitor_version(replace(settings, kapacitor_url=url)))
     except PfaFluxError:
@@ -211,11 +212,13 @@ def _kapacitor_version(settings: Settings) -> str:
     except (NotInfluxDBError, QueryError):
         version = ""
     except UnreachableError as error:
-        raise type(error)(f"Kapacitor: {error.message}", "Check PFA_FLUX_KAPACITOR_URL, and that it is up.") from error
+        raise type(error)(
+            f"Kapacitor: {error.message}", "Check PFA_FLUX_KAPACITOR_URL, and that Kapacitor is up."
+        ) from error
     finally:
         transport.close()
     if not version:
         raise NotInfluxDBError(
-            f"{settings.kapacitor_url} answers, and is no Kapacitor", "Check PFA_FLUX_KAPACITOR_URL."
+            f"{settings.kapacitor_url} answers, but it is not Kapacitor", "Check PFA_FLUX_KAPACITOR_URL."
         )
     return foreign.said(version, _VERSION_LENGTH)

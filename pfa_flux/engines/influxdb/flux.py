@@ -1,14 +1,14 @@
-"""Flux as text: loading the `.flux` files, binding values into them, escaping literals.
+"""Flux as text: load the `.flux` files, bind values into them, and escape literals.
 
-A `.flux` file runs as it stands when pasted into InfluxDB's editor or a Grafana panel, where `v` is given. Its
-other parameters are declarations at its top, one a line, between two comments:
+You can paste a `.flux` file into InfluxDB's editor or a Grafana panel, which provide `v`, and run it. Its other
+parameters are declarations at the top, one on each line, between two comments:
 
     // Parameters
     keys = ["domain"]
     // End of parameters
 
-`bind` puts its own values in their place, and `v` after the last import. It uses neither `extern` nor the
-parameters of InfluxDB's API: InfluxDB 1.8 ignores both without a word.
+`bind` replaces these values, and inserts `v` after the last import. It does not use `extern` or the parameters of
+InfluxDB's API: InfluxDB 1.8 silently ignores both.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ _INT64 = 2**63
 
 
 class Expression(str):
-    """A piece of Flux, already valid: what literals and predicates are made into. Never raw user input."""
+    """A valid piece of Flux, such as a literal or a predicate. Never raw user input."""
 
     __slots__ = ()
 
 
 def literal(value: str | int | bool | Sequence[str]) -> Expression:
-    r"""Flux literal of a string, integer, boolean or list of strings.
+    r"""The Flux literal of a string, integer, boolean or list of strings.
 
-    In strings `"`, `\`, `$` and control characters are written as `\xHH`: InfluxDB 1.8 can be injected into
-    through `\"` and `\${`, and no server knows `\u`.
+    Strings contain `"`, `\`, `$` and control characters as `\xHH`: `\"` and `\${` would allow injection on InfluxDB
+    1.8, and no server knows `\u`.
 
     Raises:
-        InvalidValueError: the value cannot be carried: a lone surrogate, or an integer that is not a literal.
+        InvalidValueError: Flux cannot carry the value: it has a lone surrogate, or the integer has no literal.
     """
     if isinstance(value, bool):
         return Expression("true" if value else "false")
     if isinstance(value, int):
         if not -_INT64 < value < _INT64:
-            raise InvalidValueError(f"{value} is not a 64-bit integer that Flux can write", "Use a smaller one.")
-        # A minus is an operator in Flux, so a negative number is put in parentheses.
+            raise InvalidValueError(f"{value} is not a 64-bit integer that Flux can write", "Use a smaller number.")
+        # A minus is an operator in Flux, so a negative number needs parentheses.
         return Expression(value if value >= 0 else f"({value})")
     if isinstance(value, str):
         return Expression(f'"{_escaped(value)}"')
@@ -58,16 +58,16 @@ def literal(value: str | int | bool | Sequence[str]) -> Expression:
 
 
 def well_formed(text: str) -> str:
-    """The text as it is, where a query can carry it.
+    """The unchanged text, if a query can carry it.
 
     Raises:
-        InvalidValueError: it holds a lone surrogate.
+        InvalidValueError: the text contains a lone surrogate.
     """
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise InvalidValueError(
-            f"{text!r} holds a lone surrogate, which is not a character", "Pass valid Unicode text."
+            f"{text!r} contains a lone surrogate, which is not a character", "Pass valid Unicode text."
         ) from error
     return text
 
@@ -77,34 +77,37 @@ def _escaped(text: str) -> str:
 
 
 def instant(ns: int) -> Expression:
-    """Flux time literal of nanoseconds since the epoch."""
+    """The Flux time literal of nanoseconds since the epoch."""
     return Expression(format_instant(ns))
 
 
 def duration(seconds: int) -> Expression:
-    """Flux duration literal of whole seconds."""
+    """The Flux duration literal of whole seconds."""
     return Expression(f"{int(seconds)}s")
 
 
 def any_of(column: str, values: Sequence[str]) -> Expression:
-    """Condition `r.column == "a" or …`, an or-chain because only that is pushed down to storage."""
+    """The condition `r.column == "a" or …`. It is an or-chain because Flux pushes only that down to storage."""
     return Expression("(" + " or ".join(f'r["{_escaped(column)}"] == {literal(v)}' for v in values) + ")")
 
 
 def missing(column: str) -> Expression:
-    """Condition that a row has not the tag."""
+    """The condition that a row does not have the tag."""
     return Expression(f'not exists r["{_escaped(column)}"]')
 
 
 def matching(column: str, regex: str) -> Expression:
-    """Condition `r.column =~ /regex/` of a regular expression of our own, without slashes: a literal is pushed down."""
+    """The condition `r.column =~ /regex/`. The regular expression must be trusted and without slashes.
+
+    Flux pushes a literal regular expression down to storage.
+    """
     return Expression(f'r["{_escaped(column)}"] =~ /{regex}/')
 
 
 def none_of(column: str, values: Sequence[str]) -> Expression:
-    """Condition that a tag is none of the values; a row without the tag passes.
+    """The condition that a tag has none of the values. A row without the tag passes.
 
-    `!=` alone counts rows without the tag where it is pushed down to storage and drops them where it is not.
+    `!=` alone counts rows without the tag if Flux pushes it down to storage, and drops them otherwise.
     """
     name = f'r["{_escaped(column)}"]'
     others = " and ".join(f"{name} != {literal(value)}" for value in values)
@@ -112,17 +115,17 @@ def none_of(column: str, values: Sequence[str]) -> Expression:
 
 
 def predicate(*conditions: Expression) -> Expression:
-    """Predicate function of all conditions, `(r) => true` without any."""
+    """The predicate function for all conditions; `(r) => true` for none."""
     return Expression("(r) => " + (" and ".join(conditions) or "true"))
 
 
 def record(**members: Expression) -> Expression:
-    """Flux record, for example for `v`."""
+    """A Flux record, for example for `v`."""
     return Expression("{" + ", ".join(f"{name}: {value}" for name, value in members.items()) + "}")
 
 
 def resource(name: str) -> Traversable:
-    """The `.flux` file `name`, such as `queries/blocked_ratio.union.flux`, wherever the package is installed."""
+    """A `.flux` file, such as `queries/blocked_ratio.union.flux`, in an installed package or in the repository."""
     installed = files("pfa_flux") / "_flux"
     root: Traversable = installed if installed.is_dir() else Path(__file__).parents[3] / "flux"
     return root / name
@@ -130,12 +133,12 @@ def resource(name: str) -> Traversable:
 
 @cache
 def load(name: str) -> str:
-    """Text of the `.flux` file `name`, as it stands."""
+    """The unchanged text of a `.flux` file."""
     return resource(name).read_text(encoding="utf-8")
 
 
 def parameters(text: str) -> dict[str, str]:
-    """Declared parameters of a Flux text and their defaults, in order.
+    """The declared parameters of a Flux text and their defaults, in order.
 
     Raises:
         InvalidValueError: the block is missing or malformed, or a parameter is declared twice or never used.
@@ -145,40 +148,42 @@ def parameters(text: str) -> dict[str, str]:
         raise InvalidValueError(
             "the Flux text has no block of parameters", f"Put them between {_BEGIN!r} and {_END!r}."
         )
-    found: dict[str, str] = {}
+    declared: dict[str, str] = {}
     for line in lines[lines.index(_BEGIN) + 1 : lines.index(_END)]:
         if not line.strip() or line.lstrip().startswith("//"):
             continue
         match = _DECLARATION.match(line)
-        if match is None or match[1] in found:
-            raise InvalidValueError(f"not a parameter, or a second one of its name: {line!r}", "Write `name = value`.")
-        found[match[1]] = match[2]
+        if match is None or match[1] in declared:
+            raise InvalidValueError(f"not a parameter, or declared twice: {line!r}", "Write `name = value`.")
+        declared[match[1]] = match[2]
     body = _code("\n".join(lines[lines.index(_END) + 1 :]))
-    for name in found:
+    for name in declared:
         if not re.search(rf"\b{name}\b", body):
-            raise InvalidValueError(f"the parameter {name!r} is declared and never used", "Remove or use it.")
-    return found
+            raise InvalidValueError(f"the parameter {name!r} is declared but never used", "Remove or use it.")
+    return declared
 
 
 def _code(text: str) -> str:
-    """`text` without comments and strings, in which a name would not be a use of it."""
+    """The text without comments and strings: a name in them does not count as used."""
     return _STRING_OR_COMMENT.sub(lambda match: '""' if match[0].startswith('"') else "", text)
 
 
 def bind(text: str, values: Mapping[str, Expression], v: Mapping[str, Expression] | None = None) -> str:
-    """`text` with `values` in place of its parameters' defaults, and `v` put after its imports.
+    """The text with `values` instead of the defaults of its parameters, and with `v` after its imports.
 
     Raises:
-        InvalidValueError: a value has no parameter, or `v` has a member that the text does not read or lacks one
-            that it reads (InfluxDB 1.8 would answer a misspelt member with nothing).
+        InvalidValueError: a value has no parameter, or the members of `v` differ from those that the text reads. For a
+            misspelt member, InfluxDB 1.8 would return an empty answer.
     """
     declared = parameters(text)
     unknown = sorted(set(values) - set(declared))
     if unknown:
-        raise InvalidValueError(f"the Flux text has no parameter {unknown[0]!r}", f"It has {', '.join(declared)}.")
+        raise InvalidValueError(f"the Flux text has no parameter {unknown[0]!r}", f"Parameters: {', '.join(declared)}.")
     read = set(re.findall(r"\bv\.([A-Za-z]+)", _code(text)))
     if v is not None and read != set(v):
-        raise InvalidValueError(f"the Flux text reads {sorted(read)} of v, given is {sorted(v)}", "Give just these.")
+        raise InvalidValueError(
+            f"the Flux text reads {sorted(read)} of v, but v has {sorted(v)}", "Pass exactly the members it reads."
+        )
     head, rest = text.split(f"{_BEGIN}\n", 1)
     block, tail = rest.split(f"{_END}\n", 1)
     bound = "".join(_bound_line(line, values) for line in block.splitlines(keepends=True))

@@ -1,6 +1,6 @@
 """Points as InfluxDB's line protocol.
 
-Not by influxdb-client's Point: it turns a tab in a tag into a backslash and a t, without a word.
+This module replaces influxdb-client's Point, which silently turns a tab in a tag into a backslash and a t.
 https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/
 """
 
@@ -11,15 +11,15 @@ from pfa_flux.errors import InvalidValueError
 
 _NAME = str.maketrans({",": r"\,", " ": r"\ "})
 _TAG = str.maketrans({",": r"\,", " ": r"\ ", "=": r"\="})
-# There is no escape for these: a newline ends the point. A trailing backslash would escape the separator after it.
+# These characters have no escape, and a newline ends the point. A trailing backslash would escape the next separator.
 _UNCARRIED = frozenset("\n\r\x00")
 
 
 def line(point: Point) -> str:
-    """One line of a point: tags sorted, an empty one left out, time in nanoseconds.
+    """A point as one line: tags are sorted, empty tags are left out, and the time is in nanoseconds.
 
     Raises:
-        InvalidValueError: a name or a tag holds a newline or NUL, or ends with a backslash.
+        InvalidValueError: a name or a tag contains a newline or NUL, or ends with a backslash.
     """
     tags = "".join(
         f",{_carried(name).translate(_TAG)}={_carried(value).translate(_TAG)}"
@@ -32,16 +32,16 @@ def line(point: Point) -> str:
 
 
 def start_of(measurement: str) -> str:
-    """What a line of a point with tags starts with, up to the first comma."""
+    """The start of a line for a point with tags, up to and including the first comma."""
     return f"{_carried(measurement).translate(_NAME)},"
 
 
 def _carried(text: str) -> str:
-    """`text`, if line protocol can carry it."""
+    """The text, if line protocol can carry it."""
     if not text or text[-1] == "\\" or not _UNCARRIED.isdisjoint(text):
         raise InvalidValueError(
-            f"{text!r} cannot be stored: InfluxDB's line protocol carries no empty name, newline, NUL or trailing "
-            "backslash",
-            "Remove it from the value.",
+            f"{text!r} cannot be stored: InfluxDB's line protocol cannot carry an empty name, a newline, NUL or a "
+            "trailing backslash",
+            "Change the value.",
         )
     return text

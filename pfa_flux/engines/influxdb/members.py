@@ -1,4 +1,4 @@
-"""The addresses of a server or cluster: a client for each, tried in order; those that failed lately come last."""
+"""The addresses of a server or cluster, with a client for each. Addresses that failed recently are tried last."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from pfa_flux.errors import SettingsError
 from pfa_flux.settings import Secret, Settings
 
 REST = 30.0
-"""Seconds that an address which failed is tried after all others."""
+"""How many seconds a failed address comes after all others."""
 
 _FILES = {"ca_file": "ssl_ca_cert", "client_cert": "cert_file", "client_key": "cert_key_file"}
-"""Settings that name files, and what the client calls them."""
+"""Settings with names of files, and the client's names for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """How servers are reached.
+    """How to reach servers.
 
     Attributes:
         timeout: seconds to wait for an answer.
-        ca_file: authorities to trust instead of the system's.
-        client_cert: certificate to show.
-        client_key: its key, where it is in a file of its own.
+        ca_file: certificate authorities to trust instead of the system's.
+        client_cert: client certificate.
+        client_key: key of the client certificate, if it is in another file.
         proxy: as in the settings.
         consistency: as in the settings.
         replication: as in the settings.
@@ -47,27 +47,27 @@ class Network:
 
     @classmethod
     def of(cls, settings: Settings) -> Network:
-        """As the settings have it."""
+        """The network options of the settings."""
         names = ("timeout", "ca_file", "client_cert", "client_key", "proxy", "consistency", "replication")
         return cls(**{name: getattr(settings, name) for name in names})
 
     def options(self, proxy: Proxy | None) -> dict[str, Any]:
-        """The same as arguments of the client.
+        """Arguments for the client.
 
         Raises:
-            SettingsError: a file is not there, or not ours to read.
+            SettingsError: a file is missing, or this user may not read it.
         """
-        found: dict[str, Any] = {"timeout": self.timeout * 1000}
+        arguments: dict[str, Any] = {"timeout": self.timeout * 1000}
         for key, argument in _FILES.items():
             if path := getattr(self, key):
                 _check_readable(key, path)
-                found[argument] = path
+                arguments[argument] = path
         if proxy is not None:
-            found["proxy"] = proxy.url
+            arguments["proxy"] = proxy.url
             if proxy.login:
                 encoded = base64.b64encode(proxy.login.reveal().encode()).decode()
-                found["proxy_headers"] = {"Proxy-Authorization": f"Basic {encoded}"}
-        return found
+                arguments["proxy_headers"] = {"Proxy-Authorization": f"Basic {encoded}"}
+        return arguments
 
 
 def _check_readable(key: str, path: str) -> None:
@@ -76,7 +76,7 @@ def _check_readable(key: str, path: str) -> None:
     except OSError as error:
         raise SettingsError(
             f"{key} {path} cannot be read: {error.strerror or type(error).__name__}",
-            f"Check the path and its rights, or PFA_FLUX_{key.upper()}.",
+            f"Check PFA_FLUX_{key.upper()}, and the permissions of the file.",
         ) from error
 
 
@@ -85,10 +85,10 @@ class Member:
     """One address.
 
     Attributes:
-        url: as it is asked.
-        client: its connections.
-        proxy: what stands before it.
-        rests_until: until when others come first, by the monotonic clock.
+        url: address for requests.
+        client: client with its connections.
+        proxy: proxy in front of the address, or None.
+        rests_until: when the address stops being tried last, by the monotonic clock.
     """
 
     url: str
@@ -106,14 +106,14 @@ class Members:
 
     @classmethod
     def of(cls, urls: Sequence[str], token: Secret, org: str, network: Network, *, basic: bool) -> Members:
-        """Clients for addresses, which take the same token; with `basic` as a user and a password.
+        """Clients for addresses with the same token. With `basic`, the token is a user and a password.
 
         Raises:
-            SettingsError: a file is missing, or the environment's proxy is none.
+            SettingsError: a file is missing, or the environment's proxy is not an address.
         """
-        # InfluxDB 1.x reads a token up to a space, and takes a user and a password in this form as well.
+        # InfluxDB 1.x reads a token only up to a space, but it also accepts basic authentication.
         basic = basic or (":" in token.reveal() and " " in token.reveal())
-        # Headers are written in Latin-1, and InfluxDB reads UTF-8: with these characters its bytes are that.
+        # The client writes headers in Latin-1, and InfluxDB reads UTF-8. This conversion makes the bytes UTF-8.
         text = token.reveal() if basic else token.reveal().encode("utf-8").decode("latin-1")
         made = []
         for url in urls:
@@ -124,19 +124,19 @@ class Members:
         return cls(tuple(made))
 
     def in_turn(self) -> list[Member]:
-        """Those to try, in order; those that failed lately are the last."""
+        """The addresses in the order to try them. Addresses that failed recently are last."""
         with self._lock:
             now = time.monotonic()
-            # Of those that rest the one that has rested longest comes first.
+            # Among failed addresses, the one that failed first comes first.
             return sorted(self.each, key=lambda member: max(0.0, member.rests_until - now))
 
     def rest(self, member: Member) -> None:
-        """Let one rest that has failed."""
+        """Try a failed address last for some time."""
         with self._lock:
             member.rests_until = time.monotonic() + REST
 
     def name_org(self, org: str) -> None:
-        """Let Flux queries name an organisation."""
+        """Set the organisation for Flux queries."""
         for member in self.each:
             member.client.org = org
 

@@ -1,7 +1,9 @@
-"""Whether all nodes of a cluster were there: openGemini answers in part without a word, and says in SHOW CLUSTER why.
+"""Whether all nodes of a cluster were up.
 
-Who compares data asks for the number of partial answers before and after. So the nodes are asked for at both ends, and
-answers in between count as partial if a node was missing at either.
+openGemini does not mark partial answers: only SHOW CLUSTER shows that a node has failed.
+
+Code that compares data reads the number of partial answers before and after. So each read checks the nodes, and the
+answers between two reads count as partial if a node was missing at either read.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ SHOW = "SHOW CLUSTER"
 
 
 class Nodes:
-    """The nodes of what may be a cluster. Safe to use from several threads."""
+    """The nodes of a server that may be a cluster. Safe to use from several threads."""
 
     def __init__(self, show: Callable[[], list[Row]]) -> None:
-        """Make it; `show` gives the answer to `SHOW`."""
+        """Create it; `show` returns the answer to `SHOW`."""
         self._show = show
         self._lock = threading.Lock()
         self._is_cluster = True
@@ -29,15 +31,15 @@ class Nodes:
         self._partial = 0
 
     def asked(self) -> None:
-        """Note that a question was answered."""
+        """Note that the server answered a question."""
         with self._lock:
             self._asked += 1
 
     def partial_answers(self) -> int:
-        """Number of times so far that answers may lack a node's rows.
+        """How many times so far answers may lack the rows of a node.
 
         Raises:
-            UnreachableError, BusyError: the nodes could not be asked for.
+            UnreachableError, BusyError: the server did not list the nodes.
         """
         with self._lock:
             if self._is_cluster and self._asked:
@@ -47,13 +49,13 @@ class Nodes:
             return self._partial
 
     def _is_missing(self) -> bool:
-        """A node that holds data is not there."""
+        """Whether a data node is missing."""
         try:
             rows = self._show()
         except (QueryError, CapabilityError, NotInfluxDBError, AccessDeniedError, BucketNotFoundError):
-            # It has no such statement, or this user may not ask: what answers say of themselves has to do.
+            # The server does not know the statement, or this user may not use it. Only marked answers count then.
             self._is_cluster = False
             return False
-        # Of what follows about nodes that are moved, rows have no nodeType. One that is there may not be available.
+        # Rows about moved nodes have no nodeType. A node may be alive and still unavailable.
         data = [row for row in rows if row.get("nodeType") == "data"]
         return any(row.get("status") != "alive" or row.get("availability") == "unavailable" for row in data)

@@ -1,7 +1,7 @@
-"""Which proxy stands before an address: by the setting, or by the variables that other programs read, too.
+"""The proxy for an address, from the settings or from the usual environment variables.
 
-HTTPS_PROXY and HTTP_PROXY name it by the scheme of the address, NO_PROXY lists what is reached without one, each also
-in lower case. Loopback never goes through a proxy.
+HTTPS_PROXY and HTTP_PROXY name the proxy for a scheme. NO_PROXY lists the hosts to reach without a proxy. Each variable
+may also be in lower case. Loopback addresses never use a proxy.
 https://www.gnu.org/software/wget/manual/html_node/Proxies.html
 """
 
@@ -24,9 +24,9 @@ class Proxy:
     """A proxy.
 
     Attributes:
-        url: its address, without user and password.
-        login: `user:password` for it, empty where it wants none.
-        source: what names it, for messages.
+        url: address, without user and password.
+        login: `user:password`, or empty.
+        source: name of the setting or variable, for messages.
     """
 
     url: str
@@ -35,27 +35,28 @@ class Proxy:
 
 
 def proxy_for(url: str, setting: str) -> Proxy | None:
-    """The proxy that an address is reached through; None where it is reached without one.
+    """The proxy for an address, or None.
 
     Args:
         url: the address.
-        setting: what the settings say: a proxy's address, `NO_PROXY`, or nothing.
+        setting: value of the setting: a proxy's address, `NO_PROXY`, or empty.
 
     Raises:
-        SettingsError: the environment names something that is no http or https address.
+        SettingsError: the proxy in the environment is not an http or https address.
     """
     parts = urlsplit(url)
-    host, found = parts.hostname or "", getproxies_environment()
-    if setting == NO_PROXY or _is_loopback(host) or _is_left_out(parts.netloc.lower(), host, found.get("no", "")):
+    host, variables = parts.hostname or "", getproxies_environment()
+    excluded = variables.get("no", "")
+    if setting == NO_PROXY or _is_loopback(host) or _is_excluded(parts.netloc.lower(), host, excluded):
         return None
     if setting:
         return Proxy(setting, Secret(""), "PFA_FLUX_PROXY")
     name = f"{parts.scheme.upper()}_PROXY"
-    return _named(found[parts.scheme], name) if found.get(parts.scheme) else None
+    return _named(variables[parts.scheme], name) if variables.get(parts.scheme) else None
 
 
 def _named(address: str, name: str) -> Proxy:
-    """A proxy as the environment names it: maybe with a user and a password, maybe without a scheme."""
+    """The proxy in an environment variable. Its address may have a user and password, and may lack a scheme."""
     source = name if os.environ.get(name) else name.lower()
     try:
         parts = urlsplit(address if "://" in address else f"http://{address}")
@@ -79,8 +80,8 @@ def _is_loopback(host: str) -> bool:
     return False
 
 
-def _is_left_out(netloc: str, host: str, listed: str) -> bool:
-    """NO_PROXY lists the host: by its name or one above it, with or without a port, or by its network."""
+def _is_excluded(netloc: str, host: str, listed: str) -> bool:
+    """Whether NO_PROXY lists the host: its name or a domain above it, with or without a port, or its network."""
     entries = [entry.strip().lower() for entry in listed.split(",") if entry.strip()]
     names = [entry.removeprefix("*").removeprefix(".") for entry in entries if entry != "*"]
     if "*" in entries or any(each == name or each.endswith(f".{name}") for name in names for each in (netloc, host)):
@@ -92,9 +93,9 @@ def _is_left_out(netloc: str, host: str, listed: str) -> bool:
 
 
 def _networks(entries: Sequence[str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    """The networks among the entries of a list, such as 10.0.0.0/8."""
-    found = []
+    """The networks among the entries, such as 10.0.0.0/8."""
+    networks = []
     for entry in entries:
         with contextlib.suppress(ValueError):
-            found.append(ipaddress.ip_network(entry, strict=False))
-    return found
+            networks.append(ipaddress.ip_network(entry, strict=False))
+    return networks

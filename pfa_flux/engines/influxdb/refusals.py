@@ -1,4 +1,4 @@
-"""Refusals of servers, and of what stands before them, as errors of ours."""
+"""Refusals from servers and proxies, translated into this library's errors."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from pfa_flux.settings import Secret
 
 BUCKET_HINT = (
     "Check PFA_FLUX_RAW_BUCKET and PFA_FLUX_ROLLUP_BUCKET (database/retention policy on 1.x); "
-    "pfa-flux doctor shows which is missing."
+    "pfa-flux doctor shows which bucket is missing."
 )
 
 LONGEST_WAIT = 600.0
-"""Seconds that a server may ask to wait, at most."""
+"""Longest wait in seconds that a server may ask for."""
 
 _NO_BUCKET = re.compile(
     r"could not find bucket|bucket .{0,200}not found|database not found|retention policy not found|"
@@ -42,86 +42,86 @@ _NO_BUCKET = re.compile(
 )
 _QUOTA = re.compile(r"exceed(?:s|ed)? .{0,80}(?:quota|limit)|quota .{0,80}exceeded", re.I)
 _QUOTA_HINT = (
-    "The organisation's plan allows no more of them. Remove one, raise the limit, or name buckets that exist with "
-    "PFA_FLUX_RAW_BUCKET and PFA_FLUX_ROLLUP_BUCKET."
+    "The organisation's plan allows no more. Remove one, raise the limit, or set PFA_FLUX_RAW_BUCKET and "
+    "PFA_FLUX_ROLLUP_BUCKET to existing buckets."
 )
 _FLUX_OFF = re.compile(r"flux query service disabled", re.I)
 
 Gate = Callable[[str], str]
-"""What a server's words pass before they are in an error, and before anything is concluded from them."""
+"""A filter for a server's message, before an error shows it and before code interprets it."""
 
 
 class Refusals:
-    """Makes errors of what one address answers to one token."""
+    """Translates the answers of one address to one token into errors."""
 
     def __init__(self, member: Member, token: Secret) -> None:
         self._member, self._token = member, token
 
-    def by_proxy(self, words: str) -> UnreachableError:
-        """A proxy stands between, and does not let it pass, or cannot."""
+    def by_proxy(self, message: str) -> UnreachableError:
+        """The error for a proxy that refuses the request or cannot forward it."""
         proxy = self._member.proxy
         if proxy is None:
-            return UnreachableError(f"{self._member.url} cannot be reached: {words}", url_hint())
+            return UnreachableError(f"{self._member.url} cannot be reached: {message}", url_hint())
         return UnreachableError(
-            f"{self._member.url} cannot be reached through the proxy {proxy.url}, which {proxy.source} names: {words}",
-            f"Check {proxy.source}, or reach the server without it: add its host to NO_PROXY.",
+            f"{self._member.url} cannot be reached through the proxy {proxy.url} from {proxy.source}: {message}",
+            f"Check {proxy.source}. To reach the server without a proxy, add its host to NO_PROXY.",
         )
 
     def tls(self, error: BaseException) -> TLSError:
-        """The connection is refused for its certificate or protocol."""
+        """The error for a TLS connection that failed."""
         return TLSError(
             f"the TLS connection to {self._member.url} failed: {cause(error)}",
-            "Check the scheme (http or https) and the certificate; name your own authority with PFA_FLUX_CA_FILE.",
+            "Check the scheme (http or https) and the certificate. Set PFA_FLUX_CA_FILE to use your own authority.",
         )
 
     def of_answer(self, error: ApiException, what: str, gate: Gate) -> PfaFluxError:
-        """An answer whose status says no; arguments as of `Transport.translated`."""
+        """The error for an answer with an error status. It takes the arguments of `Transport.translated`."""
         if not error.status:
             return self.tls(error)
         said = self._masked(_words(error))
-        # A page called /unauthorized is no reason to think so.
-        words = gate(said)
+        # Only filtered text decides: a page called /unauthorized must not.
+        message = gate(said)
         if error.status == 407:
-            return self.by_proxy(words)
-        if error.status == 403 and _QUOTA.search(words):
-            return QueryError(f"{self._member.url} refuses {what}: {words}", _QUOTA_HINT, error.status, said)
-        if error.status == 401 or (error.status == 403 and not _FLUX_OFF.search(words)):
-            return self._denied(words, what)
+            return self.by_proxy(message)
+        if error.status == 403 and _QUOTA.search(message):
+            return QueryError(f"{self._member.url} refuses {what}: {message}", _QUOTA_HINT, error.status, said)
+        if error.status == 401 or (error.status == 403 and not _FLUX_OFF.search(message)):
+            return self._denied(message, what)
         if error.status in {429, 503}:
             asked = _retry_after(error)
             hint = f"Try again in {in_words(asked)}." if asked else "Try again later."
-            return BusyError(f"{self._member.url} is too busy ({error.status}): {words}", hint, asked, error.status)
-        if error.status == 404 and not _says_what(error):
+            return BusyError(f"{self._member.url} is too busy ({error.status}): {message}", hint, asked, error.status)
+        if error.status == 404 and not _is_json(error):
             return NotInfluxDBError(f"{self._member.url} has no {what.rsplit(' ', maxsplit=1)[-1]}", url_hint())
         return self.by_words(said, what, gate, error.status)
 
-    def _denied(self, words: str, what: str) -> AccessDeniedError:
+    def _denied(self, message: str, what: str) -> AccessDeniedError:
         secret = self._token.reveal()
-        return denied(self._member.url, what, words, token=bool(secret), pair=":" in secret)
+        return denied(self._member.url, what, message, token=bool(secret), pair=":" in secret)
 
     def by_words(self, said: str, what: str, gate: Gate, status: int = 0) -> PfaFluxError:
-        """Words that say no, whatever the status."""
+        """The error for a message that refuses a request, with any status."""
         said = self._masked(said)
-        words = gate(said)
-        if _FLUX_OFF.search(words):
-            return CapabilityError("Flux is off on this InfluxDB", "Set [http] flux-enabled = true, or use InfluxQL.")
-        if _NO_BUCKET.search(words):
-            return BucketNotFoundError(f"a bucket does not exist: {words}", BUCKET_HINT)
-        if DENIED.search(words):
-            return self._denied(words, what)
+        message = gate(said)
+        if _FLUX_OFF.search(message):
+            return CapabilityError("Flux is off in this InfluxDB", "Set [http] flux-enabled = true, or use InfluxQL.")
+        if _NO_BUCKET.search(message):
+            return BucketNotFoundError(f"a bucket does not exist: {message}", BUCKET_HINT)
+        if DENIED.search(message):
+            return self._denied(message, what)
         number = f" ({status})" if status else ""
         return QueryError(
-            f"{self._member.url} refuses {what}{number}: {words}", "See the server's own words above.", status, said
+            f"{self._member.url} refuses {what}{number}: {message}", "See the server's message above.", status, said
         )
 
-    def _masked(self, words: str) -> str:
-        """`words` without the token, which Kapacitor's errors may quote from a task."""
+    def _masked(self, message: str) -> str:
+        """A message without the token. Kapacitor's errors may quote it from a task."""
         secret = self._token.reveal()
-        return words.replace(secret, "***") if secret else words
+        return message.replace(secret, "***") if secret else message
 
 
 def _retry_after(error: ApiException) -> float:
-    """Seconds that the server asks to wait, from either form of the header, 600 at most; 0 where it does not say.
+    """How many seconds the server asks to wait, up to `LONGEST_WAIT`. 0 if it does not say.
 
     https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
     """
@@ -144,7 +144,7 @@ def body_of(error: ApiException) -> str:
 
 
 def _words(error: ApiException) -> str:
-    """What the server said, from either generation's JSON, else its text."""
+    """The server's message, from the JSON of InfluxDB 1.x or 2.x, or from the plain text."""
     body = body_of(error)
     try:
         said = json.loads(body)
@@ -155,8 +155,8 @@ def _words(error: ApiException) -> str:
     return str(said.get("message") or said.get("error") or body)
 
 
-def _says_what(error: ApiException) -> bool:
-    """The refusal is InfluxDB's own JSON, not a web server's page."""
+def _is_json(error: ApiException) -> bool:
+    """Whether the refusal is InfluxDB's JSON, and not a web server's page."""
     return body_of(error).lstrip().startswith("{")
 
 
@@ -166,12 +166,12 @@ _WRAPPING = re.compile(
 
 
 def cause(error: BaseException) -> str:
-    """The innermost reason, without urllib3's wrapping and object addresses."""
+    """The innermost reason of an error, without urllib3's wrapping and object addresses."""
     reason = getattr(error, "reason", None) or error
     lines = _WRAPPING.sub("", str(reason)).strip().splitlines()
     return foreign.said(lines[-1]) if lines else type(reason).__name__
 
 
 def url_hint() -> str:
-    """What to do where nothing useful answers."""
+    """The hint for an address without a useful answer."""
     return "Check PFA_FLUX_URL (scheme, host and port) and that the server is up."

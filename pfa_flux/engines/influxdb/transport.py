@@ -1,4 +1,4 @@
-"""HTTP to InfluxDB and Kapacitor through influxdb-client, with foreign errors turned into ours in one place."""
+"""HTTP to InfluxDB and Kapacitor through influxdb-client, with one place that translates errors."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ __all__ = [
 T = TypeVar("T")
 
 _BATCH = 5_000
-"""Points in one write: the size InfluxData recommends."""
-_TAKEN = 204
-"""The one status by which InfluxDB 1.x, 2.x and Cloud say that a write is done: a login page answers 200."""
+"""How many points one request writes, as InfluxData recommends."""
+_WRITTEN = 204
+"""The only status with which InfluxDB 1.x, 2.x and Cloud confirm a write: a login page answers 200."""
 _NOT_WELL = frozenset({502, 503, 504})
-"""Statuses by which a node, or a proxy in front of it, says that it cannot answer just now."""
+"""Statuses from a node that cannot answer now, or from a proxy in front of it."""
 _LINES = "text/plain; charset=utf-8"
 _REPEATABLE = frozenset({"/query", "/api/v2/write", "/api/v2/query", "/api/v2/delete"})
-"""Paths where a request that is sent twice does what it does once: points overwrite themselves."""
+"""Paths of idempotent requests. Writes are among them: a point overwrites itself."""
 _ORG_ID = re.compile("[0-9a-f]{16}")
 
 
@@ -72,18 +72,18 @@ class Transport:
         basic: bool = False,
         names: Collection[str] = (),
     ) -> None:
-        """Make it.
+        """Create it. This sends no request.
 
         Args:
-            urls: its address or, of a cluster, several, which are tried in this order.
-            token: its token.
-            org: organisation, by name or id.
-            network: how it is reached.
-            basic: the token is a user and a password.
-            names: those of measurements, fields and buckets, which errors about points may quote.
+            urls: address of the server, or several addresses of a cluster in the order to try them.
+            token: token for all addresses.
+            org: name or id of the organisation.
+            network: how to reach the server.
+            basic: whether the token is a user and a password.
+            names: names of measurements, fields and buckets that errors about points may quote.
 
         Raises:
-            SettingsError: a file that `network` names is missing, or the environment's proxy is none.
+            SettingsError: a file in `network` is missing, or the environment's proxy is not an address.
         """
         urls = [each.rstrip("/") for each in ([urls] if isinstance(urls, str) else urls)]
         self.network = network or Network()
@@ -95,17 +95,17 @@ class Transport:
 
     @property
     def url(self) -> str:
-        """Address that this thread asked last."""
+        """The address of this thread's last request."""
         return self._member.url
 
     @property
     def _member(self) -> Member:
-        found: Member = getattr(self._asked, "member", self._members.each[0])
-        return found
+        member: Member = getattr(self._asked, "member", self._members.each[0])
+        return member
 
     @property
     def org(self) -> str:
-        """Organisation that Flux queries name, empty on 1.x."""
+        """The organisation for Flux queries. Empty on 1.x."""
         return self._org
 
     @org.setter
@@ -115,7 +115,7 @@ class Transport:
 
     @property
     def org_query(self) -> dict[str, str]:
-        """The organisation as a parameter of a request: InfluxDB 2 takes a name and an id under two names."""
+        """The organisation as a parameter of a request: `orgID` for an id, `org` for a name."""
         if not self._org:
             return {}
         return {"orgID" if _ORG_ID.fullmatch(self._org) else "org": self._org}
@@ -132,10 +132,10 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         gate: Gate = foreign.said,
     ) -> Response:
-        """Answer to one request; `gate` as of `translated`.
+        """The answer to one request.
 
         Raises:
-            PfaFluxError: as `translated` says.
+            PfaFluxError: as in `translated`, which also explains `gate`.
         """
 
         def send(member: Member) -> Response:
@@ -155,11 +155,11 @@ class Transport:
 
         return self._ask(f"{method} {path}", send, gate, again=method == "GET" or path in _REPEATABLE)
 
-    def look(self, path: str, query: Mapping[str, str] | None = None) -> Response:
-        """Answer to a GET whatever its status: to see what is there.
+    def probe(self, path: str, query: Mapping[str, str] | None = None) -> Response:
+        """The answer to a GET request with any status, to identify a server.
 
         Raises:
-            UnreachableError: there is none.
+            UnreachableError: no address answers.
         """
 
         def send(member: Member) -> Response:
@@ -169,7 +169,7 @@ class Transport:
                     "GET", f"{member.url}{path}", query_params=list((query or {}).items()), headers=api.default_headers
                 )
             except ApiException as error:
-                # Where there are others, one that is not well says nothing of what is there.
+                # A node that cannot answer now does not identify the server, if there are other nodes.
                 if not error.status or (error.status in _NOT_WELL and len(self._members.each) > 1):
                     raise
                 return Response(error.status, error.headers or {}, body_of(error))
@@ -178,7 +178,7 @@ class Transport:
         return self._ask(f"GET {path}", send, foreign.said, again=True)
 
     def flux(self, text: str) -> list[Row]:
-        """Rows of a Flux query, without the columns `result` and `table`."""
+        """The rows of a Flux query, without the columns `result` and `table`."""
 
         def send(member: Member) -> list[Row]:
             with understood("the answer to a Flux query"):
@@ -188,13 +188,13 @@ class Transport:
         return self._ask("the Flux query", send, foreign.said, again=True)
 
     def _ask(self, what: str, send: Callable[[Member], T], gate: Gate, *, again: bool) -> T:
-        """Ask one address after the other until one answers, and again while the server is too busy.
+        """Try one address after the other until one answers, and try again while the server is busy.
 
         Args:
-            what: as words of an error.
-            send: asks one.
-            gate: what the server's words pass.
-            again: asking twice does no more than asking once.
+            what: name of the request in errors.
+            send: sends the request to an address.
+            gate: filter for the server's message.
+            again: whether the request may be sent twice.
         """
         ask = partial(self._ask_in_turn, what, send, gate, again=again)
         return patiently(ask) if again else ask()
@@ -214,18 +214,19 @@ class Transport:
         raise _all_failed(failures)
 
     def write(self, bucket: str, lines: Iterable[str]) -> int:
-        """Write line protocol with nanosecond times, 5,000 points a request. Returns the number of points."""
+        """Write line protocol with nanosecond times, 5,000 points in each request. Returns the number of points."""
         query, headers = self._to(bucket), {"Content-Type": _LINES, "Content-Encoding": "gzip"}
         iterator, written = iter(lines), 0
         while batch := list(islice(iterator, _BATCH)):
             body = gzip.compress("\n".join(batch).encode(), compresslevel=1)
             gate = self._gate(bucket)
-            self._taken(self.request("POST", "/api/v2/write", query=query, data=body, headers=headers, gate=gate))
+            answer = self.request("POST", "/api/v2/write", query=query, data=body, headers=headers, gate=gate)
+            self._check_written(answer)
             written += len(batch)
         return written
 
     def probe_write(self, bucket: str) -> None:
-        """Ask for the right to write a bucket without writing a point: a comment is an empty write.
+        """Check the right to write to a bucket, without writing a point: a comment is an empty write.
 
         Raises:
             AccessDeniedError, BucketNotFoundError: the right or the bucket is missing.
@@ -235,54 +236,54 @@ class Transport:
             gate = self._gate(bucket)
             answer = self.request("POST", "/api/v2/write", query=query, data=b"# x\n", headers=headers, gate=gate)
         except NotInfluxDBError as error:
-            # InfluxDB answers 404 here for a bucket or database it does not have.
+            # InfluxDB answers 404 if the bucket or database does not exist.
             raise BucketNotFoundError(f"the bucket {bucket!r} does not exist", BUCKET_HINT) from error
-        self._taken(answer)
+        self._check_written(answer)
 
     def _to(self, bucket: str) -> dict[str, str]:
-        """Parameters of a write."""
-        asked = self.network.consistency
-        return {"bucket": bucket, "precision": "ns", **self.org_query, **({"consistency": asked} if asked else {})}
+        """The parameters of a write."""
+        level = self.network.consistency
+        return {"bucket": bucket, "precision": "ns", **self.org_query, **({"consistency": level} if level else {})}
 
-    def _taken(self, answer: Response) -> None:
-        """Refuse any other answer to a write than that it is done.
+    def _check_written(self, answer: Response) -> None:
+        """Check that an answer confirms a write.
 
         Raises:
-            NotInfluxDBError: it is another; names its status and kind.
+            NotInfluxDBError: it does not. The message has its status and content type.
         """
-        if answer.status != _TAKEN:
+        if answer.status != _WRITTEN:
             kind = re.match(r"[\w.+-]{1,40}/[\w.+-]{1,40}", answer.headers.get("Content-Type", ""))
             raise NotInfluxDBError(
-                f"{self.url} answers a write with {answer.status}{f' ({kind[0]})' if kind else ''} where InfluxDB "
-                f"answers {_TAKEN}: nothing was written",
-                "Something else is there, for example a login page or a proxy. Check PFA_FLUX_URL and "
+                f"{self.url} answers a write with {answer.status}{f' ({kind[0]})' if kind else ''}, but InfluxDB "
+                f"answers {_WRITTEN}: nothing was written",
+                "Another program answers there, for example a login page or a proxy. Check PFA_FLUX_URL and "
                 "PFA_FLUX_WRITE_URL.",
             )
 
     def away(self) -> dict[str, str]:
-        """Of several addresses those that do not answer, with the reason of each."""
-        found = {}
+        """The addresses that do not answer, each with the reason. Empty if there is only one address."""
+        unreachable = {}
         for member in self._members.each if len(self._members.each) > 1 else ():
             self._asked.member = member
             try:
                 with self.translated("GET /ping"):
                     member.client.api_client.request("GET", f"{member.url}/ping")
             except UnreachableError as error:
-                found[member.url] = error.message
+                unreachable[member.url] = error.message
             except PfaFluxError:
-                # It answers.
+                # The address answers, with a refusal.
                 continue
-        return found
+        return unreachable
 
     def relay(self) -> str:
-        """What takes writes here and is no database, with its version; empty where nothing does or none says so."""
+        """Name and version of the relay at this address. Empty if a database or an unknown program answers."""
         try:
             return relay_of(self.request("GET", "/ping"))
         except PfaFluxError:
             return ""
 
     def _gate(self, bucket: str) -> Gate:
-        """A write is answered with words about points, which may be a visitor's."""
+        """The filter for answers to a write: they may quote points, and so what visitors sent."""
         return partial(foreign.said_of_points, names={*self._names, bucket, *bucket.split("/")})
 
     def close(self) -> None:
@@ -291,33 +292,33 @@ class Transport:
 
     @contextmanager
     def translated(self, what: str, gate: Gate = foreign.said) -> Iterator[None]:
-        """Raise foreign errors of the block as ours; `what` names what was tried.
+        """A context that translates the errors of other libraries into ours.
 
-        The errors that they are made of hold whole answers, and are not shown with ours.
+        An error with a server's answer is not chained to ours, because the answer is unfiltered.
 
         Args:
-            what: as words of an error.
-            gate: what the server's words pass.
+            what: name of the request in errors.
+            gate: filter for the server's message.
 
         Raises:
-            UnreachableError: connection refused, name unknown; TimedOutError, TLSError, NotInfluxDBError.
-            AccessDeniedError, BucketNotFoundError, CapabilityError: the server said so.
-            QueryError: any other refusal, with the server's words.
+            UnreachableError, TimedOutError, TLSError, NotInfluxDBError: the server gave no usable answer.
+            AccessDeniedError, BucketNotFoundError, CapabilityError, BusyError: the server said so.
+            QueryError: any other refusal, with the server's message.
         """
-        told = Refusals(self._member, self._token)
+        refusals = Refusals(self._member, self._token)
         try:
             yield
         except PfaFluxError:
             raise
         except ApiException as error:
-            raise told.of_answer(error, what, gate) from None
+            raise refusals.of_answer(error, what, gate) from None
         except FluxQueryException as error:
-            raise told.by_words(str(error.message), what, gate) from None
+            raise refusals.by_words(str(error.message), what, gate) from None
         except FluxCsvParserException:
-            raise MalformedAnswerError(f"the answer to {what} is not what InfluxDB would give", ANSWER_HINT) from None
+            raise MalformedAnswerError(f"the answer to {what} is not in InfluxDB's format", ANSWER_HINT) from None
         except urllib3.exceptions.ProxyError as error:
-            raise told.by_proxy(cause(error)) from error
-        except urllib3.exceptions.NewConnectionError as error:  # refused or unknown, though a kind of time-out there
+            raise refusals.by_proxy(cause(error)) from error
+        except urllib3.exceptions.NewConnectionError as error:  # before TimeoutError, its base class in urllib3
             raise UnreachableError(f"{self.url} cannot be reached: {cause(error)}", url_hint()) from error
         except (urllib3.exceptions.TimeoutError, TimeoutError) as error:
             raise TimedOutError(
@@ -325,15 +326,15 @@ class Transport:
                 "Check that the server is up, or allow more time with PFA_FLUX_TIMEOUT (seconds).",
             ) from error
         except urllib3.exceptions.SSLError as error:
-            raise told.tls(error) from error
+            raise refusals.tls(error) from error
         except (UnicodeDecodeError, zlib.error, urllib3.exceptions.DecodeError) as error:
-            raise MalformedAnswerError(f"{self.url} answers something that InfluxDB would not", url_hint()) from error
+            raise MalformedAnswerError(f"the answer of {self.url} is not in InfluxDB's format", url_hint()) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise UnreachableError(f"{self.url} cannot be reached: {cause(error)}", url_hint()) from error
 
 
 def transport_to(settings: Settings, urls: Sequence[str] = ()) -> Transport:
-    """A transport to the server of the settings, or to other addresses that take the same token."""
+    """A transport to the server in the settings, or to other addresses with the same token."""
     return Transport(
         urls or settings.urls,
         settings.token,
@@ -344,7 +345,7 @@ def transport_to(settings: Settings, urls: Sequence[str] = ()) -> Transport:
 
 
 def _names(settings: Settings) -> set[str]:
-    """Names that are ours, and no visitor's."""
+    """Names from the settings, which are not from visitors."""
     buckets = {*settings.raw_buckets, settings.rollup_bucket}
     parts = {part for bucket in buckets for part in bucket.split("/")}
     texts = {value for value in asdict(settings.schema).values() if isinstance(value, str)}
@@ -352,11 +353,11 @@ def _names(settings: Settings) -> set[str]:
 
 
 def _another_may_do(error: PfaFluxError, *, again: bool) -> bool:
-    """Whether another address of the same cluster may answer what this one has not.
+    """Whether another address of the same cluster may answer the request.
 
     Args:
-        error: what became of it.
-        again: what was asked may be asked twice; otherwise only where nothing can have been done.
+        error: the error from this address.
+        again: whether the request may be sent twice. If not, this address must not have received it.
     """
     if isinstance(error, BusyError):
         return error.status == 503
@@ -367,9 +368,9 @@ def _another_may_do(error: PfaFluxError, *, again: bool) -> bool:
 
 
 def _all_failed(failures: Sequence[PfaFluxError]) -> PfaFluxError:
-    """One error of those of all addresses: of the kind of the last, or that the server is busy, if one says so."""
+    """One error for the errors of all addresses: BusyError if any server is busy, otherwise the type of the last."""
     busy = [each for each in failures if isinstance(each, BusyError)]
     if busy:
         return min(busy, key=lambda each: each.retry_after)
-    words = "; ".join(each.message for each in failures)
-    return type(failures[-1])(f"none of {len(failures)} addresses answers: {words}", failures[-1].hint)
+    reasons = "; ".join(each.message for each in failures)
+    return type(failures[-1])(f"none of {len(failures)} addresses answers: {reasons}", failures[-1].hint)

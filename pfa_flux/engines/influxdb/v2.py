@@ -1,4 +1,4 @@
-"""InfluxDB 2.x, OSS, Cloud and Enterprise: organisations, buckets, and tasks of its own."""
+"""InfluxDB 2.x, OSS, Cloud and Enterprise: organisations, buckets, and its own tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from pfa_flux.engines.ask import Rows
 from pfa_flux.engines.base import Measurement, Row
-from pfa_flux.engines.influxdb.languages.flux import tag_values, values
+from pfa_flux.engines.influxdb.languages.flux import tag_values, values_where
 from pfa_flux.engines.influxdb.rights import READ
 from pfa_flux.engines.influxdb.server import Server
 from pfa_flux.engines.influxdb.transport import BUCKET_HINT, Transport, understood
@@ -31,11 +31,11 @@ class InfluxDB2(Server):
     """An InfluxDB with organisations, buckets and a tasks API."""
 
     def flux(self, text: str) -> list[Row]:
-        """Rows of a Flux query.
+        """The rows of a Flux query.
 
         Raises:
-            AccessDeniedError: the token may not read the bucket; the server itself calls it missing.
-            BucketNotFoundError, QueryError: the server refuses the query, with its words.
+            AccessDeniedError: the token may not read the bucket. The server itself says that the bucket is missing.
+            BucketNotFoundError, QueryError: the server refuses the query. The error has its message.
         """
         try:
             return super().flux(text)
@@ -45,19 +45,19 @@ class InfluxDB2(Server):
                 self._refuse_unreadable(named[1])
             raise
 
-    def values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
-        """Values of a tag, from the index of the shards of [start, stop).
+    def tag_values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
+        """Values of a tag, from the index of the shards in [start, stop).
 
-        In Flux: InfluxQL's SHOW TAG VALUES reads the database's default bucket, whichever is named.
+        The query is in Flux, because InfluxQL's SHOW TAG VALUES always reads the default bucket of the database.
         """
-        text = values(rows, tag, start, stop, self._capabilities)
+        text = tag_values(rows, tag, start, stop, self._capabilities)
         return {str(row["_value"] or "") for row in self.flux(text)}
 
     def measurements(self, bucket: str) -> list[Measurement]:
         """Measurements of the bucket that have the tags of page views."""
 
         def known(tag: str, **has: str | None) -> set[str]:
-            text = tag_values(bucket, tag, has, self._capabilities)
+            text = values_where(bucket, tag, has, self._capabilities)
             return {str(row["_value"]) for row in self.flux(text)}
 
         by_writer = known("_measurement", domain=None, page=None, sess=None)
@@ -67,7 +67,7 @@ class InfluxDB2(Server):
         ]
 
     def influxql(self, text: str, bucket: str) -> list[Row]:
-        """Rows of one InfluxQL statement, with the same errors as `flux`."""
+        """The rows of one InfluxQL statement. It raises the errors of `flux`."""
         try:
             return super().influxql(text, bucket)
         except BucketNotFoundError:
@@ -75,7 +75,7 @@ class InfluxDB2(Server):
             raise
 
     def _refuse_unreadable(self, bucket: str) -> None:
-        """Tell a bucket that the token may not read from one that is missing: of the two only writing says which."""
+        """Raise AccessDeniedError if the bucket exists. Only a write tells an unreadable bucket from a missing one."""
         try:
             with contextlib.suppress(AccessDeniedError):
                 self.probe_write(bucket)
@@ -86,30 +86,29 @@ class InfluxDB2(Server):
     @cached_property
     @understood(_NAMES)
     def org_id(self) -> str:
-        """Organisation's id, asked of any bucket that the token can see: a limited token sees no organisations.
+        """Id of the organisation, from any bucket that the token sees: a limited token sees no organisations.
 
         Raises:
-            CapabilityError: the token sees none.
+            CapabilityError: the token sees no bucket.
         """
-        # The limit comes before the token's rights are looked at, so that 1 would find none for most tokens.
+        # The server applies the limit before the token's rights. With a limit of 1, most tokens would see no bucket.
         buckets = self._buckets({"limit": "100"})
         if not buckets:
             raise CapabilityError(
                 f"the token sees no bucket in the organisation {self.transport.org!r}",
-                "Check PFA_FLUX_ORG and its rights.",
+                "Check PFA_FLUX_ORG, and the rights of the token.",
             )
         return str(buckets[0]["orgID"])
 
     @understood("the answer with DBRP mappings")
     def database_of(self, bucket: str) -> tuple[str, str]:
-        """Database and retention policy of a bucket: its DBRP mapping, virtual ones included.
+        """Database and retention policy of a bucket, from its explicit or virtual DBRP mapping.
 
-        The name alone is not enough: a mapping made by hand can lead `db/rp` to another bucket, without a word.
-
-        Asked for once a connection: a figure would cost three times as many requests otherwise.
+        The name does not suffice: an explicit mapping can silently lead `db/rp` to another bucket. The mapping is
+        cached, because a figure would otherwise need three times as many requests.
 
         Raises:
-            CapabilityError: no mapping leads to the bucket.
+            CapabilityError: the bucket has no mapping.
         """
         if bucket in self._databases:
             return self._databases[bucket]
@@ -117,12 +116,12 @@ class InfluxDB2(Server):
         answer = self.transport.request("GET", "/api/v2/dbrps", query=self.transport.org_query)
         for mapping in answer.listed("content"):
             if mapping["bucketID"] == bucket_id:
-                found = str(mapping["database"]), str(mapping["retention_policy"])
-                self._databases[bucket] = found
-                return found
+                database = str(mapping["database"]), str(mapping["retention_policy"])
+                self._databases[bucket] = database
+                return database
         raise CapabilityError(
             f"InfluxQL cannot reach the bucket {bucket!r}: it has no DBRP mapping",
-            f"Make one: influx v1 dbrp create --bucket-id {bucket_id} --db NAME --rp autogen --default.",
+            f"Create one: influx v1 dbrp create --bucket-id {bucket_id} --db NAME --rp autogen --default.",
         )
 
     @cached_property
@@ -134,45 +133,46 @@ class InfluxDB2(Server):
         """Id of a bucket.
 
         Raises:
-            AccessDeniedError: the token may not read it. BucketNotFoundError: it does not exist.
+            AccessDeniedError: the token may not read the bucket.
+            BucketNotFoundError: the bucket does not exist.
         """
         return str(self._bucket(bucket)["id"])
 
     def _bucket(self, bucket: str) -> dict[str, Any]:
-        found = self._find(bucket)
-        if found is None:
+        properties = self._find(bucket)
+        if properties is None:
             self._refuse_unreadable(bucket)
             raise BucketNotFoundError(
                 f"the bucket {bucket!r} does not exist",
                 BUCKET_HINT,
             )
-        return found
+        return properties
 
     def has_bucket(self, bucket: str) -> bool:
-        """The bucket exists and the token can see it."""
+        """Whether the bucket exists and the token sees it."""
         return self._find(bucket) is not None
 
     def buckets(self) -> list[str]:
-        """Up to 100 buckets that the token can see."""
-        return [str(found["name"]) for found in self._buckets({"limit": "100"})]
+        """Up to 100 buckets that the token sees."""
+        return [str(each["name"]) for each in self._buckets({"limit": "100"})]
 
     def create_bucket(self, bucket: str) -> None:
-        """Make the bucket, kept for ever."""
+        """Create the bucket, without expiry."""
         body = {"orgID": self.org_id, "name": bucket, "retentionRules": []}
         self.transport.request("POST", "/api/v2/buckets", json_body=body)
 
     def drop_bucket(self, bucket: str) -> None:
-        """Remove the bucket and all that is in it."""
+        """Remove the bucket with all its data."""
         self.transport.request("DELETE", f"/api/v2/buckets/{self.bucket_id(bucket)}")
 
     @understood(_NAMES)
     def retention(self, bucket: str) -> int:
-        """How long the bucket keeps its points, nanoseconds; 0: for ever."""
+        """How long the bucket keeps points, nanoseconds. 0 means forever."""
         return int(self._rule(bucket).get("everySeconds", 0)) * NS
 
     @understood(_NAMES)
     def shard_width(self, bucket: str) -> int:
-        """Span of a shard of the bucket, nanoseconds; within one, a field has one type."""
+        """Width of a shard of the bucket, nanoseconds. A field has one type in a shard."""
         return int(self._rule(bucket).get("shardGroupDurationSeconds", 7 * 86400)) * NS
 
     def _rule(self, bucket: str) -> dict[str, Any]:
@@ -180,14 +180,14 @@ class InfluxDB2(Server):
         return dict(rules[0]) if rules else {}
 
     def delete(self, rows: Rows, start: int, stop: int) -> None:
-        """Remove all rows of the measurement that belong to [start, stop), nanoseconds.
+        """Remove all rows of the measurement in [start, stop), nanoseconds.
 
         Raises:
-            CapabilityError: the server removes none.
+            CapabilityError: the server cannot remove rows.
         """
         first, after = rows.times(start, stop)
         name = rows.measurement.replace("\\", "\\\\").replace('"', '\\"')
-        # The API takes its stop in.
+        # The API includes its stop.
         body = {
             "start": format_instant(first),
             "stop": format_instant(after - 1),
@@ -201,12 +201,12 @@ class InfluxDB2(Server):
                 raise
             raise CapabilityError(
                 f"rows of {rows.measurement!r} cannot be removed: {error.message}",
-                "Remove them by the server's own means.",
+                "Remove them with the server's own tools.",
             ) from error
 
     @understood(_NAMES)
     def _find(self, bucket: str) -> dict[str, Any] | None:
-        return next((found for found in self._buckets({"name": bucket}) if found["name"] == bucket), None)
+        return next((each for each in self._buckets({"name": bucket}) if each["name"] == bucket), None)
 
     def _buckets(self, query: dict[str, str]) -> list[dict[str, Any]]:
         try:
@@ -218,25 +218,25 @@ class InfluxDB2(Server):
 
 @understood("the answer with organisations")
 def only_org(transport: Transport) -> str:
-    """Name of the one organisation that the token sees.
+    """Name of the only organisation that the token sees.
 
     Raises:
-        SettingsError: it sees none or several, so that the settings have to say which.
+        SettingsError: the token sees no organisation or several, so the settings must name one.
     """
     orgs = transport.request("GET", "/api/v2/orgs", query={"limit": "2"}).listed("orgs")
     if len(orgs) != 1:
         raise SettingsError(
             f"the token sees {'no organisation' if not orgs else 'more than one organisation'}",
-            "Name the organisation with PFA_FLUX_ORG.",
+            "Set PFA_FLUX_ORG to the organisation.",
         )
     return str(orgs[0]["name"])
 
 
 def name_org(transport: Transport) -> None:
-    """Let writes name the organisation, where none is named and the server has any; only InfluxDB 2 has.
+    """Set the organisation for writes, if it is not set and the server has organisations. Only InfluxDB 2 has them.
 
     Raises:
-        SettingsError: as of `only_org`.
+        SettingsError: as in `only_org`.
     """
     if transport.org:
         return

@@ -1,4 +1,4 @@
-"""Where the pixel ships to: an InfluxDB, or anything else that answers `/api/v2/write` as it does."""
+"""The writer that ships hits to InfluxDB, or to another server with the same `/api/v2/write`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pfa_flux.settings import Settings
 
 
 class Writer:
-    """Writes line protocol. It asks for nothing that a token with the right to write alone may not."""
+    """Writes line protocol. A token with only the right to write is enough."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -21,17 +21,16 @@ class Writer:
         """Write line protocol with times in nanoseconds. Returns the number of points.
 
         Raises:
-            PfaFluxError: the server refuses them or cannot be reached, as `Transport.translated` says; also where it
-                answers anything else than that they are written.
+            PfaFluxError: as in `Transport.translated`; also if the answer does not confirm the write.
         """
         self._know_org()
         written = self._transport.write(bucket, lines)
-        # Only now: whatever stands before a server that starts may say that there is no organisation.
+        # Only a successful write proves it: while a server starts, a proxy may answer that there is no organisation.
         self._org_known = True
         return written
 
     def probe_write(self, bucket: str) -> None:
-        """Ask for the right to write to a bucket, without writing.
+        """Check the right to write to a bucket, without writing a point.
 
         Raises:
             AccessDeniedError, BucketNotFoundError: the right or the bucket is missing.
@@ -40,11 +39,11 @@ class Writer:
         self._transport.probe_write(bucket)
 
     def relay(self) -> str:
-        """What takes the writes and is no database, with its version; empty where nothing does."""
+        """Name and version of the relay that takes the writes. Empty if a database takes them."""
         return self._transport.relay()
 
     def _know_org(self) -> None:
-        """Name the organisation, where the database has any; only InfluxDB 2 has, and a relay does not know."""
+        """Set the organisation if the database has organisations. A relay cannot tell, so this asks the database."""
         if self._org_known:
             return
         if self._settings.write_url:

@@ -1,4 +1,4 @@
-"""The embedded engine: everything in one SQLite file, with no server at all."""
+"""The embedded engine: everything is in one SQLite file, without a server."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ __all__ = ["STORE_NAME", "Embedded", "open_engine"]
 
 
 def open_engine(settings: Settings) -> Embedded:
-    """The store in the data directory, whether it is there yet or not."""
+    """The store in the data directory. The file need not exist yet."""
     return Embedded(settings)

@@ -1,4 +1,4 @@
-"""Answers from the sums of days: long ranges without a look at their windows."""
+"""Answers to long ranges from the sums of days, without reading every window."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from pfa_flux.engines.sqlite.store import Store
 
 _AT_ONCE = 5_000
-"""Rows that are decoded together."""
+"""How many rows to decode together."""
 _DAYS_TOGETHER = 10
-"""Days that are put together at once: more are faster, and take more memory."""
+"""How many days to process at once. More days are faster, but take more memory."""
 
 
 class DayReader:
-    """Reads days for one range and width of windows."""
+    """Reads the sums of days, for one range and width of windows."""
 
     def __init__(self, store: Store, ask: Ask, targets: Targets) -> None:
         self._store, self._ask, self._targets = store, ask, targets
@@ -31,24 +31,24 @@ class DayReader:
 
     @staticmethod
     def can(ask: Ask) -> bool:
-        """Days and windows of the question are made of each other."""
+        """Whether the windows of the question consist of whole days, or days consist of whole windows."""
         width = (ask.every or 0) * NS
         return not width or width % DAY == 0 or (DAY % width == 0 and width % (ask.rows.every * NS) == 0)
 
     def read(self, days: Sequence[int]) -> list[Span]:
-        """Add the sums of days. Returns what of the range is not among them."""
-        left, at = [], self._ask.start
+        """Add the sums of days. Returns the parts of the range without these days."""
+        remaining, at = [], self._ask.start
         for start, stop in _runs(days):
             if at < start:
-                left.append((at, start))
+                remaining.append((at, start))
             at = stop
             if not self._width or self._width % DAY == 0:
                 self._read_totals(start, stop)
             else:
                 self._read_parts(start, stop)
         if at < self._ask.stop:
-            left.append((at, self._ask.stop))
-        return left
+            remaining.append((at, self._ask.stop))
+        return remaining
 
     def _select(self, column: str, start: int, stop: int) -> Iterator[list[tuple[int, int, Any]]]:
         only, parameters = self._targets.condition()
@@ -72,10 +72,10 @@ class DayReader:
             self._put(self._lines(column, low, high, DAY // unit), starts, self._width // unit)
 
     def _lines(self, column: str, start: int, stop: int, count: int) -> dict[int, list[int]]:
-        """Hours or windows one after the other, from the start of the first day on, by series."""
+        """Values of consecutive hours or windows from the start of the first day, by series."""
         lines: dict[int, list[int]] = {}
         for page in self._select(column, start, stop):
-            # Decoded together: a call for each row takes longer than its numbers.
+            # One call decodes all rows: a call for each row would take longer than the decoding.
             runs = json.loads(f"[{','.join([text for _, _, text in page])}]")
             for (day, series, _), run in zip(page, runs, strict=True):
                 begin = (day - start) // DAY * count + run.pop(0)
@@ -88,14 +88,14 @@ class DayReader:
         return lines
 
     def _put(self, lines: dict[int, list[int]], starts: Sequence[int], step: int) -> None:
-        """Sum lines to the windows asked for, each of which is so many of their parts."""
-        together: dict[int, tuple[ByWindow, list[int]]] = {}
+        """Add lines to the windows of the question. Each window has `step` values of a line."""
+        totals: dict[int, tuple[ByWindow, list[int]]] = {}
         for series, line in lines.items():
             sums = _summed(line, len(starts), step)
             for windows, _ in self._targets.of(series):
-                there = together.get(id(windows))
-                together[id(windows)] = windows, (list(map(add, there[1], sums)) if there else sums)
-        for windows, sums in together.values():
+                total = totals.get(id(windows))
+                totals[id(windows)] = windows, (list(map(add, total[1], sums)) if total else sums)
+        for windows, sums in totals.values():
             if sums.count(0) * 2 < len(sums):
                 windows.update(zip(starts, sums, strict=True))
             else:
@@ -103,7 +103,7 @@ class DayReader:
 
 
 def _summed(line: list[int], count: int, step: int) -> list[int]:
-    """Sums of `step` parts each; parts that are missing at the end are 0."""
+    """Sums of `step` values each. Missing values at the end count as 0."""
     line = line + [0] * (count * step - len(line))
     if step == 1:
         return line
@@ -112,7 +112,7 @@ def _summed(line: list[int], count: int, step: int) -> list[int]:
 
 
 def _runs(days: Sequence[int]) -> Iterator[Span]:
-    """Days that follow on one another, as spans."""
+    """Consecutive days as ranges."""
     start = stop = days[0]
     for day in days:
         if day != stop:

@@ -1,4 +1,4 @@
-"""The embedded engine: what is asked of it, in SQL."""
+"""The embedded engine: answers to questions, in SQL."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _NO_ROWS = "(SELECT 0 AS time, 0 AS series, 0 AS value WHERE 0)"
 
 
 class Embedded(Store, EngineDefaults):
-    """The embedded store as an engine: its buckets are two tables."""
+    """The embedded store as an engine. Its two buckets are tables."""
 
     @property
     def capabilities(self) -> Capabilities:
-        """SQL; SQLite's version."""
+        """The version of SQLite, and what the store can do."""
         version = f"SQLite {sqlite3.sqlite_version}"
         return Capabilities("embedded", version, expires_proved=True, in_process=True)
 
@@ -41,7 +41,7 @@ class Embedded(Store, EngineDefaults):
         return ("sqlite",)
 
     def aggregate(self, asks: Sequence[Ask], dialect: str = "") -> list[Sums]:
-        """Answers to questions, of one state of the file. Questions of one range are answered in one pass."""
+        """Answers to questions, from one state of the file. One pass answers all questions with the same range."""
         del dialect
         answers: list[Sums] = [{} for _ in asks]
         with self.snapshot():
@@ -59,15 +59,15 @@ class Embedded(Store, EngineDefaults):
         if not targets:
             return
         ask = asked[0][0]
-        left = [(ask.start, ask.stop)]
+        remaining = [(ask.start, ask.stop)]
         if days:
             reader = DayReader(self, ask, targets)
-            left = reader.read(days)
-        for start, stop in left:
+            remaining = reader.read(days)
+        for start, stop in remaining:
             self._scan(table, ask, start, stop, targets)
 
     def _scan(self, table: str, ask: Ask, start: int, stop: int, targets: Targets) -> None:
-        """Sum rows of a table, by series first and names afterwards."""
+        """Sum rows of a table, first by series and then by tags."""
         first, after = ask.rows.times(start, stop)
         width = (ask.every or 0) * NS
         window = f"(time - {ask.rows.shift}) / {width} * {width}" if width else str(ask.start)
@@ -79,7 +79,7 @@ class Embedded(Store, EngineDefaults):
                 windows[begin] += count if counts else int(total)
 
     def _days(self, ask: Ask) -> Iterator[int]:
-        """Days of a question that are answered from their sums, which do not know of how many rows they are."""
+        """Days of a question that sums of days can answer. Such a sum does not tell the number of its rows."""
         if not ask.rows.every or ask.rows.count or self.format < PROVED_SINCE:
             return
         sql = (
@@ -92,7 +92,7 @@ class Embedded(Store, EngineDefaults):
             yield from (day for (day,) in self.select(sql, parameters))
 
     def _source(self, rows: Rows) -> str:
-        """What rows are selected from; nothing, where nobody has brought the file to a format that has the table."""
+        """The table of rows. If the file has an older format without this table, an empty one."""
         table = self.table(rows.bucket, rows.measurement)
         return table if table != PREFETCHES or self.format >= FORMAT else _NO_ROWS
 
@@ -104,11 +104,11 @@ class Embedded(Store, EngineDefaults):
                                  (rows.measurement, rows.field))  # fmt: skip
             tags = {number: json.loads(text) for number, text in series}
             sql = f"SELECT time, series, value FROM {self._source(rows)} WHERE time >= ? AND time < ?"
-            found = self.select(sql, (first, after))
-        return [Stored(time, tags[number], value) for time, number, value in found if number in tags]
+            selected = self.select(sql, (first, after))
+        return [Stored(time, tags[number], value) for time, number, value in selected if number in tags]
 
     def edge(self, rows: Rows, pick: Literal["first", "last"], start: int, stop: int, where: Where) -> int | None:
-        """Time of the first or last row."""
+        """Time of the first or last row, or None."""
         first, after = rows.times(start, stop)
         series, parameters = series_condition(rows, where)
         sql = (
@@ -118,14 +118,14 @@ class Embedded(Store, EngineDefaults):
         )
         return next((time for (time,) in self.select(sql, (first, after, *parameters))), None)
 
-    def values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
-        """Values of a tag that any series has."""
+    def tag_values(self, rows: Rows, tag: str, start: int, stop: int) -> set[str]:
+        """Values of a tag in all series."""
         del start, stop
         sql = f"SELECT DISTINCT {tag_column(tag)} FROM series WHERE measurement = ? AND field = ?"
         return {value for (value,) in self.select(sql, (rows.measurement, rows.field))}
 
     def delete(self, rows: Rows, start: int, stop: int) -> None:
-        """Remove all rows of the measurement that belong to [start, stop), nanoseconds."""
+        """Remove all rows of the measurement in [start, stop), nanoseconds."""
         first, after = rows.times(start, stop)
         table = self.table(rows.bucket, rows.measurement)
         with self.transaction() as connection:
@@ -137,15 +137,15 @@ class Embedded(Store, EngineDefaults):
             proofs.take_back(connection, table, rows.measurement, first, after)
 
     def has_bucket(self, bucket: str) -> bool:
-        """The bucket is one of the two it has."""
+        """Whether the bucket is one of the store's buckets."""
         return bucket in self._tables
 
     def create_bucket(self, bucket: str) -> None:
-        """Nothing to do: both buckets are tables of the file."""
+        """Check the name: every bucket of the store exists already."""
         self.table(bucket)
 
     def drop_bucket(self, bucket: str) -> None:
-        """Remove all that is in the bucket."""
+        """Remove all data in the bucket."""
         table = self.table(bucket)
         with self.transaction() as connection:
             connection.execute(f"DELETE FROM {table}")
@@ -154,11 +154,11 @@ class Embedded(Store, EngineDefaults):
             connection.execute("DELETE FROM proved")
 
     def kept_since(self, bucket: str, now: int) -> int:
-        """Instant since which all points of the bucket are kept, nanoseconds; 0: nothing was ever removed."""
+        """Instant (nanoseconds) from which the bucket still has all points. 0 if none were ever removed."""
         del now
         if self.format < 3 or self.table(bucket) != "raw":
             return 0
-        # A store that nobody has brought up to date yet may say more than it has removed.
+        # A store of an older format may record a later instant than it has removed.
         sql = PURGED_UNTIL if self.format < PROVED_SINCE else "SELECT until FROM purged WHERE bucket = 'raw'"
         rows = self.select(sql)
         return int(rows[0][0]) if rows else 0
@@ -172,24 +172,24 @@ class Embedded(Store, EngineDefaults):
         proved: Sequence[Windows] = (),
         at_once: int = 2000,
     ) -> int:
-        """Remove the points of measurements before `until`, nanoseconds, for good. Returns their number.
+        """Remove the points of measurements before `until`, nanoseconds. Returns the number of removed points.
 
-        A few at a time, so that nobody who writes beside it waits for long.
+        Each transaction removes only some points, so that other writers do not wait for long.
 
         Args:
-            bucket: where they are.
-            measurements: which they are.
-            until: first instant whose points stay.
-            proved: windows that have to be proved: it ends before the first point in a window that is not.
-            at_once: points that are removed in one transaction.
+            bucket: bucket of the points.
+            measurements: measurements of the points.
+            until: first instant to keep.
+            proved: windows that must be proved. The removal stops before the first window that is not.
+            at_once: number of points in one transaction.
         """
-        table, gone = self.table(bucket), 0
+        table, total = self.table(bucket), 0
         while removed := remove_rows(self, table, measurements, until, proved, at_once):
-            gone += removed
-        return gone
+            total += removed
+        return total
 
     def uncounted(self, rows: Rows) -> Uncounted:
-        """Rows that arrived when those of their windows had been removed."""
+        """Rows that arrived after the raw rows of their windows were removed."""
         if self.format < PROVED_SINCE:
             return Uncounted()
         waiting = count_late(self, rows)
@@ -198,21 +198,21 @@ class Embedded(Store, EngineDefaults):
         return Uncounted(waiting, *(dropped[0] if dropped else ()))
 
     def note_removed(self, bucket: str, until: int) -> None:
-        """Remember that the points of a bucket before an instant were removed, after their windows were proved."""
+        """Remember that the points of a bucket before an instant were removed."""
         with self.transaction() as connection:
             note_removed(connection, self.table(bucket), until)
 
     def mark(self, rows: Rows, start: int, stop: int) -> object:
-        """Number and sum of the raw rows, of whatever series: counted in a fraction of what reading them takes."""
+        """Number and sum of the raw rows of all series. Counting them is much faster than reading them."""
         first, after = rows.times(start, stop)
         sql = f"SELECT count(*), total(value) FROM {self.table(rows.bucket)} WHERE time >= ? AND time < ?"
         return self.select(sql, (first, after))
 
     def prove(self, windows: Windows, span: Span, mark: object) -> None:
-        """Remember that the windows of a span are right, with the sums of the days that it completes."""
+        """Remember that the windows of a span are right, and store the sums of complete days."""
         if span[0] >= span[1] or not self.exists():
             return
-        # Whoever writes downsampled rows holds the lock, which is ours.
+        # Only the holder of the lock writes downsampled rows, and this process holds it.
         whole = span[0] // proofs.DAY * proofs.DAY, span[1] // proofs.DAY * proofs.DAY
         sums = proofs.day_rows(self._rollup_rows(windows, whole), windows)
         with self.transaction() as connection:
@@ -228,7 +228,7 @@ class Embedded(Store, EngineDefaults):
         return self.select(sql, (first, after, windows.rollup.measurement, windows.rollup.field))
 
     def unproved(self, windows: Windows, span: Span) -> list[Span] | None:
-        """The part of a span that is not proved."""
+        """The parts of a span that are not proved."""
         if self.format < PROVED_SINCE:
             return [span] if span[0] < span[1] else []
         sql = (
@@ -236,43 +236,43 @@ class Embedded(Store, EngineDefaults):
             "ORDER BY day"
         )
         rows = self.select(sql, (windows.rollup.measurement, windows.key, proofs.DAY, *span))
-        left, at, reached = [], span[0] // windows.width * windows.width, None
+        missing, at, reached = [], span[0] // windows.width * windows.width, None
         for day, upto in rows:
-            # A window that lies across midnight is proved where both days are.
+            # A window across midnight is proved only if both days are.
             begin = min(-(-day // windows.width) * windows.width, span[1])
             if day != reached and at < begin:
-                left.append((at, begin))
+                missing.append((at, begin))
             reached = upto
             at = max(at, min(upto // windows.width * windows.width, span[1]))
         if at < span[1]:
-            left.append((at, span[1]))
-        return left
+            missing.append((at, span[1]))
+        return missing
 
     def check_sums(self, windows: Windows, span: Span, *, fix: bool) -> list[Span]:
-        """Days whose sums are not what the downsampled rows say."""
+        """Days whose stored sums do not match the downsampled rows."""
         if self.format < PROVED_SINCE:
             return []
         sql = (
             "SELECT day FROM proved WHERE measurement = ? AND width = ? AND day + ? > ? AND day < ? AND upto >= day + ?"
         )
         parameters = (windows.rollup.measurement, windows.width, proofs.DAY, *span, proofs.DAY)
-        found: list[Span] = []
+        wrong: list[Span] = []
         for (day,) in self.select(sql, parameters):
             with self.snapshot():
                 right = self._day_rows(windows, day)
-                there = self.select(proofs.DAY_ROWS, (day, windows.rollup.measurement, windows.rollup.field))
-            if set(there) != set(right):
-                found.append((day, day + proofs.DAY))
+                stored = self.select(proofs.DAY_ROWS, (day, windows.rollup.measurement, windows.rollup.field))
+            if set(stored) != set(right):
+                wrong.append((day, day + proofs.DAY))
                 if fix:
                     with self.transaction() as connection:
                         proofs.replace_day(connection, windows, day, right)
-        return found
+        return wrong
 
     def _day_rows(self, windows: Windows, day: int) -> Sequence[proofs.DayRow]:
         return proofs.day_rows(self._rollup_rows(windows, (day, day + proofs.DAY)), windows).get(day, ())
 
     def checks(self, settings: Settings) -> Checks:
-        """Where the store is."""
+        """A check that shows the store."""
         del settings
         return {"engine": self._check}
 
@@ -280,4 +280,4 @@ class Embedded(Store, EngineDefaults):
         found = f"embedded, {self.capabilities.version}, {self.path}"
         if self.exists():
             return [Check("engine", "ok", found)]
-        return [Check("engine", "warning", f"{found} (no store yet)", "It is made when the first hit is written.")]
+        return [Check("engine", "warning", f"{found} (no store yet)", "The first hit creates it.")]

@@ -1,4 +1,4 @@
-"""What our SQLite files have in common: transactions, formats, and errors that say what to do."""
+"""Common code for pfa-flux's SQLite files: transactions, formats, and errors with hints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pfa_flux.errors import StoreError
 
 @contextmanager
 def committed(connection: sqlite3.Connection) -> Iterator[None]:
-    """What is written within is committed at the end, or not at all."""
+    """A transaction: committed at the end of the block, or rolled back if it raises."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -24,35 +24,35 @@ def committed(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def translated(name: str) -> Iterator[None]:
-    """Errors of a file as ours.
+    """A context that translates errors about a file.
 
     Raises:
-        StoreError: the file of this name cannot be used.
+        StoreError: the file cannot be used.
     """
     try:
         yield
     except (sqlite3.Error, OSError, UnicodeEncodeError) as error:
         raise StoreError(
             f"{name} cannot be used: {error}",
-            "Check the directory's owner, rights and free space (PFA_FLUX_DATA_DIR).",
+            "Check the owner, permissions and free space of the data directory (PFA_FLUX_DATA_DIR).",
         ) from error
 
 
 def format_of(connection: sqlite3.Connection) -> int:
-    """Format of the file, 0 for an empty one."""
+    """Format of the file. 0 for an empty file."""
     return int(connection.execute("PRAGMA main.user_version").fetchone()[0])
 
 
 def check_format(connection: sqlite3.Connection, path: Path, oldest: int, newest: int) -> int:
-    """Format of the file, which has to be one of those that are known.
+    """Format of the file, if this version knows it.
 
     Raises:
-        StoreError: it is not.
+        StoreError: the format is older than `oldest` or newer than `newest`.
     """
-    found = format_of(connection)
-    if not oldest <= found <= newest:
+    number = format_of(connection)
+    if not oldest <= number <= newest:
         raise StoreError(
-            f"{path} has format {found}, this version of pfa-flux reads format {newest}",
+            f"{path} has format {number}, but this version of pfa-flux reads format {newest}",
             "Use the version of pfa-flux that wrote it, or another data directory.",
         )
-    return found
+    return number

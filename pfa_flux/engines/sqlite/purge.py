@@ -1,4 +1,4 @@
-"""Removing raw rows for good: those that downsampled windows hold, and those that came too late for that."""
+"""Remove raw rows: those that downsampled windows include, and late rows of windows that are already removed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Counted(NamedTuple):
-    """Rows of a measurement, field and action: their number, the sum of their values, the time of the first."""
+    """Rows of a measurement, field and action: their number, the sum of their values, and the time of the first."""
 
     measurement: str
     field: str
@@ -27,7 +27,7 @@ class Counted(NamedTuple):
 
 
 def census(store: Embedded, table: str, measurements: Sequence[str], start: int, stop: int) -> list[Counted]:
-    """Count rows of measurements in another way than the one in which they are compared with downsampled rows."""
+    """Count rows of measurements, independently of the comparison with downsampled rows."""
     sql = (
         f"SELECT measurement, field, action, count(*), total(value), min(time) FROM {table} JOIN series ON id = series "
         f"WHERE time >= ? AND time < ? AND measurement IN ({', '.join('?' * len(measurements))}) GROUP BY 1, 2, 3"
@@ -40,8 +40,8 @@ def remove_rows(
 ) -> int:
     """Remove the oldest rows before an instant, in one transaction. Returns their number.
 
-    `purged` follows what is removed, row by row: it never promises more than that, wherever a kill falls. With the last
-    rows it goes on to the end of their window, so that whatever arrives there later is known to be late.
+    `purged` advances only with removed rows, so a kill at any moment leaves it right. After the last rows it advances
+    to the end of their window, so that rows that arrive there later are known to be late.
     """
     names = ", ".join("?" * len(measurements))
     with store.transaction() as connection:
@@ -55,7 +55,7 @@ def remove_rows(
             return 0
         (first,), (last,) = times[0], times[-1]
         for windows in proved:
-            # Whoever writes to a window takes its proof back, so it is as it was when it was compared.
+            # A write to a window takes its proof back. So a proved window has not changed since it was compared.
             width = windows.width
             if store.unproved(windows, (first // width * width, (last // width + 1) * width)):
                 return 0
@@ -73,7 +73,7 @@ def remove_rows(
 
 
 def close_window(store: Embedded, table: str, proved: Sequence[Windows]) -> None:
-    """After a removal that was broken off within a window: where rows came into it since, what is left is all late."""
+    """Finish a removal that was interrupted in a window. If the window changed since, its remaining rows are late."""
     with store.transaction() as connection:
         until, width = purged_until(connection), proved[0].width
         edge = -(-until // width) * width
@@ -82,7 +82,7 @@ def close_window(store: Embedded, table: str, proved: Sequence[Windows]) -> None
 
 
 def count_late(store: Embedded, rows: Rows) -> int:
-    """Rows before the instant up to which rows were removed."""
+    """How many rows are older than the instant up to which rows were removed."""
     table = store.table(rows.bucket)
     condition, parameters = series_condition(rows, {})
     sql = (
@@ -93,9 +93,9 @@ def count_late(store: Embedded, rows: Rows) -> int:
 
 
 def drop_late(store: Embedded, rows: Rows, until: int, now: int, *, at_once: int = 2000) -> int:
-    """Remove them, as far as they are before an instant too, and count them in the same transactions.
+    """Remove late rows before an instant, and count them in the same transactions.
 
-    Returns the number of those that are page views, which `Embedded.uncounted` tells of.
+    Returns the number of page views among them, which `Embedded.uncounted` reports.
     """
     table = store.table(rows.bucket)
     condition, parameters = series_condition(rows, {})
@@ -125,7 +125,7 @@ def drop_late(store: Embedded, rows: Rows, until: int, now: int, *, at_once: int
 
 
 def remove_prefetches(store: Embedded, until: int, *, at_once: int = 2000) -> None:
-    """Remove numbers of prefetches before an instant, a few in each transaction."""
+    """Remove the rows of prefetches before an instant, some in each transaction."""
     oldest = f"SELECT time FROM {PREFETCHES} WHERE time < ? ORDER BY time LIMIT ?"
     sql = f"DELETE FROM {PREFETCHES} WHERE time <= (SELECT max(time) FROM ({oldest}))"
     removed = at_once
@@ -136,6 +136,6 @@ def remove_prefetches(store: Embedded, until: int, *, at_once: int = 2000) -> No
 
 
 def note_removed(connection: sqlite3.Connection, table: str, until: int) -> None:
-    """Note up to which instant rows are gone."""
+    """Store the instant up to which rows were removed."""
     sql = "INSERT INTO purged VALUES (?1, ?2) ON CONFLICT DO UPDATE SET until = max(until, ?2)"
     connection.execute(sql, (table, until))

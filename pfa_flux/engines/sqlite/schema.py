@@ -1,13 +1,13 @@
-"""The tables of the embedded store, and what brings a store of an older format up to date."""
+"""The tables of the embedded store, and the migrations from older formats."""
 
 from __future__ import annotations
 
 FORMAT = 6
 PROVED_SINCE = 5
-"""Format from which on all that is proved is right, and so is `purged`."""
+"""First format in which `proved` and `purged` are reliable."""
 PREFETCHES = "prefetch"
 TAG_COLUMNS = ("domain", "page", "scheme", "action")
-"""Tags that are columns of `series`."""
+"""Tags with their own column in `series`."""
 
 _POINTS = """
 CREATE TABLE series (
@@ -21,7 +21,7 @@ CREATE TABLE series (
     action TEXT NOT NULL,
     UNIQUE (measurement, field, tags)
 ) STRICT;
--- time is nanoseconds since the epoch; value is an integer or a float, as it came.
+-- time is nanoseconds since the epoch. value is an integer or a float, as it was written.
 CREATE TABLE raw (
     time INTEGER NOT NULL, series INTEGER NOT NULL REFERENCES series, value NOT NULL,
     PRIMARY KEY (time, series)
@@ -32,12 +32,12 @@ CREATE TABLE rollup (
 ) WITHOUT ROWID;
 """
 _PURGED = """
--- Raw points before `until`, nanoseconds, were removed from a bucket after their windows had been verified.
+-- Raw points of a bucket before `until` (nanoseconds) were removed, after their windows were verified.
 CREATE TABLE purged (bucket TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 """
 _SUMS = """
--- How far into each day (UTC) downsampled rows are proved to be what raw rows say. A raw or downsampled row that is
--- written or removed later takes the proof back to its time.
+-- The instant of each day (UTC) up to which downsampled rows are proved to match raw rows. Writing or removing a raw or
+-- downsampled row takes the proof back to the time of the row.
 CREATE TABLE proved (
     day INTEGER NOT NULL,         -- its start, nanoseconds
     measurement TEXT NOT NULL,    -- of the downsampled rows
@@ -47,8 +47,8 @@ CREATE TABLE proved (
     upto INTEGER NOT NULL,        -- nanoseconds
     PRIMARY KEY (day, measurement)
 ) WITHOUT ROWID, STRICT;
--- The downsampled rows of each day that is proved to its end, summed by series. `hours` and `windows` are JSON: the
--- number of the first hour or window of the day that has any, then the sum of each from there on.
+-- Sums of downsampled rows by series, for each day that is proved to its end. `hours` and `windows` are JSON: the
+-- number of the first hour or window with rows, then the sum of each hour or window from there.
 CREATE TABLE day (
     day INTEGER NOT NULL, series INTEGER NOT NULL REFERENCES series,
     n INTEGER NOT NULL, hours TEXT, windows TEXT NOT NULL,
@@ -57,15 +57,15 @@ CREATE TABLE day (
 """
 
 _PREFETCHES = f"""
--- How many requests of a minute were prefetches. They are no page views, and so they are not among the raw rows. By
--- series first: that is how they are summed.
+-- How many requests of each minute were prefetches. They are not page views, so they are not in `raw`. The key begins
+-- with the series, because the sums are by series.
 CREATE TABLE {PREFETCHES} (
     time INTEGER NOT NULL, series INTEGER NOT NULL REFERENCES series, value NOT NULL,
     PRIMARY KEY (series, time)
 ) WITHOUT ROWID;
 """
 _DROPPED = """
--- Raw rows that arrived when those of their window had been removed, and were removed in turn without being counted.
+-- Raw rows that arrived after the raw rows of their window were removed, and then were removed without being counted.
 CREATE TABLE dropped (
     bucket TEXT NOT NULL, measurement TEXT NOT NULL,
     n INTEGER NOT NULL,           -- their number, as far as they were page views
@@ -84,21 +84,21 @@ FROM (
     FROM purged WHERE bucket = 'raw'
 )
 """
-"""The instant up to which raw rows really were removed, of a store that may say more.
+"""The instant up to which raw rows were really removed, for a store whose `until` may be too late.
 
-Up to format 4 `until` could lie beyond what was removed, as far as the clock was ahead. Rows that were written since
-are older than it, and in no window. Every row that was removed, though, had been downsampled before, and nothing before
-`until` ever is again: so what was removed ends with the newest window before `until` that has a downsampled row. Of
-what follows all rows are still there, and there is no downsampled row that computing it could lower. That window itself
-stays as it is: it may have been removed in part, and nothing in the store could tell. `until` is believed where nothing
-speaks against it: there are rows from it on, and none between that window and it.
+In formats up to 4, `until` could be later than the removed rows if the clock was fast. Then rows that were written
+since are older than `until`, and no window counts them. But every removed row was downsampled before, and nothing
+before `until` is downsampled again. So the removed rows end with the newest window before `until` that has a
+downsampled row. After this window all raw rows still exist, and computing their windows cannot lower a downsampled row.
+The window itself stays unchanged: some of its raw rows may be gone, and nothing in the store shows that. `until` is
+trusted if there are raw rows from `until` on, and none between that window and `until`.
 """
 
 _CORRECT = f"""
 UPDATE purged SET until = ({PURGED_UNTIL}) WHERE bucket = 'raw';
 """
 _PROVE_ANEW = "DELETE FROM proved; DELETE FROM day;"
-"""What format 4 proved rests on an `until` that may be wrong."""
+"""Proofs of format 4 depend on an `until` that may be wrong."""
 
 MIGRATIONS = {
     0: _POINTS + _PURGED + _SUMS + _DROPPED + _PREFETCHES,
@@ -108,7 +108,7 @@ MIGRATIONS = {
     4: _DROPPED + _CORRECT + _PROVE_ANEW + _PREFETCHES,
     5: _PREFETCHES,
 }
-"""What brings a store of a format, 0 for an empty file, to this one.
+"""The SQL that upgrades a store from each format to this one. Format 0 is an empty file.
 
-Formats 1 to 3 had tables of tasks, which `pfa_flux.tasks.state` takes over; they stay where they are.
+Formats 1 to 3 had tables of tasks. They stay, and `pfa_flux.tasks.state` copies them.
 """

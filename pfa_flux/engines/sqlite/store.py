@@ -1,8 +1,8 @@
-"""The embedded engine's file: a small store of points in SQLite, with no server at all.
+"""The file of the embedded engine: a small store of points in SQLite, without a server.
 
-It keeps InfluxDB's rules, so that the same analysis gives the same figures: a point belongs to a series
-(measurement, tags, field), and a point of the same series and time replaces an earlier one. One process at a time
-writes, held by a lock; readers beside it see the last commit (WAL).
+It follows InfluxDB's rules, so the same analysis gives the same figures: a point belongs to a series (measurement,
+tags, field), and a point replaces an earlier one of the same series and time. A lock allows only one process at a time
+to write. Readers see the last commit (WAL).
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ STORE_NAME = "pfa-flux.sqlite3"
 LOCK_NAME = "lock"
 
 _MOST_KNOWN = 20_000
-"""Series whose ids are remembered."""
+"""How many ids of series to cache."""
 
 
 class Store:
-    """Points in `data_dir`/pfa-flux.sqlite3. Opens the file when first needed; takes the lock when it first writes."""
+    """Points in `data_dir`/pfa-flux.sqlite3. The first use opens the file; the first write takes the lock."""
 
     def __init__(self, settings: Settings, *, lock: int | None = None, patience: float = 0.0) -> None:
-        """Make it.
+        """Create it, without opening the file.
 
         Args:
-            settings: where it is, and what its buckets are called.
-            lock: handle of a lock that another process holds and shares with us.
-            patience: seconds to wait for a lock that is held by another.
+            settings: data directory, and names of the buckets.
+            lock: handle of a lock that another process shares with this one.
+            patience: seconds to wait if another process has the lock.
         """
         self.directory = settings.data_dir
         self.path = settings.data_dir / STORE_NAME
@@ -54,21 +54,21 @@ class Store:
         self._writer: sqlite3.Connection | None = None
 
     def table(self, bucket: str, measurement: str = "") -> str:
-        """Table that stands for a bucket; numbers of prefetches have one of their own.
+        """The table of a bucket. Prefetches have their own table.
 
         Raises:
-            StoreError: there is none of this name.
+            StoreError: there is no such bucket.
         """
         if bucket not in self._tables:
             raise StoreError(
                 f"the embedded store has no bucket {bucket!r}",
-                f"It has {' and '.join(map(repr, self._tables))}.",
+                f"Its buckets are {' and '.join(map(repr, self._tables))}.",
             )
         table = self._tables[bucket]
         return PREFETCHES if table == "raw" and measurement == self._prefetches else table
 
     def remove_unused_series(self, upto: int) -> int:
-        """Remove series up to an id that have no point left. Returns their number."""
+        """Remove series without points, up to an id. Returns the number of removed series."""
         used = {
             row[0]
             for table in ("raw", "rollup", "day", PREFETCHES)
@@ -81,11 +81,11 @@ class Store:
         return len(ids)
 
     def exists(self) -> bool:
-        """There is a store in the data directory."""
+        """Whether the data directory has a store."""
         return self.path.exists()
 
     def select(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Rows of a query; none where there is no store yet.
+        """Rows of a query. Empty if there is no store yet.
 
         Raises:
             StoreError: the file cannot be read.
@@ -96,7 +96,7 @@ class Store:
             return self._connection().execute(sql, parameters).fetchall()
 
     def pages(self, sql: str, parameters: Sequence[Any], at_once: int) -> Iterator[list[tuple[Any, ...]]]:
-        """Rows of a query, so many at a time. Within a snapshot.
+        """Rows of a query, up to `at_once` at a time. Call it only in a snapshot.
 
         Raises:
             StoreError: the file cannot be read.
@@ -108,7 +108,7 @@ class Store:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Within it all that is read is of one state of the file.
+        """A context in which all reads see the same state of the file.
 
         Raises:
             StoreError: the file cannot be read.
@@ -128,7 +128,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Connection to write with; committed at the end of the block, or not at all.
+        """A connection for writes. The block is one transaction.
 
         Raises:
             StoreError: another process writes, or the file cannot be written.
@@ -139,12 +139,12 @@ class Store:
                 with committed(connection):
                     yield connection
             except BaseException:
-                # What was rolled back may have taken new series with it.
+                # The rollback may have removed new series.
                 self._series.clear()
                 raise
 
     def write(self, bucket: str, points: Iterable[Point]) -> int:
-        """Write points in one transaction. Returns their number.
+        """Write points in one transaction. Returns the number of points.
 
         Raises:
             StoreError: another process writes, or the file cannot be written.
@@ -153,7 +153,7 @@ class Store:
             return self.insert(connection, bucket, points)
 
     def insert(self, connection: sqlite3.Connection, bucket: str, points: Iterable[Point]) -> int:
-        """Write points within a transaction. Returns their number."""
+        """Write points in the transaction of a connection. Returns the number of points."""
         table, written = self.table(bucket), 0
         changed = proofs.Changes(table)
         for point in points:
@@ -167,19 +167,19 @@ class Store:
         return written
 
     def forget_series(self) -> None:
-        """Forget ids of series, which a transaction that was rolled back may have taken with it."""
+        """Clear the cached ids of series, after a rollback that may have removed series."""
         self._series.clear()
 
     @property
     def lock(self) -> int:
-        """Handle of the lock, taken now if need be, to be shared with a helper process."""
+        """Handle of the lock, to share with a helper process. It takes the lock if necessary."""
         private_directory(self.directory)
         self._take_lock()
         assert self._lock_file is not None
         return self._lock_file
 
     def release_connections(self) -> None:
-        """Close the file, and keep the lock."""
+        """Close the file but keep the lock."""
         with self._lock:
             for connection in (self._reader, self._writer):
                 if connection is not None:
@@ -188,7 +188,7 @@ class Store:
             self._series.clear()
 
     def close(self) -> None:
-        """Close the file and let go of the lock."""
+        """Close the file and release the lock."""
         with self._lock:
             self.release_connections()
             if self._lock_file is not None and not self._shared:
@@ -200,15 +200,16 @@ class Store:
             return self._writer
         if self._reader is None:
             self._reader = _matching(connect(self.path, "ro", check_same_thread=False, isolation_level=None))
-            # An older store can be read as it is; who writes to it brings it up to date.
+            # An older format can be read. Only a writer upgrades it.
             check_format(self._reader, self.path, 1, FORMAT)
         return self._reader
 
     def open_writer(self) -> sqlite3.Connection:
-        """Connection to write with; takes the lock.
+        """The connection for writes. It takes the lock.
 
         Raises:
-            StoreError: another process writes, or the directory is not ours. sqlite3.Error: the file is damaged.
+            StoreError: another process writes, or pfa-flux must not use the directory.
+            sqlite3.Error: the file is damaged.
         """
         if self._writer is None:
             private_directory(self.directory)
@@ -217,22 +218,22 @@ class Store:
             try:
                 writer.execute("PRAGMA journal_mode = WAL")
                 writer.execute("PRAGMA synchronous = NORMAL")
-                self._bring_up_to_date(writer)
+                self._upgrade(writer)
             except BaseException:
                 writer.close()
                 raise
             self._writer = writer
         return self._writer
 
-    def _bring_up_to_date(self, writer: sqlite3.Connection) -> None:
-        found = format_of(writer)
-        if found in MIGRATIONS:
-            writer.executescript(f"BEGIN; {MIGRATIONS[found]} PRAGMA user_version = {FORMAT}; COMMIT")
+    def _upgrade(self, writer: sqlite3.Connection) -> None:
+        number = format_of(writer)
+        if number in MIGRATIONS:
+            writer.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {FORMAT}; COMMIT")
         check_format(writer, self.path, FORMAT, FORMAT)
 
     @property
     def format(self) -> int:
-        """Format of the file; a reader does not bring it up to date. 0: there is none."""
+        """Format of the file, which readers do not upgrade. 0 if there is no file."""
         rows = self.select("PRAGMA user_version")
         return int(rows[0][0]) if rows else 0
 
@@ -241,8 +242,8 @@ class Store:
             self._lock_file = take_lock(self.directory / LOCK_NAME, self._patience)
 
     def series_id(self, connection: sqlite3.Connection, point: Point) -> int:
-        """Id of the series of a point, made within a transaction if need be."""
-        # An empty tag value is no tag at all, as in InfluxDB.
+        """Id of a point's series. It creates the series in the transaction if necessary."""
+        # As in InfluxDB, an empty value of a tag means no tag.
         tags = {name: point.tags[name] for name in sorted(point.tags) if point.tags[name]}
         key = (point.measurement, point.field, json.dumps(tags, ensure_ascii=False))
         if key not in self._series:
@@ -262,7 +263,7 @@ class Store:
 
 
 def _matching(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """A connection whose SQL has REGEXP, which SQLite leaves to its users."""
+    """A connection with REGEXP, which SQLite itself does not implement."""
     connection.create_function("regexp", 2, _is_found, deterministic=True)
     return connection
 

@@ -1,4 +1,4 @@
-"""Where the sums of each series go: names are looked up once a series, not once a row."""
+"""The sums that each series is added to. Tags are read once for each series, not for each row."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from pfa_flux.engines.sqlite.store import Store
 
 Target = tuple[ByWindow, bool]
-"""Sums by window, and whether rows are counted."""
+"""Sums by window, and whether to count rows instead of summing their values."""
 
 
 class Targets:
-    """For each series that questions of one range ask for, the sums that its rows go into."""
+    """The sums that the rows of each series are added to, for questions with the same range."""
 
     def __init__(self, store: Store, asked: Sequence[tuple[Ask, Sums]]) -> None:
         self._of: dict[int, list[Target]] = {}
@@ -31,11 +31,11 @@ class Targets:
         return bool(self._of)
 
     def of(self, series: int) -> Sequence[Target]:
-        """Where the rows of a series go; nowhere if nobody asked for it."""
+        """The sums for the rows of a series. Empty if no question asks for the series."""
         return self._of.get(series, ())
 
     def condition(self) -> tuple[str, tuple[str, ...]]:
-        """Condition that leaves out other series, where filters make that worth the while, and its parameters."""
+        """SQL condition that excludes other series, and its parameters. Empty if no question has a filter."""
         if not self._filtered:
             return "", ()
         return " AND series IN (SELECT value FROM json_each(?))", (str(list(self._of)),)
@@ -54,14 +54,14 @@ def series_condition(rows: Rows, where: Where) -> tuple[str, list[str]]:
                 parameters.append(regex)
             conditions.append(f"({' OR '.join(either)})")
     if rows.excluded_actions:
-        # A series without the tag has '' there, and stays.
+        # A series without the tag has '' in this column, so it stays.
         conditions.append(f"action NOT IN ({', '.join('?' * len(rows.excluded_actions))})")
         parameters += rows.excluded_actions
     return " AND ".join(conditions), parameters
 
 
 def tag_column(name: str) -> str:
-    """SQL expression of a tag's value, '' where a series has not the tag."""
+    """SQL expression for the value of a tag. '' if a series does not have the tag."""
     if name in TAG_COLUMNS:
         return name
     path = '$."' + name.replace('"', '""') + '"'

@@ -80,7 +80,7 @@ def _variables(data: Data, language: Language) -> list[dict[str, Any]]:
         return [_variable("domain", in_flux.domains_text(data))]
     database, _ = influxql.database_of(data.hits.bucket)
     names = ("domain", "page") if data.pages else ("domain",)
-    return [_variable(name, influxql.values(data.hits, name, database)) for name in names]
+    return [_variable(name, influxql.tag_values(data.hits, name, database)) for name in names]
 
 
 def _variable(name: str, query: str) -> dict[str, Any]:

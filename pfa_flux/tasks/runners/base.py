@@ -1,4 +1,4 @@
-"""The programs that run tasks: InfluxDB, Kapacitor, or pfa-flux itself. One Protocol for all."""
+"""The Protocol of the backends that run tasks: InfluxDB, Kapacitor, or pfa-flux itself."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pfa_flux.errors import AccessDeniedError, TaskError
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """An installed task, as its backend has it.
+    """An installed task in its backend.
 
     Attributes:
-        id: its id there.
-        text: its Flux, including any token; for the runner, the spec.
-        active: the task is not disabled.
-        last_run: RFC 3339 time of the last finished run; empty before the first.
-        last_error: error of that run; empty if it succeeded.
+        id: id of the task.
+        text: Flux of the task, including any token. For the runner, the spec.
+        active: whether the task is enabled.
+        last_run: RFC 3339 time of the last finished run. Empty before the first.
+        last_error: error of that run. Empty if it succeeded.
     """
 
     id: str
@@ -30,13 +30,13 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A task of another name that makes rows in the same rollup bucket of the same page views.
+    """A task of another name that downsamples the same page views into the same rollup bucket.
 
     Attributes:
-        name: its name.
-        id: its id.
-        origin: whose it is by its Flux: ours, altered, original or foreign (`task_flux.origin_of`).
-        active: it is not disabled.
+        name: name of the task.
+        id: id of the task.
+        origin: origin by its Flux: ours, altered, original or foreign (`task_flux.origin_of`).
+        active: whether the task is enabled.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Run:
     """A run of a task.
 
     Attributes:
-        id: its id.
+        id: id of the run.
         scheduled_for: RFC 3339 time of the end of its windows.
         status: scheduled, started, success, failed or canceled.
         started: RFC 3339 time of its start; empty before that.
         finished: RFC 3339 time of its end; empty before that.
-        error: its error; empty without one.
+        error: error of the run. Empty if it did not fail.
     """
 
     id: str
@@ -67,18 +67,18 @@ class Run:
 
 
 _MEND = "Fix what the server reports, then try again."
-_CONFLICT = "others have written floats into the rollup bucket, where the task writes integers"
+_CONFLICT = "another program has written floats into the rollup bucket, but the task writes integers"
 
 
 def in_words(said: str) -> str:
-    """Why a run failed: what the server said, or one sentence where it is known what that means."""
+    """Why a run failed: the server's message, or a clearer sentence for a known one."""
     return _CONFLICT if "field type conflict" in said else said
 
 
 def failed(said: str) -> TaskError:
-    """The error of a run that failed, with what to do."""
+    """The error for a failed run, with a hint."""
     why = in_words(said)
-    hint = "Run pfa-flux task verify --repair, which makes integers of them." if why == _CONFLICT else _MEND
+    hint = "Run pfa-flux task verify --repair, which turns them into integers." if why == _CONFLICT else _MEND
     return TaskError(f"the run failed: {why}", hint)
 
 
@@ -96,42 +96,42 @@ class Backend(Protocol):
         """A task's text without secrets, for display."""
 
     def find(self) -> list[Installed]:
-        """The tasks of the name; names need not be unique."""
+        """The tasks with the name. There may be several."""
 
     def hidden(self) -> AccessDeniedError | None:
-        """Why tasks that there may be are not listed; None: there are no others than `find` gives."""
+        """Why `find` may not list existing tasks. None if it lists them all."""
 
     def probe(self) -> None:
-        """Ask for the right to make tasks, and make none.
+        """Check the right to create tasks, without creating one.
 
         Raises:
-            AccessDeniedError: the token has it not.
+            AccessDeniedError: the token lacks the right.
         """
 
     def neighbours(self) -> list[Neighbour]:
-        """Tasks of other names that make the same rows."""
+        """Tasks of other names that write the same rows."""
 
     def create(self) -> Installed:
-        """Make the task, active."""
+        """Create the task and enable it."""
 
     def update(self, task: Installed, text: str, *, active: bool) -> None:
-        """Give a task another text and status; it keeps its id and history."""
+        """Change the text and status of a task. It keeps its id and history."""
 
     def remove(self, task: Installed) -> None:
-        """Delete a task; its rows stay."""
+        """Delete a task. Its rows stay."""
 
     def run(self, task: Installed, stop: int) -> None:
-        """Run the task as if the time were `stop` (nanoseconds, a window's end), and wait for the run's end.
+        """Run the task as if the time were `stop` (nanoseconds, the end of a window), and wait until the run ends.
 
         Raises:
-            TaskError: the run failed or did not end in time; with the server's words.
+            TaskError: the run failed or did not end in time. The error has the server's message.
         """
 
     def run_now(self, task: Installed, now: int) -> list[Span]:
-        """Run it: of a server's task the windows that a run at `now` (nanoseconds) recomputes, else all that are due.
+        """Run the task now. A server recomputes the windows of a run at `now` (nanoseconds), the runner all due ones.
 
         Returns:
-            What was recomputed.
+            The recomputed ranges.
 
         Raises:
             TaskError: the run failed, or the task is disabled.
@@ -139,10 +139,10 @@ class Backend(Protocol):
 
     @property
     def advice(self) -> str:
-        """What to set up so that the task runs; empty if a server runs it."""
+        """What to set up so that the task runs. Empty if a server runs it."""
 
     def runs(self, task: Installed, limit: int) -> list[Run]:
-        """The newest recorded runs, newest first; InfluxDB keeps them for 72 h."""
+        """The newest recorded runs, newest first. InfluxDB keeps them for 72 h."""
 
     def logs(self, task: Installed, run: str = "") -> list[str]:
-        """Lines of the log, oldest first: of one run, or of all recorded runs."""
+        """Lines of the log of one run or of all recorded runs, oldest first."""

@@ -1,4 +1,4 @@
-"""Flux tasks of InfluxDB 2, by its tasks API."""
+"""Flux tasks of InfluxDB 2, through its tasks API."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from pfa_flux.times import format_instant
 from pfa_flux.windows.spec import TaskSpec
 
 _PATIENCE = 60.0
-"""Seconds a forced run may take. One of two windows takes a fraction of a second."""
+"""How many seconds a forced run may take. A run of two windows takes a fraction of a second."""
 
 _LOG_SECONDS = 5.0
 _PAGE = 500
-"""Tasks, or runs of one, in one answer: the most that servers give."""
+"""How many tasks or runs to request in one answer. Servers allow no more."""
 
 _TASKS, _RUNS = "the answer with tasks", "the answer with runs of a task"
 _LINE = 1_000
-"""Characters of a line of a log."""
+"""How many characters of a log line to show."""
 
 _DESCRIPTION = "Downsamples to windows, without sess. Kept by pfa-flux."
 _TOKEN = re.compile(r'(\btoken\s*(?::|=)\s*)"(?:\\.|[^"\\])*"')
 
 
 def open_backend(engine: Engine, settings: Settings, spec: TaskSpec) -> InfluxDBTasks:
-    """The tasks of the InfluxDB 2 that the engine is."""
+    """The tasks of an InfluxDB 2 engine."""
     del settings
     return InfluxDBTasks(cast("Server", engine).transport, spec)
 
@@ -62,7 +62,7 @@ class InfluxDBTasks:
         return _TOKEN.sub(r'\1"***"', text)
 
     def find(self) -> list[Installed]:
-        """The tasks of the name in the organisation."""
+        """The tasks with the name in the organisation."""
         return self._named({"name": self._spec.name, **self._owner()})
 
     @understood(_TASKS)
@@ -80,10 +80,10 @@ class InfluxDBTasks:
             page["after"] = str(tasks[-1]["id"])
 
     def hidden(self) -> AccessDeniedError | None:
-        """Why tasks are not listed: to a token without the right to see them InfluxDB lists none.
+        """Why `find` may not list existing tasks: InfluxDB lists none for a token without the right to see them.
 
-        A token that sees any task of the organisation may see all. One that sees none and may make them is taken for
-        one that may see them, too.
+        A token that sees any task of the organisation sees all of them. A token that sees none but may create tasks is
+        assumed to see them, too.
         """
         if self._transport.request("GET", "/api/v2/tasks", query={"limit": "1", **self._owner()}).listed("tasks"):
             return None
@@ -91,19 +91,19 @@ class InfluxDBTasks:
             self.probe()
         except AccessDeniedError as error:
             return AccessDeniedError(
-                f"the token may not see tasks: InfluxDB lists none to it, so that {self._spec.name!r} may be installed",
+                f"the token may not see tasks: InfluxDB lists none for it, so {self._spec.name!r} may be installed",
                 error.hint,
             )
         return None
 
     def probe(self) -> None:
-        """Ask for the right to make tasks with a script that is none: the right is looked at first."""
+        """Check the right to create tasks, with an invalid script: InfluxDB checks the right before the script."""
         with suppress(QueryError):
             self._transport.request("POST", "/api/v2/tasks", json_body={"flux": "0", **self._owner()})
 
     @understood(_TASKS)
     def neighbours(self) -> list[Neighbour]:
-        """Tasks of other names whose Flux names the rollup bucket, and the measurement that it reads or writes."""
+        """Tasks of other names whose Flux names the rollup bucket, and the measurement of raw or downsampled data."""
         spec = self._spec
         bucket, names = (
             flux.literal(spec.rollup_bucket),
@@ -119,7 +119,7 @@ class InfluxDBTasks:
 
     @understood(_TASKS)
     def create(self) -> Installed:
-        """Make the task, active."""
+        """Create the task and enable it."""
         body = {"flux": self.text(), "status": "active", "description": _DESCRIPTION, **self._owner()}
         return _installed(self._transport.request("POST", "/api/v2/tasks", json_body=body).json())
 
@@ -127,7 +127,7 @@ class InfluxDBTasks:
         return self._transport.org_query
 
     def update(self, task: Installed, text: str, *, active: bool) -> None:
-        """Give the task another text and status."""
+        """Change the text and status of the task."""
         body = {"flux": text, "status": "active" if active else "inactive", "description": _DESCRIPTION}
         self._transport.request("PATCH", f"/api/v2/tasks/{task.id}", json_body=body)
 
@@ -137,10 +137,10 @@ class InfluxDBTasks:
 
     @understood(_RUNS)
     def run(self, task: Installed, stop: int) -> None:
-        """Force a run and wait for its end.
+        """Force a run and wait until it ends.
 
         Raises:
-            TaskError: it failed, with the server's words, or did not end in time.
+            TaskError: the run failed or did not end in time. The error has the server's message.
         """
         path = f"/api/v2/tasks/{task.id}/runs"
         body = {"scheduledFor": format_instant(stop)}
@@ -150,7 +150,7 @@ class InfluxDBTasks:
             if time.monotonic() > deadline:
                 raise TaskError(
                     f"the run of {task.id} did not end within {_PATIENCE:.0f} s",
-                    "Look at the server's load and log.",
+                    "Check the load and the log of the server.",
                 )
             time.sleep(0.1)
             run = self._run(path, run)
@@ -158,14 +158,14 @@ class InfluxDBTasks:
             raise failed(self._reason(path, run, seconds=_LOG_SECONDS))
 
     def run_now(self, task: Installed, now: int) -> list[Span]:
-        """Force a run for the last closed windows. Returns their span."""
+        """Force a run for the last closed windows. Returns their range."""
         stop = self._spec.due(now)
         self.run(task, stop)
         return [(stop - self._spec.reach, stop)]
 
     @property
     def advice(self) -> str:
-        """Nothing has to be set up."""
+        """Empty: InfluxDB runs the task without further setup."""
         return ""
 
     @understood(_RUNS)
@@ -173,12 +173,12 @@ class InfluxDBTasks:
         """The newest recorded runs, newest first."""
         path = f"/api/v2/tasks/{task.id}/runs"
         try:
-            # All of them: of a shorter list a server gives the oldest.
-            found = self._transport.request("GET", path, query={"limit": str(_PAGE)}).listed("runs", required=False)
+            # This requests all runs: with a lower limit, a server returns the oldest.
+            runs = self._transport.request("GET", path, query={"limit": str(_PAGE)}).listed("runs", required=False)
         except (QueryError, NotInfluxDBError):
-            # Kapacitor says so of a task that has not run since it started.
+            # Kapacitor answers like this if the task has not run since Kapacitor started.
             return []
-        found.sort(key=lambda run: (str(run.get("scheduledFor", "")), str(run.get("startedAt", ""))), reverse=True)
+        runs.sort(key=lambda run: (str(run.get("scheduledFor", "")), str(run.get("startedAt", ""))), reverse=True)
         return [
             Run(
                 str(run["id"]),
@@ -188,7 +188,7 @@ class InfluxDBTasks:
                 _time(run.get("finishedAt")),
                 self._reason(path, run) if run.get("status") == "failed" else "",
             )
-            for run in found[:limit]
+            for run in runs[:limit]
         ]
 
     def logs(self, task: Installed, run: str = "") -> list[str]:
@@ -202,20 +202,20 @@ class InfluxDBTasks:
         return [foreign.said(self.masked(f"{moment} {words}"), _LINE) for moment, words in lines]
 
     def _run(self, path: str, run: dict[str, Any]) -> dict[str, Any]:
-        """The run as it is now; as it was, where the server has put it aside and not yet recorded it."""
+        """The current state of the run. If the server has not recorded it yet, the previous state."""
         try:
-            found: dict[str, Any] = self._transport.request("GET", f"{path}/{run['id']}").json()
+            recorded: dict[str, Any] = self._transport.request("GET", f"{path}/{run['id']}").json()
         except (QueryError, NotInfluxDBError):
             return run
-        return found
+        return recorded
 
     def _reason(self, path: str, run: dict[str, Any], seconds: float = 0.0) -> str:
-        """Why a run failed, from its log, which a server may write a moment after the end: wait `seconds` for it."""
+        """Why a run failed, from its log. A server may write the log after the run ends, so this waits `seconds`."""
         answer = partial(self._transport.request, "GET", f"{path}/{run['id']}/logs")
         lines = run.get("log") or answer().listed("events", required=False)
         deadline = time.monotonic() + seconds
         while True:
-            # The script that it begins with is no reason, and too long to leave room for one.
+            # The log begins with the script, which is long and not a reason.
             said = (str(line.get("message", "")) for line in lines)
             words = [each for each in said if not each.startswith("Started task from script")]
             reason = next((each for each in reversed(words) if "error" in each.lower()), "")
@@ -236,5 +236,5 @@ def _installed(task: dict[str, Any]) -> Installed:
 
 
 def _time(text: object) -> str:
-    """A time as servers write it; empty where it is the year 1, by which Go means none."""
+    """A time as the server writes it. Empty for the year 1, which is Go's value for no time."""
     return "" if not text or str(text).startswith("0001-") else str(text)

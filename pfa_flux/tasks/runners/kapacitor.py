@@ -1,4 +1,4 @@
-"""Flux tasks of Kapacitor: InfluxDB 2's tasks API, but for a few things."""
+"""Flux tasks of Kapacitor, whose API is almost InfluxDB 2's tasks API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def open_backend(engine: Engine, settings: Settings, spec: TaskSpec) -> Kapacito
 
 
 class KapacitorTasks(InfluxDBTasks):
-    """Flux tasks of Kapacitor, which runs them against the InfluxDB 1.x behind it."""
+    """Flux tasks that Kapacitor runs on its InfluxDB 1.x."""
 
     def __init__(self, transport: Transport, spec: TaskSpec, url: str, token: Secret, *, cut: bool) -> None:
         super().__init__(transport, spec)
@@ -33,15 +33,15 @@ class KapacitorTasks(InfluxDBTasks):
         return "kapacitor"
 
     def text(self) -> str:
-        """The task's intended text, with the address and token that Kapacitor needs."""
+        """The task's intended text, with the address and token for Kapacitor."""
         origin = f", host: {flux.literal(self._url)}, token: {flux.literal(self._token.reveal())}"
         return task_flux(self._spec, origin=origin, cut=self._cut)
 
     def run(self, task: Installed, stop: int) -> None:
-        """Force a run; the answer comes at its end.
+        """Force a run. Kapacitor answers when it ends.
 
         Raises:
-            TaskError: it failed, with the server's words.
+            TaskError: the run failed. The error has the server's message.
         """
         try:
             super().run(task, stop)
@@ -50,14 +50,14 @@ class KapacitorTasks(InfluxDBTasks):
             raise failed(words) from error
 
     def find(self) -> list[Installed]:
-        """The tasks of the name; Kapacitor cannot search by name."""
+        """The tasks with the name. Kapacitor cannot search by name, so this reads all tasks."""
         return self._named({})
 
     def hidden(self) -> None:
-        """Kapacitor lists all tasks to everybody."""
+        """None: Kapacitor lists all tasks for everybody."""
 
     def probe(self) -> None:
-        """Kapacitor lets everybody make tasks."""
+        """Do nothing: Kapacitor lets everybody create tasks."""
 
     def _owner(self) -> dict[str, str]:
         return {}

@@ -39,15 +39,15 @@ class Runner:
         return OWN_BACKEND
 
     def text(self) -> str:
-        """The spec, as the store keeps it."""
+        """The spec as JSON."""
         return self._spec.as_json()
 
     def masked(self, text: str) -> str:
-        """The same: it holds no secret."""
+        """The same text: it contains no secret."""
         return text
 
     def find(self) -> list[Installed]:
-        """The task, where it is installed."""
+        """The task, if it is installed."""
         last = (
             "SELECT finished, error FROM run WHERE run.task = ?1 AND finished IS NOT NULL ORDER BY run.id DESC LIMIT 1"
         )
@@ -59,7 +59,7 @@ class Runner:
         ]
 
     def hidden(self) -> AccessDeniedError | None:
-        """Why a task may be noted elsewhere: in the data directory of who may write what it makes."""
+        """Why the task may be recorded elsewhere: only a token that may write the rollup bucket can run it."""
         bucket = self._spec.rollup_bucket
         try:
             self._rollup.engine.probe_write(bucket)
@@ -67,38 +67,38 @@ class Runner:
             return None
         except AccessDeniedError as error:
             return AccessDeniedError(
-                f"the token may not write {bucket!r}: if pfa-flux runs {self._spec.name!r}, it does so elsewhere",
+                f"the token may not write {bucket!r}: if pfa-flux runs {self._spec.name!r}, it runs it elsewhere",
                 error.hint,
             )
         return None
 
     def probe(self) -> None:
-        """Whoever may write to the data directory may make tasks."""
+        """Do nothing: every user who may write to the data directory may create tasks."""
 
     def neighbours(self) -> list[Neighbour]:
-        """None: nobody else has tasks here."""
+        """No tasks: the records have only tasks of pfa-flux."""
         return []
 
     def create(self) -> Installed:
-        """Note it down."""
+        """Record the task."""
         with self._state.transaction() as connection:
             row = (self._id, self._spec.name, self.text())
             connection.execute("INSERT INTO task (id, name, spec, active) VALUES (?, ?, ?, 1)", row)
         return self.find()[0]
 
     def update(self, task: Installed, text: str, *, active: bool) -> None:
-        """Give it another spec and status."""
+        """Change the spec and status of the task."""
         with self._state.transaction() as connection:
             connection.execute("UPDATE task SET spec = ?, active = ? WHERE id = ?", (text, int(active), task.id))
 
     def remove(self, task: Installed) -> None:
-        """Forget it and its runs; the rows stay."""
+        """Remove the records of the task and its runs. Its rows stay."""
         with self._state.transaction() as connection:
             connection.execute("DELETE FROM task WHERE id = ?", (task.id,))
             connection.execute("DELETE FROM run WHERE task = ?", (task.id,))
 
     def run(self, task: Installed, stop: int) -> None:
-        """Recompute the last windows up to `stop`, as a run of a server's task does."""
+        """Recompute the last windows up to `stop`, as a server's task does."""
 
         def recomputed() -> Upkeep:
             span = stop - self._spec.reach, stop
@@ -118,7 +118,7 @@ class Runner:
             now: the present, nanoseconds.
 
         Returns:
-            Start and stop of what was compared with raw data, nanoseconds; none where nothing was due.
+            The ranges that were compared with raw data, nanoseconds. Empty if nothing was due.
 
         Raises:
             TaskError: the task is disabled.
@@ -127,22 +127,22 @@ class Runner:
             raise TaskError(f"the task {self._spec.name!r} is disabled", "Run pfa-flux task enable.")
         due, spec = self._spec.due(now), self._spec
         with self._state.running():
-            # A server removes raw rows by its own clock; windows whose rows are gone are not made of what is left.
+            # A server expires raw rows by its own clock. Windows whose rows have expired must not be recomputed.
             present = max(due + spec.offset * NS, self._rollup.engine.now())
             recent = [(due - spec.reach, due)]
-            found = self._logged(
+            done = self._logged(
                 task.id, due, lambda: make_pass(self._rollup, self._state, due, now, known_at=present, recent=recent)
             )
-        return list(found.spans)
+        return list(done.spans)
 
     def _logged(self, task: str, stop: int, work: Callable[[], Upkeep]) -> Upkeep:
-        """Do what has to be done as a run that is written down, whatever becomes of it."""
+        """Do the work, and record it as a run, even if it fails."""
         with self._state.transaction() as connection:
             kept = "SELECT id FROM run WHERE task = ?1 ORDER BY id DESC LIMIT ?2"
             connection.execute(f"DELETE FROM run WHERE task = ?1 AND id NOT IN ({kept})", (task, _KEPT_RUNS))
-            # One process runs tasks at a time: a run that has not ended by now never will.
+            # Only one process at a time runs tasks, so an earlier run without an end was interrupted.
             connection.execute(
-                "UPDATE run SET finished = ?, error = 'broken off: the process was ended' "
+                "UPDATE run SET finished = ?, error = 'interrupted: the process was ended' "
                 "WHERE task = ? AND finished IS NULL",
                 (time.time_ns(), task),
             )
@@ -152,13 +152,13 @@ class Runner:
             ).lastrowid
         lines, error = [], ""
         try:
-            found = work()
+            done = work()
             width = self._spec.width
             lines = [
                 f"{format_instant(start)} to {format_instant(end)}: {(end - start) // width} windows"
-                for start, end in found.spans
+                for start, end in done.spans
             ]
-            lines += [f"{found.rows} rows written"] if found.spans else []
+            lines += [f"{done.rows} rows written"] if done.spans else []
         except PfaFluxError as failure:
             error = failure.message
             raise
@@ -166,7 +166,7 @@ class Runner:
             with self._state.transaction() as connection:
                 ended = (time.time_ns(), error, "\n".join(lines), run)
                 connection.execute("UPDATE run SET finished = ?, error = ?, log = ? WHERE id = ?", ended)
-        return found
+        return done
 
     def runs(self, task: Installed, limit: int) -> list[Run]:
         """The newest runs, newest first."""

@@ -1,1 +1,1 @@
-"""The languages that an InfluxDB is asked in."""
+"""InfluxDB's query languages."""

@@ -1,4 +1,4 @@
-"""InfluxQL: literals, and the statements for what is asked."""
+"""InfluxQL: literals, statements for questions, and readers for their answers."""
 
 from __future__ import annotations
 
@@ -12,67 +12,69 @@ from pfa_flux.errors import InvalidValueError
 
 
 def _escaped(text: str, quote: str) -> str:
-    # Measured on 1.8.10 and 2.7: a raw carriage return or NUL does not come through.
+    # Measured on 1.8.10 and 2.7: InfluxQL cannot carry a raw carriage return or NUL.
     if "\r" in text or "\x00" in text:
-        raise InvalidValueError(f"{text!r} holds a carriage return or NUL, which InfluxQL cannot carry", "Remove it.")
+        raise InvalidValueError(
+            f"{text!r} contains a carriage return or NUL, which InfluxQL cannot carry", "Remove the character."
+        )
     return well_formed(text).replace("\\", "\\\\").replace(quote, f"\\{quote}").replace("\n", "\\n")
 
 
 def string(text: str) -> str:
-    """InfluxQL string literal.
+    """The InfluxQL literal of a string.
 
     Raises:
-        InvalidValueError: the text holds a carriage return, NUL or lone surrogate.
+        InvalidValueError: the text contains a carriage return, NUL or a lone surrogate.
     """
     return f"'{_escaped(text, chr(39))}'"
 
 
 def identifier(text: str) -> str:
-    """InfluxQL quoted identifier.
+    """The quoted InfluxQL identifier of a name.
 
     Raises:
-        InvalidValueError: the text holds a carriage return, NUL or lone surrogate.
+        InvalidValueError: the text contains a carriage return, NUL or a lone surrogate.
     """
     return f'"{_escaped(text, chr(34))}"'
 
 
 def database_of(bucket: str) -> tuple[str, str]:
-    """Database and retention policy of `database/policy`; `autogen`, as 1.x makes it, if there is no slash."""
+    """Database and retention policy of `database/policy`. Without a slash, the policy is 1.x's `autogen`."""
     database, _, policy = bucket.partition("/")
     return database, policy or "autogen"
 
 
 def source(database: Sequence[str], measurement: str) -> str:
-    """A measurement of a database and retention policy."""
+    """The full name of a measurement in a database and retention policy."""
     return ".".join(map(identifier, (*database, measurement)))
 
 
 def _conditions(rows: Rows, start: int, stop: int, where: Where) -> str:
     first, after = rows.times(start, stop)
-    found = [f"time >= {first}", f"time < {after}", *counting(rows)]
-    found += [f"({' OR '.join(_is(column, value) for value in values)})" for column, values in where.items() if values]
-    return " AND ".join(found)
+    tests = [f"time >= {first}", f"time < {after}", *counting(rows)]
+    tests += [f"({' OR '.join(_is(column, value) for value in values)})" for column, values in where.items() if values]
+    return " AND ".join(tests)
 
 
 def counting(rows: Rows) -> list[str]:
-    """Conditions for the rows of a measurement that count."""
-    # A missing tag compares as '', so that rows without an action pass.
+    """The conditions for the rows to count."""
+    # InfluxQL compares a missing tag as '', so rows without an action pass.
     return [f"{identifier('action')} != {string(value)}" for value in rows.excluded_actions]
 
 
 def within(rows: Rows, span: str, start: str, stop: str) -> str:
-    """A condition `span` that takes in both ends of a range, start and stop, without the end that does not belong."""
+    """A condition `span` that includes both ends of a range, without the end that is not part of it."""
     return f"{span} AND time > {start}" if rows.shift else f"{span} AND time < {stop}"
 
 
 def aggregate(rows: Rows) -> str:
-    """What rows are put together by."""
+    """The aggregate of the rows."""
     return f"{'count' if rows.count else 'sum'}({identifier(rows.field)})"
 
 
 def in_windows(rows: Rows, every: str) -> str:
-    """Windows to group by."""
-    # Windows of labels that are ends begin a nanosecond later, too.
+    """The windows to group by."""
+    # Downsampled rows have the time of the window's end, so their windows begin a nanosecond later, too.
     return f"time({every}, {rows.shift}ns)" if rows.shift else f"time({every})"
 
 
@@ -82,14 +84,14 @@ def _is(column: str, value: str | Pattern) -> str:
     return f"{identifier(column)} = {string(value)}"
 
 
-def values(asked: Rows, tag: str, database: str = "") -> str:
-    """The statement for the values of a tag, from the index; `database` where it is not that of the request."""
+def tag_values(asked: Rows, tag: str, database: str = "") -> str:
+    """The statement for the values of a tag, from the index. `database` overrides the database of the request."""
     on = f"ON {identifier(database)} " if database else ""
     return f"SHOW TAG VALUES {on}FROM {identifier(asked.measurement)} WITH KEY = {identifier(tag)}"
 
 
 def sums(ask: Ask, database: Sequence[str]) -> str:
-    """The statement that answers a question."""
+    """The statement for one question."""
     groups = [identifier(tag) for tag in ask.tags]
     if ask.every:
         groups.append(in_windows(ask.rows, f"{ask.every}s"))
@@ -102,20 +104,20 @@ def sums(ask: Ask, database: Sequence[str]) -> str:
 
 
 def read_sums(answer: Sequence[Row], ask: Ask) -> Sums:
-    """A question's answer."""
+    """The sums in the answer to a question."""
     return summed(_counted(answer, ask))
 
 
 def _counted(answer: Sequence[Row], ask: Ask) -> Iterator[tuple[tuple[str, ...], int, int]]:
     tags, windows = ask.tags, ask.every is not None
     for row in answer:
-        # The start of a window, which for labels that are ends is the first label of the window.
+        # InfluxQL gives the start of the window. For downsampled rows, it is a nanosecond later.
         window = ask.window(row["time"]) if windows else ask.start
         yield tuple([row[tag] for tag in tags]), window, int(row["n"])
 
 
 def rows(asked: Rows, start: int, stop: int, database: Sequence[str]) -> str:
-    """The statement for rows as they are stored."""
+    """The statement for stored rows."""
     return (
         f"SELECT {identifier(asked.field)} AS _value FROM {source(database, asked.measurement)} "
         f"WHERE {_conditions(asked, start, stop, {})} GROUP BY *"
@@ -126,14 +128,14 @@ _OWN = {"time", "_value", "measurement"}
 
 
 def read_rows(answer: Sequence[Row]) -> list[Stored]:
-    """Rows as they are stored."""
+    """The stored rows in an answer."""
     return [
         Stored(int(row["time"]), {k: v for k, v in row.items() if k not in _OWN and v}, row["_value"]) for row in answer
     ]
 
 
 def series(asked: Rows, start: int, stop: int, database: Sequence[str]) -> str:
-    """The statement for the number of rows of each series."""
+    """The statement for the number of rows in each series."""
     return (
         f"SELECT count({identifier(asked.field)}) AS n FROM {source(database, asked.measurement)} "
         f"WHERE {_conditions(asked, start, stop, {})} GROUP BY *"
@@ -141,22 +143,22 @@ def series(asked: Rows, start: int, stop: int, database: Sequence[str]) -> str:
 
 
 def has_others(answer: Sequence[Row], tags: Sequence[str], most: int) -> bool:
-    """By the answer to `series`, one has further tags than these, or more rows than there are windows."""
+    """Whether, by the answer to `series`, a series has other tags than these, or more rows than windows (`most`)."""
     own = {"time", "n", "measurement", *tags}
     return any(int(row["n"]) > most or any(value and name not in own for name, value in row.items()) for row in answer)
 
 
 def whole_numbers(asked: Rows, start: int, stop: int, database: Sequence[str]) -> str:
-    """A statement that is refused where the field is a float in any shard of [start, stop)."""
+    """A statement that the server refuses if the field is a float in any shard of [start, stop)."""
     return (
         f"SELECT {identifier(asked.field)} & 1 FROM {source(database, asked.measurement)} "
         f"WHERE {_conditions(asked, start, stop, {})} LIMIT 1"
     )
 
 
-def is_float(words: str) -> bool:
-    """The refusal of `whole_numbers` says that there is a float."""
-    return "::float & 1" in words
+def is_float(message: str) -> bool:
+    """Whether the refusal of `whole_numbers` is because of a float."""
+    return "::float & 1" in message
 
 
 def edge(
@@ -170,15 +172,15 @@ def edge(
 
 
 def types(fields: Sequence[Rows]) -> str:
-    """The statement for the types that fields have."""
+    """The statement for the types of fields."""
     return f"SHOW FIELD KEYS FROM {', '.join(identifier(rows.measurement) for rows in fields)}"
 
 
 def mixed(answer: Sequence[Row], fields: Sequence[Rows]) -> list[str]:
-    """Names of the fields that have one type in some shards, and another in others."""
+    """Names of the fields with different types in different shards."""
     wanted = {(rows.measurement, rows.field) for rows in fields}
-    found: dict[str, set[str]] = {}
+    types_of: dict[str, set[str]] = {}
     for row in answer:
         if (row["measurement"], row["fieldKey"]) in wanted:
-            found.setdefault(f"{row['measurement']}.{row['fieldKey']}", set()).add(row["fieldType"])
-    return sorted(name for name, kinds in found.items() if len(kinds) > 1)
+            types_of.setdefault(f"{row['measurement']}.{row['fieldKey']}", set()).add(row["fieldType"])
+    return sorted(name for name, kinds in types_of.items() if len(kinds) > 1)
