@@ -163,7 +163,7 @@ def test_a_full_output_is_told(arguments: tuple[str, ...], tmp_path: Path) -> No
     with Path("/dev/full").open("wb") as full:
         done = run(*given, stdout=full.fileno())
     said = done.stderr.decode()
-    assert (done.returncode, "standard output cannot be written: No space left on device" in said) == (1, True), said
+    assert (done.returncode, "cannot write to standard output: No space left on device" in said) == (1, True), said
     assert "Traceback" not in said
     assert "Exception ignored" not in said
 

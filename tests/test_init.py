@@ -225,7 +225,7 @@ def test_it_says_what_is_left_and_which_command_prints_each_piece(tmp_path: Path
         (("--url", "http://127.0.0.1:9"), 4, "cannot be reached"),
         (("--url", "localhost:8086"), 2, "url is not an http or https address"),
         (("--token-file", "absent"), 2, "the token file"),
-        (("--raw-bucket", "absent/autogen"), 1, "--raw-bucket, or have it made with --create-buckets"),
+        (("--raw-bucket", "absent/autogen"), 1, "--raw-bucket, or create it with --create-buckets"),
         (("--org", "absent"), 1, "the organisation 'absent' is refused"),
         (("--domain", "two words"), 2, "--domain: 'two words' is not a domain"),
         (("--site", "blog"), 2, "the site 'blog' is not NAME=domain,domain"),
@@ -260,9 +260,9 @@ def test_a_wrong_or_missing_token(engine: str, make_place: MakePlace) -> None:
     assert "PFA_FLUX_TOKEN" in wrong.err
     none = run(place.folder, "init", "--url", place.workspace.server.url)
     assert (none.code, none.out, place.untouched()) == (4, "", True)
-    assert "--token-file - on standard input" in none.err
+    assert "on standard input with --token-file -" in none.err
     empty = run(place.folder, "init", *place.flags)
-    assert (empty.code, "no token on standard input" in empty.err, place.untouched()) == (2, True, True)
+    assert (empty.code, "standard input has no token" in empty.err, place.untouched()) == (2, True, True)
 
 
 def test_kapacitor_that_does_not_answer(make_place: MakePlace) -> None:
@@ -298,7 +298,7 @@ def test_a_missing_bucket_is_made_only_if_asked_for(engine: str, make_place: Mak
     assert (refused.code, place.untouched()) == (1, True)
     done = place.init("--create-buckets")
     assert done.code == 0, done.err
-    assert f"made the bucket {place.workspace.raw}, kept for ever" in done.err
+    assert f"created the bucket {place.workspace.raw}, without expiry" in done.err
     assert place.workspace.raw in place.workspace.client.buckets()
     place.remove_tasks()
 
@@ -405,10 +405,10 @@ def test_a_missing_bucket_of_page_loads_is_made_only_if_asked_for(make_place: Ma
     client, bucket = place.workspace.client, f"loads_{place.workspace.folder.name[-8:]}/autogen"
     refused = place.init("--loads-bucket", bucket)
     assert (refused.code, refused.out, place.untouched()) == (1, "", True)
-    assert "--loads-bucket, or have it made with --create-buckets" in refused.err
+    assert "--loads-bucket, or create it with --create-buckets" in refused.err
     try:
         done = place.init("--loads-bucket", bucket, "--create-buckets")
-        assert (done.code, f"made the bucket {bucket}, kept for ever" in done.err) == (0, True), done.err
+        assert (done.code, f"created the bucket {bucket}, without expiry" in done.err) == (0, True), done.err
         assert bucket in client.buckets()
         # Without page loads it is not asked for.
         client.drop_bucket(bucket)
@@ -466,20 +466,20 @@ def test_on_a_terminal_it_asks_and_asks_again_where_an_answer_is_wrong(make_plac
     place = make_place("influxdb-2.7")
     place.workspace.client.drop_bucket(place.workspace.raw)
     terminal = Terminal(place.folder, "--data-dir", "data")
-    terminal.answer("InfluxDB's address, nothing for none: all data in one file here: ", "localhost:8086")
+    terminal.answer("InfluxDB's address (empty for none: all data in one file on this machine): ", "localhost:8086")
     terminal.answer("url is not an http or https address", "http://127.0.0.1:9")
     terminal.answer("cannot be reached", place.workspace.server.url)
     terminal.answer("Token (user:password on 1.x; it is not shown): ", "wrong")
     terminal.answer("it is not shown): ", place.token)
-    terminal.answer("Domains that count, with commas between: ", "example.com, a b")
+    terminal.answer("Domains to count, separated by commas: ", "example.com, a b")
     terminal.answer("'a b' is not a domain", "example.com, abc.onion")
-    terminal.answer("nothing for no more: ", "blog")
+    terminal.answer("(empty for no more): ", "blog")
     terminal.answer("the site 'blog' is not NAME=domain,domain", "blog=example.com,abc.onion")
-    terminal.answer("nothing for no more: ", "")
+    terminal.answer("(empty for no more): ", "")
     terminal.answer("Count www.example.com too? [Y/n]: ", "n")
     terminal.answer("Make ", "y")
     terminal.answer("Page loads [none]: ", "someone")
-    terminal.answer("'someone' is none of own, script, tracker and none", "")
+    terminal.answer("'someone' is not one of own, script, tracker and none", "")
     assert terminal.end() == 0, terminal.shown
     assert place.token not in terminal.shown
     written = tomllib.loads(place.file.read_text())
@@ -490,8 +490,10 @@ def test_on_a_terminal_it_asks_and_asks_again_where_an_answer_is_wrong(make_plac
     assert (looked.code, "warning" in looked.out) == (0, False), looked.out
     before = place.file.read_text()
     again = Terminal(place.folder)
-    again.answer(f"InfluxDB's address, - for none: all data in one file here [{place.workspace.server.url}]: ", "")
-    again.answer("Domains that count, with commas between [example.com, abc.onion]: ", "")
+    again.answer(
+        f"InfluxDB's address (- for none: all data in one file on this machine) [{place.workspace.server.url}]: ", ""
+    )
+    again.answer("Domains to count, separated by commas [example.com, abc.onion]: ", "")
     again.answer("site blog: example.com, abc.onion", "")
     again.answer("Count www.example.com too? [Y/n]: ", "n")
     again.answer("Page loads [none]: ", "")
@@ -505,7 +507,7 @@ def test_on_a_terminal_of_a_1_8_it_asks_for_kapacitor_and_no_token(make_place: M
     place = make_place("kapacitor")
     server = place.workspace.server
     terminal = Terminal(place.folder, "--url", server.url, "--data-dir", "data", "--site", "blog=example.com")
-    terminal.answer("Kapacitor's address, nothing for none: pfa-flux downsamples by itself: ", server.url)
+    terminal.answer("Kapacitor's address (empty for none: pfa-flux downsamples by itself): ", server.url)
     terminal.answer("is no Kapacitor", server.kapacitor_url)
     terminal.answer("Count www.example.com too? [Y/n]: ", "n")
     terminal.answer("Page loads [none]: ", "none")
@@ -516,10 +518,10 @@ def test_on_a_terminal_of_a_1_8_it_asks_for_kapacitor_and_no_token(make_place: M
 
 def test_on_a_terminal_nothing_is_an_answer_too(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path)
-    terminal.answer("all data in one file here: ", "")
+    terminal.answer("all data in one file on this machine): ", "")
     terminal.answer(f"Directory of the data [{tmp_path}/.local/share/pfa-flux]: ", str(tmp_path / "data"))
-    terminal.answer("Domains that count, with commas between: ", "")
-    terminal.answer("nothing for no more: ", "")
+    terminal.answer("Domains to count, separated by commas: ", "")
+    terminal.answer("(empty for no more): ", "")
     terminal.answer("Page loads [script]: ", "")
     assert terminal.end() == 0, terminal.shown
     assert "warning: no domain is named" in terminal.shown
@@ -578,7 +580,9 @@ def test_without_a_file_plain_commands_find_what_init_has_written(tmp_path: Path
 def test_settings_in_etc_keep_their_data_where_the_service_does(tmp_path: Path) -> None:
     from pfa_flux.cli.setup.dialogue import Dialogue
 
-    made = Dialogue(Path("/etc/pfa-flux-tests/pfa-flux.toml"), {}, set(), asking=False, quiet=True)
+    made = Dialogue(Path("/etc/pfa-flux-tests/pfa-flux.toml"), {}, set(), interactive=False, quiet=True)
     assert made.draft.settings().data_dir == STATE
-    named = Dialogue(Path("/etc/pfa-flux-tests/a.toml"), {"data_dir": str(tmp_path)}, set(), asking=False, quiet=True)
+    named = Dialogue(
+        Path("/etc/pfa-flux-tests/a.toml"), {"data_dir": str(tmp_path)}, set(), interactive=False, quiet=True
+    )
     assert named.draft.settings().data_dir == tmp_path

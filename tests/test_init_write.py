@@ -263,7 +263,7 @@ def test_a_command_that_the_service_cannot_see_is_refused(tmp_path: Path, monkey
     (tmp_path / "nginx").mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(sys, "argv", ["/home/me/pfa-flux/bin/pfa-flux"])
-    draft = Dialogue(Path("/etc/pfa-flux-tests/pfa-flux.toml"), {}, set(), asking=False, quiet=True).draft
+    draft = Dialogue(Path("/etc/pfa-flux-tests/pfa-flux.toml"), {}, set(), interactive=False, quiet=True).draft
     assert draft.settings().data_dir == STATE
     with pytest.raises(PfaFluxError, match="the service cannot read /home/me/pfa-flux/bin/pfa-flux"):
         pieces.Writing.of(draft, pieces.Targets(str(tmp_path / "nginx")))

@@ -37,9 +37,9 @@ def doctor(
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Check everything from the settings to the figures, and say how to fix each failure.
+    """Check the whole installation, and say how to fix each failure.
 
-    With the address of a page, find its tags and show what a view of it counts as. The check itself counts nothing.
+    With the address of a page, also find its tags and show what a view of it counts as. The check counts nothing.
     """
     from pfa_flux.cli import render
     from pfa_flux.cli.exits import FAILED, exit_code

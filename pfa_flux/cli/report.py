@@ -27,7 +27,7 @@ def report(
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Write one self-contained HTML file: the ratio by network, over time and by page, with data quality."""
+    """Write one self-contained HTML file: the ratio by network, over time and by page, and the quality of the data."""
     from pfa_flux import connect
     from pfa_flux.cli import render
     from pfa_flux.cli.exits import NO_DATA
@@ -50,7 +50,7 @@ def report(
         try:
             write_whole(out, html)
         except OSError as error:
-            raise typer.BadParameter(f"{out} cannot be written: {error}", param_hint="--out") from error
+            raise typer.BadParameter(f"cannot write {out}: {error}", param_hint="--out") from error
         if not quiet:
             note(f"{out}: {len(html):,} bytes")
     for line in instead:

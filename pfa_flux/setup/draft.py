@@ -89,7 +89,7 @@ class Draft:
         domains: domains that count; None: as they are.
         sites: sites that are new or changed.
         hits_only: only hits are to be downsampled; false: as it is.
-        loads: who counts page loads; empty: as it is.
+        loads: what counts page loads; empty: as it is.
         load_path: path of the pixel's twin for page loads, empty for none; None: as it is.
         names: names in the data by their keys in `[schema]`, where they are new or changed.
     """
@@ -145,7 +145,7 @@ class Draft:
         return replace(self, domains=tuple(made))
 
     def with_loads(self, loads: str, **names: str) -> Draft:
-        """The draft with who counts page loads and, where it is the analytics, under which names in the data."""
+        """The draft with what counts page loads and, where it is the analytics, under which names in the data."""
         path = (self.settings().pixel.load_path or LOAD_PATH) if loads in BY_PIXEL else ""
         return replace(self, loads=loads, load_path=path, names={**self.names, **names})
 
