@@ -39,7 +39,7 @@ class PixelSettings:
         admin: where /healthz and /metrics are, HOST:PORT; empty for nowhere.
         path: the pixel's path.
         load_path: path of its twin that a script asks for, so that JS loads are counted; empty: there is none.
-        loads: what counts page loads: own (your analytics), script (the page's, by `load_path`), tracker (its onload, by
+        loads: who counts page loads: own (your analytics), script (the page's, by `load_path`), tracker (its onload, by
             `load_path`) or none; empty: it was not said.
         views: what is a view: navigations, also those within a document and back to one; or documents alone.
         domains: domains that are counted, `*.example.com` for all below one; empty: all, up to `max_domains`.
