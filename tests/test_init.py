@@ -191,7 +191,7 @@ def test_without_a_file_it_makes_one_with_its_folder_for_all_to_read(tmp_path: P
     assert done.code == 0, done.err
     file = tmp_path / "etc" / "mine.toml"
     assert file.read_text() == (
-        "# Settings of pfa-flux. `pfa-flux init` writes them, and changes its own keys alone when it is run again.\n"
+        "# Settings of pfa-flux, written by `pfa-flux init`. If you run it again, it changes only its own keys.\n"
         f'data_dir = "{tmp_path}/data"\n\n[pixel]\ndomains = ["example.com"]\n'
     )
     assert file.stat().st_mode & 0o777 == 0o644
@@ -321,7 +321,7 @@ def test_a_place_that_cannot_be_written_leaves_no_task_behind(make_place: MakePl
     place = make_place("influxdb-2.7")
     done = place.init("--config", str(place.file / "below.toml"))
     assert (done.code, done.out, place.untouched()) == (1, "", True)
-    assert "Name another place with --config." in done.err
+    assert "Choose another place with --config." in done.err
 
 
 def test_the_token_of_the_environment_is_written_and_a_file_that_is_named_is_taken(make_place: MakePlace) -> None:
@@ -547,7 +547,7 @@ def test_init_refuses_a_file_that_it_cannot_edit(tmp_path: Path) -> None:
     file.write_text(text)
     done = run(tmp_path, "init", "--site", "blog=a.example", "--data-dir", "data")
     assert (done.code, done.out) == (1, "")
-    assert done.err.endswith('Write in it: [sites.blog] domains = ["a.example"]\n')
+    assert done.err.endswith('Write this into it: [sites.blog] domains = ["a.example"]\n')
     assert file.read_text() == text
 
 

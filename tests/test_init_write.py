@@ -144,8 +144,8 @@ def test_a_file_of_another_hand_is_not_overwritten(machine: Machine) -> None:
     done = machine.write()
     assert (done.code, done.out, machine.tree()) == (1, "", before)
     assert done.err.splitlines()[-2:] == [
-        f"pfa-flux: {machine.layout.server} was not written by pfa-flux, or was changed since; nothing was written",
-        "Move it away and run this again, then carry over what you need from it.",
+        f"pfa-flux: {machine.layout.server} was not written by pfa-flux, or was changed since. Nothing was written",
+        "Move it away and run this again. Then copy what you need from it.",
     ]
     # One that is as it is to be stays when the rest goes.
     machine.layout.server.unlink()
@@ -273,5 +273,5 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "pfa-flux.toml"
     for text in ("{", "[]", json.dumps({"files": {"/x": {"other": 1}}, "folders": []})):
         config.with_suffix(".written.json").write_text(text)
-        with pytest.raises(PfaFluxError, match="cannot be read as a list of what was written"):
+        with pytest.raises(PfaFluxError, match="is not a readable list of written files"):
             Manifest.beside(config)

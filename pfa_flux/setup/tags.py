@@ -1,4 +1,4 @@
-"""Tags for the pages: the `<img>`, the script for loads, and the script for views that an `<img>` misses."""
+"""Tags for the pages: the `<img>`, the script for loads, and the script for page views that an `<img>` misses."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def script(pixel: PixelSettings, direct: str = "") -> str:
 
 
 def loads(pixel: PixelSettings, direct: str = "") -> str:
-    """What counts JS loads by the settings: the tag of a tracker, or the script. Arguments as of `image`."""
+    """The tag that counts JS loads by the settings: a tracker's tag, or the script. Arguments as for `image`."""
     return tracker(pixel, direct) if pixel.loads == "tracker" else script(pixel, direct)
 
 
