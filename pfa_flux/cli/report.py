@@ -50,7 +50,7 @@ def report(
         try:
             write_whole(out, html)
         except OSError as error:
-            raise typer.BadParameter(f"cannot write {out}: {error}", param_hint="--out") from error
+            raise typer.BadParameter(f"{out} cannot be written: {error}", param_hint="--out") from error
         if not quiet:
             note(f"{out}: {len(html):,} bytes")
     for line in instead:

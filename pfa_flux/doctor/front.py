@@ -31,7 +31,7 @@ def check_front(front: str, settings: Settings) -> Check:
         with urllib3.PoolManager(retries=False) as pool:
             answer = pool.request("HEAD", url, timeout=timeout, redirect=False)
     except urllib3.exceptions.HTTPError as error:
-        unreachable = f"cannot reach {url} ({type(error).__name__})"
+        unreachable = f"{url} cannot be reached ({type(error).__name__})"
         return Check(name, "failed", unreachable, "Check the address, and that the web server is running.")
     said = answer.headers.get("X-Pfa-Flux", "")
     if said == "down":

@@ -134,7 +134,7 @@ def _unwell(pixel: PixelSettings) -> str:
         status, body = _ask(pixel.admin, "GET", "/healthz")
         health = json.loads(body)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return f"cannot read /healthz ({_word(error)})"
+        return f"/healthz cannot be read ({_word(error)})"
     if status == 200 or not isinstance(health, dict):
         return ""
     journal = str(health.get("journal", ""))

@@ -65,7 +65,7 @@ def staged(wanted: Sequence[File]) -> Iterator[Callable[[], None]]:
                     waiting.append((_write_beside(file), file.path))
         except OSError as error:
             raise PfaFluxError(
-                f"cannot write {file.path}: {error.strerror or error}", "Choose another place with --config."
+                f"{file.path} cannot be written: {error.strerror or error}", "Choose another place with --config."
             ) from error
         yield put
     finally:

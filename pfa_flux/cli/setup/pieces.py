@@ -195,7 +195,7 @@ def remove(config: Path) -> None:
         done = manifest.undo()
     except OSError as error:
         raise PfaFluxError(
-            f"cannot remove {error.filename}: {error.strerror}", "Run this as the user who wrote it."
+            f"{error.filename} cannot be removed: {error.strerror}", "Run this as the user who wrote it."
         ) from error
     for path, what in done.items():
         typer.echo(f"{path}: {what}")
