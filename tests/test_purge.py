@@ -538,7 +538,7 @@ def test_the_log_status_and_doctor_say_that_rows_are_kept_and_the_log_says_it_on
     checks, _ = examine(own, pixel.now)
     assert [words in c.found for c in checks if c.name == "raw rows"] == [True]
     pixel.live(36 * HOUR)
-    assert caplog.text.count("the clock is believed again") == 1
+    assert caplog.text.count("the clock is trusted again") == 1
     checks, _ = examine(own, pixel.now)
     assert [c for c in checks if c.name == "raw rows"] == []
 
@@ -640,7 +640,7 @@ def test_serve_that_was_started_once_with_a_clock_far_ahead_counts_all_and_remov
         data_dir=str(own.data_dir),
     )
     with server:
-        housekept("8 raw rows of before")
+        housekept("8 raw rows before")
     assert count(own, "raw") == 2
     with Analytics(own) as made:
         assert [row.hits for row in made.hits(start="1d", stop=time.time_ns() + HOUR)] == [8]
