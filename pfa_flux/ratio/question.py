@@ -152,7 +152,7 @@ class Options:
         if fixed.every is not None and "time" not in keys:
             time = named("by", "time")
             raise InvalidValueError(
-                f"{named('every')} is given without {time}", f"Add {time}, or leave out {named('every')}."
+                f"{named('every')} is given without {time}", f"Add {time}, or leave {named('every')} out."
             )
         rules, sites = Rules(settings.pixel), tuple(fixed.sites)
         own = tuple(map(rules.wanted, fixed.domains))
@@ -194,9 +194,7 @@ def _zone(name: str) -> ZoneInfo:
         return time_zone(name)
     except InvalidValueError as error:
         likely = next(iter(close(name.title(), available_timezones())), "Europe/Berlin")
-        raise InvalidValueError(
-            f"{named('tz', name)} is not a time zone", f"Use for example {named('tz', likely)}."
-        ) from error
+        raise InvalidValueError(f"{named('tz', name)} is not a time zone", f"Write {named('tz', likely)}.") from error
 
 
 def values_of(question: Question, domain: str, page: str) -> Values:

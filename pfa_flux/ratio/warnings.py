@@ -128,8 +128,8 @@ def _prefetched(question: Question, counts: Counts) -> Caveat | None:
     return Caveat(
         "prefetches",
         f"{number / (number + hits):.0%} of the requests for the pixel were prefetches or previews ({number:,}, next "
-        f"to {counted}), which do not count. A page that is rendered in advance does not request the pixel again when it "
-        "is shown. Without the script for such views, its JS load has no hit, and the ratio is too low.",
+        f"to {counted}), which do not count. A page that is rendered in advance does not request the pixel again when "
+        "it is shown. Without the script for such views, its JS load has no hit, and the ratio is too low.",
         "pfa-flux nginx prints that script.",
     )
 
