@@ -139,7 +139,7 @@ def test_where_most_is_refused_everything_says_so(name: str, make_workspace: Mak
         until(lambda: status_of(server.admin) == 503, "the health check remembers")
         done = pfa_flux("doctor", "--config", str(server.config))
         assert done.code == 1
-        assert "most hits are refused" in " ".join(done.out.split())
+        assert "InfluxDB refuses most hits" in " ".join(done.out.split())
     assert "/1" not in server.log.replace("/127", "")
 
 

@@ -91,7 +91,7 @@ def test_another_program_in_its_place(tmp_path: Path) -> None:
         own = of(pixel)
         check = look(replace(own, pixel=replace(own.pixel, path="/other.gif")))["serve"]
         assert (check.status, check.found) == (
-            "failed", f"what listens at {pixel.listen} answers 404 for /other.gif"
+            "failed", f"{pixel.listen} answers 404 for /other.gif"
         )  # fmt: skip
 
 
