@@ -274,4 +274,4 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path) -> None:
     for text in ("{", "[]", json.dumps({"files": {"/x": {"other": 1}}, "folders": []})):
         config.with_suffix(".written.json").write_text(text)
         with pytest.raises(PfaFluxError, match="is not a readable list of written files"):
-            Manifest.beside(config)
+            Manifest.of(config)

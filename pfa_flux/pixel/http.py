@@ -225,13 +225,7 @@ def by_lines(head: bytes) -> Request:
         raise RefusedError(400, "host")
     if authority is not None:
         request.host = authority
-    if coding is not None:
-        # A body of unknown length has no use here.
-        raise RefusedError(400 if length is not None or http10 else 411, "coding")
-    if length is not None:
-        request.length = int(length)
-        if request.length > MAX_BODY:
-            raise RefusedError(413, "body")
+    _set_length(request, coding, length, http10=http10)
     if http10 or (connection is not None and connection != b"keep-alive"):
         tokens = {token.strip(b" \t").lower() for token in (connection or b"").split(b",")}
         request.keep_alive = b"close" not in tokens and (not http10 or b"keep-alive" in tokens)
@@ -239,6 +233,17 @@ def by_lines(head: bytes) -> Request:
         # After the answer, the client may send the body or not, so the next bytes would be ambiguous.
         request.keep_alive = False
     return request
+
+
+def _set_length(request: Request, coding: bytes | None, length: bytes | None, *, http10: bool) -> None:
+    """Set the length of the body, or refuse it."""
+    if coding is not None:
+        # A body of unknown length has no use here.
+        raise RefusedError(400 if length is not None or http10 else 411, "coding")
+    if length is not None:
+        request.length = int(length)
+        if request.length > MAX_BODY:
+            raise RefusedError(413, "body")
 
 
 def _request_line(line: bytes, request: Request) -> bool:

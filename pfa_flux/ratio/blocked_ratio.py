@@ -52,13 +52,13 @@ def _answer(
     engine: Engine, settings: Settings, layout: Layout, counts: Counts, total: RatioRow, total_assumes: bool
 ) -> RatioAnswer:
     question = layout.question
-    row_list: list[RatioRow] = []
+    judged: list[RatioRow] = []
     independent = total_assumes
     for group in layout.groups(counts) if question.by else ():
         row, assumed = _judge(group)
-        row_list.append(row)
+        judged.append(row)
         independent |= assumed
-    rows = tuple(row_list) if question.by else (total,)
+    rows = tuple(judged) if question.by else (total,)
     warnings = all_warnings(engine, settings, question, counts, rows, independent=independent)
     return RatioAnswer(
         start=question.start,

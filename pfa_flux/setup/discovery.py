@@ -72,26 +72,26 @@ def discover(engine: Engine, settings: Settings, said: set[str]) -> Discovery:
     held = {bucket: _measurements(engine, bucket) for bucket in there}
     names = settings.schema
     raw, loads = _home(held, settings.raw_bucket, (names.hits_measurement, names.loads_measurement)), ""
-    found = Discovery()
+    result = Discovery()
     if raw != settings.raw_bucket and "raw_bucket" not in said:
-        found = replace(found, raw=raw)
-    raw = found.raw or settings.raw_bucket
+        result = replace(result, raw=raw)
+    raw = result.raw or settings.raw_bucket
     loads = _home(held, settings.loads_bucket or raw, (names.loads_measurement,))
     if loads not in {settings.loads_bucket, raw} and "loads_bucket" not in said:
-        found = replace(found, loads=loads)
+        result = replace(result, loads=loads)
     rollup = _home(held, settings.rollup_bucket, (names.rollup_hits_measurement,))
     if rollup not in {settings.rollup_bucket, raw} and "rollup_bucket" not in said:
-        found = replace(found, rollup=rollup)
-    loads = found.loads or settings.loads_bucket or raw
+        result = replace(result, rollup=rollup)
+    loads = result.loads or settings.loads_bucket or raw
     strangers = [(bucket, each) for bucket in dict.fromkeys((raw, loads)) for each in _strangers(held[bucket], names)]
     if not _has(held[raw], names.hits_measurement):
         hits = (Names(b, m.name, _field(m, names.hits_field)) for b, m in strangers if m.by_writer and b == raw)
-        found = replace(found, hits=tuple(hits))
+        result = replace(result, hits=tuple(hits))
     if not _has(held[loads], names.loads_measurement):
         others = (Names(b, m.name, _field(m, names.loads_field)) for b, m in strangers if not m.by_writer)
-        found = replace(found, others=tuple(others))
+        result = replace(result, others=tuple(others))
     rows = TaskSpec.from_settings(replace(settings, raw_bucket=raw), Side.HITS).raw
-    return replace(found, floats=_has(held[raw], names.hits_measurement) and engine.takes_floats(rows, engine.now()))
+    return replace(result, floats=_has(held[raw], names.hits_measurement) and engine.takes_floats(rows, engine.now()))
 
 
 def _measurements(engine: Engine, bucket: str) -> Sequence[Measurement]:

@@ -42,16 +42,16 @@ def config_path(named: str | None, environ: Mapping[str, str], directory: Path) 
         SettingsError: this user cannot see whether there is one.
         UntrustedFileError: another user may have put the file there.
     """
-    looked_at = places(named, environ, directory)
-    if looked_at[0].kind == "named":
-        return looked_at[0].path.resolve()
-    found = find_file(looked_at)
-    if found is not None:
-        read_text(found)
-        return found.path.resolve()
+    candidates = places(named, environ, directory)
+    if candidates[0].kind == "named":
+        return candidates[0].path.resolve()
+    existing = find_file(candidates)
+    if existing is not None:
+        read_text(existing)
+        return existing.path.resolve()
     own = "system" if os.geteuid() == 0 else "user"
     # Without a home directory, use the working directory.
-    return next((place.path for place in looked_at if place.kind == own), looked_at[0].path).resolve()
+    return next((place.path for place in candidates if place.kind == own), candidates[0].path).resolve()
 
 
 def site(text: str) -> tuple[str, tuple[str, ...]]:
@@ -119,15 +119,15 @@ class Draft:
             return cls(path)
         text = read_text(Place(path, "named"))
         document = parsed(text, path)
-        found = cls(path, text)
+        draft = cls(path, text)
         # Check everything but the token. If that is gone, it is asked for again.
-        found.settings()
+        draft.settings()
         if isinstance(document.get("token"), str):
-            return replace(found, token=Secret(document["token"]), token_file=path.with_suffix(".token"))
+            return replace(draft, token=Secret(document["token"]), token_file=path.with_suffix(".token"))
         if isinstance(document.get("token_file"), str):
             file = Path(document["token_file"]).expanduser().absolute()
-            return replace(found, token=read_token(file)[0] if file.exists() else Secret(""), token_file=file)
-        return found
+            return replace(draft, token=read_token(file)[0] if file.exists() else Secret(""), token_file=file)
+        return draft
 
     @property
     def document(self) -> dict[str, Any]:

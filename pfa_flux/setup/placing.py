@@ -115,7 +115,7 @@ class Manifest:
     folders: tuple[Path, ...] = ()
 
     @classmethod
-    def beside(cls, config: Path) -> Manifest:
+    def of(cls, config: Path) -> Manifest:
         """The manifest next to a settings file; empty if there is none.
 
         Raises:

@@ -65,10 +65,10 @@ class Systemd:
         """Systemd is installed and has started."""
         return bool(found("systemctl")) and called(self.command("is-system-running")).stdout.strip() in _RUNNING
 
-    def start(self, unit: str, *, anew: bool) -> list[list[str]]:
-        """Commands that start a unit now and at every boot. `anew`: it may be running with older settings."""
+    def start(self, unit: str, *, restart: bool) -> list[list[str]]:
+        """Commands that start a unit now and at every boot. `restart`: it may run with older settings."""
         commands = [self.command("daemon-reload"), self.command("enable", "--now", unit)]
-        return [*commands, self.command("restart", unit)] if anew else commands
+        return [*commands, self.command("restart", unit)] if restart else commands
 
     def is_active(self, unit: str) -> bool:
         """The unit runs."""

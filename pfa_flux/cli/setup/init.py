@@ -202,7 +202,7 @@ def _set_up(dialogue: Dialogue, writing: pieces.Writing | None, *, adopt: bool) 
         from pfa_flux.setup.placing import Manifest
 
         changed = any(action != "unchanged" for action in actions.values())
-        writing.services.proceed(writing.manifest, Manifest.beside(dialogue.draft.path), changed=changed)
+        writing.services.proceed(writing.manifest, Manifest.of(dialogue.draft.path), changed=changed)
 
 
 def _files(dialogue: Dialogue, writing: pieces.Writing | None) -> list[File]:
@@ -213,7 +213,7 @@ def _files(dialogue: Dialogue, writing: pieces.Writing | None) -> list[File]:
     draft = dialogue.draft
     own = files_of(draft, own_token=dialogue.own_token)
     if writing is None:
-        manifest = Manifest.beside(draft.path)
+        manifest = Manifest.of(draft.path)
         return [manifest.with_written(own, new=[]).as_file(), *own] if manifest.files else own
     files = [*own, *writing.pieces, *writing.services.sites]
     if not dialogue.quiet:

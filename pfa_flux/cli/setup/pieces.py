@@ -130,7 +130,7 @@ class Writing:
                 "python3 -m venv /opt/pfa-flux && /opt/pfa-flux/bin/pip install .",
             )
         pieces = layout.pieces(draft.settings(), place(draft))
-        return cls(layout, tuple(pieces), Manifest.beside(draft.path), Services.of(layout, targets.nginx))
+        return cls(layout, tuple(pieces), Manifest.of(draft.path), Services.of(layout, targets.nginx))
 
     def show(self, files: Sequence[File], secret: Path | None) -> None:
         """Show what would change. Show only the length of new files, and only the name of `secret`."""
@@ -185,7 +185,7 @@ def remove(config: Path) -> None:
     from pfa_flux.errors import PfaFluxError
     from pfa_flux.setup.placing import Manifest
 
-    manifest = Manifest.beside(config)
+    manifest = Manifest.of(config)
     if not manifest.files:
         raise PfaFluxError(
             f"pfa-flux init --write has written nothing for {config}",

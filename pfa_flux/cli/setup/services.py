@@ -63,7 +63,7 @@ class Services:
             self.enable = typer.confirm(question, default=True, err=True)
         if self.enable and not dialogue.quiet:
             first = [] if self.layout.user else [self.nginx.command("-t")]
-            for command in (*first, *self._commands(anew=False)):
+            for command in (*first, *self._commands(restart=False)):
                 note(f"then: {shlex.join(command)}")
         files = (self.layout.http, self.layout.server, *(file.path for file in self.sites))
         self.before = {path: path.read_bytes() if path.exists() else None for path in files}
@@ -111,8 +111,8 @@ class Services:
                 "there is no nginx to reload. Nothing was written", "Install nginx, or leave out --enable."
             )
 
-    def _commands(self, *, anew: bool) -> Sequence[Sequence[str]]:
-        start = self.systemd.start(self.layout.unit.name, anew=anew)
+    def _commands(self, *, restart: bool) -> Sequence[Sequence[str]]:
+        start = self.systemd.start(self.layout.unit.name, restart=restart)
         return start if self.layout.user else [*start, self.nginx.reload]
 
     def proceed(self, before: Manifest, now: Manifest, *, changed: bool) -> None:
@@ -132,8 +132,8 @@ class Services:
             self._test(before, now)
         if not self.enable:
             return
-        anew = changed and self.systemd.is_active(self.layout.unit.name)
-        for command in self._commands(anew=anew):
+        restart = changed and self.systemd.is_active(self.layout.unit.name)
+        for command in self._commands(restart=restart):
             succeeded(command)
             note(f"done: {shlex.join(command)}")
 

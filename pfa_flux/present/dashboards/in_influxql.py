@@ -25,6 +25,7 @@ _RANGE = ("$timeFilter", "${__from}ms", "${__to}ms")
 _DOMAINS = f"{identifier('domain')} =~ /^(${{domain:regex}})$/"
 _PAGES = f"{identifier('page')} =~ /^(${{page:regex}})$/"
 _EVERY = "$__interval"
+_NO_RATIO = "No ratio means that there are no hits, or more JS loads than hits."
 
 
 def _from(rows: Rows) -> str:
@@ -84,21 +85,14 @@ def _ratio_of(data: Data, name: str, *conditions: str) -> tuple[tuple[Query, Que
 def panels(data: Data) -> tuple[Panel, ...]:
     """The dashboard's panels."""
     total, formula = _ratio_of(data, "ratio", _DOMAINS)
-    by_network = [_ratio_of(data, network, _DOMAINS, _network(network)) for network in SUFFIXES]
-    counts = tuple(
-        Query(f"{network} {side}", text(rows, _DOMAINS, _network(network)))
-        for network in SUFFIXES
-        for side, text, rows in (("hits", hits, data.hits), ("loads", loads, data.loads))
-    )
     over_time = (
         Query("hits", _by_time(data.hits, "hits", _DOMAINS)),
         Query("loads", _by_time(data.loads, "loads", _DOMAINS)),
     )
     hidden = tuple(Query(query.name, query.text, hidden=True) for query in over_time)
-    no_ratio = "No ratio means that there are no hits, or more JS loads than hits."
     no_interval = "InfluxQL cannot compute intervals; pfa-flux blocked-ratio can."
     return (
-        Panel("Without JavaScript", f"{no_ratio} {no_interval}", "number", (0, 0, 4, 2), total, formula),
+        Panel("Without JavaScript", f"{_NO_RATIO} {no_interval}", "number", (0, 0, 4, 2), total, formula),
         Panel(
             "Totals",
             "Page views that the pixel and the JavaScript analytics counted.",
@@ -109,24 +103,36 @@ def panels(data: Data) -> tuple[Panel, ...]:
         ),
         Panel(
             "Ratio over time",
-            f"{no_ratio} {no_interval} Nothing is shown if the whole range has no JS loads.",
+            f"{_NO_RATIO} {no_interval} Nothing is shown if the whole range has no JS loads.",
             "lines",
             (0, 2, 12, 4),
             hidden,
             (_divided("ratio", "hits", "loads"),),
         ),
         Panel("Page views over time", "Intervals are in UTC.", "lines", (0, 6, 6, 4), over_time, unit="count"),
-        Panel(
-            "By network",
-            no_ratio,
-            "numbers",
-            (6, 6, 6, 2),
-            tuple(query for queries, _ in by_network for query in queries),
-            tuple(each for _, expressions in by_network for each in expressions),
-        ),
-        Panel("Page views by network", "", "numbers", (6, 8, 6, 2), counts, unit="count"),
+        *_of_networks(data),
         *(_of_pages(data) if data.pages else ()),
         *(_health(spec, n, len(data.specs)) for n, spec in enumerate(data.specs)),
+    )
+
+
+def _of_networks(data: Data) -> tuple[Panel, ...]:
+    ratios = [_ratio_of(data, network, _DOMAINS, _network(network)) for network in SUFFIXES]
+    counts = tuple(
+        Query(f"{network} {side}", text(rows, _DOMAINS, _network(network)))
+        for network in SUFFIXES
+        for side, text, rows in (("hits", hits, data.hits), ("loads", loads, data.loads))
+    )
+    return (
+        Panel(
+            "By network",
+            _NO_RATIO,
+            "numbers",
+            (6, 6, 6, 2),
+            tuple(query for queries, _ in ratios for query in queries),
+            tuple(each for _, expressions in ratios for each in expressions),
+        ),
+        Panel("Page views by network", "", "numbers", (6, 8, 6, 2), counts, unit="count"),
     )
 
 
