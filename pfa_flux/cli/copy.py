@@ -44,7 +44,7 @@ def copy(
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Copy raw and downsampled page views, and which windows are proved, to another store. Then compare both stores.
+    """Copy raw and downsampled page views and the proofs of windows to another store, then compare both stores.
 
     The source is the store of your settings, and is only read. If the command is interrupted, run it again to
     continue. Rows that the target already has stay unchanged. Exit code 5 if the target lacks a row at the end.

@@ -28,8 +28,8 @@ _BATCH = 2_000
 def demo(*, settings: Settings, quiet: bool) -> None:
     """Simulate visits over clearnet, Tor and I2P, downsample them, and compare the blocked ratio with the truth.
 
-    Without --url, the demo uses a temporary directory. With --url, it creates its own buckets. At the end it removes
-    them.
+    Without --url, the demo uses a temporary directory. With --url, it creates its own buckets. Both are removed at the
+    end.
     """
     from rich.progress import Progress
 
