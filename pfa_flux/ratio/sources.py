@@ -176,9 +176,8 @@ class _Chooser:
             if side is Side.HITS or not raw_loads
         }
         warnings = [*self._cut(start, high, "windows are taken whole")]
-        warnings += [
-            self._gaps(gaps, "are not counted", self._both[side].spec) for side, gaps in missed.items() if gaps
-        ]
+        fate = "are not counted"
+        warnings += [self._gaps(gaps, fate, self._both[side].spec) for side, gaps in missed.items() if gaps]
         # A window that one side lacks is left out for the other, too, so both sides cover the same time.
         spans = without([(start, high)], [gap for gaps in missed.values() for gap in gaps])
         parts: list[Part] = []
