@@ -153,7 +153,7 @@ def test_without_install_the_template_is_printed_and_no_server_is_asked() -> Non
     found = pfa_flux("dashboard", "influxdb", env={"PFA_FLUX_URL": "http://127.0.0.1:9"})
     assert found.code == 0
     assert [(each["kind"], each["apiVersion"]) for each in found.json] == [("Dashboard", "influxdata.com/v2alpha1")]
-    assert "--install installs it" in found.err
+    assert "To install it: pfa-flux dashboard influxdb --install" in found.err
 
 
 def test_downsampled_data_that_does_not_fit_is_refused_with_the_way_out(tmp_path: Any) -> None:
