@@ -36,9 +36,9 @@ def connect(settings: Settings | None = None, *, config: str | Path | None = Non
     """Connect to the engine in the settings: a server if there is a URL, else the embedded store.
 
     Args:
-        settings: existing settings; then do not give `config` or `values`.
+        settings: existing settings. If given, do not give `config` or `values`.
         config: TOML file to read instead of the one found.
-        values: settings by name (url, token, org, raw_bucket, …); they override environment and file.
+        values: settings by name (url, token, org, raw_bucket, …). They override environment and file.
 
     Raises:
         SettingsError: a setting is wrong.
@@ -46,14 +46,14 @@ def connect(settings: Settings | None = None, *, config: str | Path | None = Non
     """
     if settings is None:
         settings = _settings.load(values, config=config)
-        for word in settings.warnings:
-            warnings.warn(word, stacklevel=2)
+        for warning in settings.warnings:
+            warnings.warn(warning, stacklevel=2)
     elif config is not None or values:
         raise InvalidValueError(
             "settings are given twice", f"Pass either {named('settings')}, or {named('config')} and values."
         )
     elif not isinstance(settings, Settings):
-        # Not what it is: it may be a token.
+        # Do not quote the value, because it may be a token.
         raise SettingsError(
             f"{named('settings')} is a {type(settings).__name__}, not Settings",
             'Name each setting: connect(url="http://localhost:8086").',
@@ -62,7 +62,7 @@ def connect(settings: Settings | None = None, *, config: str | Path | None = Non
 
 
 class Analytics:
-    """One engine, and the questions you can ask it. A context manager; thread-safe."""
+    """One engine, and the questions to ask it. It is a context manager, and thread-safe."""
 
     def __init__(self, settings: Settings, clock: Callable[[], int] = time.time_ns) -> None:
         self.settings = settings
@@ -94,39 +94,39 @@ class Analytics:
         """Share of page views that the JavaScript analytics did not report.
 
         Args:
-            domains: one or several domains, in any script or as a URL; each gets a row, even without data.
-                `*.example.com` stands for all domains found below it. Without domains and sites: all domains found.
-            sites: one or several sites from the settings; a site stands for its domains.
+            domains: one or several domains, in any script or as a URL. Each has a row, even without data.
+                `*.example.com` stands for all domains below it that have data. Without domains and sites: all domains.
+            sites: one or several sites from the settings. A site stands for its domains.
             networks: clearnet, tor, i2p, one or several.
             pages: one or several pages, as stored or as shown.
             by: one or several keys of the rows: domain, network, page, time; () for one row of everything.
             start: date, datetime or timedelta back from now; nanoseconds since the epoch; or text: `2026-01-31`,
-                `2026-01`, `2026-01-31T12:00:00Z`, `today`, `yesterday`, or a duration back from now, `24h`, `7d`, `1y`.
+                `2026-01`, `2026-01-31T12:00:00Z`, `today`, `yesterday`, or a duration back from now: `24h`, `7d`, `1y`.
                 A day or a month means its start.
-            stop: the same; the range ends just before it. Now by default.
+            stop: as `start`. The range ends just before it. By default now.
             every: width of an interval with the key `time`: 15m, 1h (the default), 1d or 1w.
             tz: time zone of intervals, and of times without a zone; by default the setting.
             dialect: query language for raw data: auto, join, union, influxql or sqlite.
-            source: raw; rollup: only downsampled windows; auto: raw data while it is kept and quick to count, else
+            source: raw; rollup: only downsampled windows; auto: raw data while it is kept and quick to count, otherwise
                 downsampled windows.
             compare: compare each row with the previous period of the same length.
 
         Raises:
             InvalidValueError: a value is malformed or contradicts another.
-            CapabilityError: the engine has not the dialect, or the dialect would miscount.
+            CapabilityError: the engine does not have the dialect, or the dialect would miscount.
             BucketNotFoundError, AccessDeniedError, UnreachableError, QueryError, StoreError: the engine refuses.
         """
         options = Options(domains, sites, networks, pages, by, start, stop, every, tz, dialect, source)
         return self.answers([options], compare=compare)[0]
 
     def answers(self, asked: list[Options], compare: int = 0) -> list[BlockedRatio]:
-        """Answer several questions from one read. They may differ only in keys and intervals.
+        """Answer several questions with one read. They may differ only in keys and intervals.
 
         Args:
             asked: the questions.
             compare: number of answers, from the first, to compare with the previous period.
 
-        Errors as of `blocked_ratio`.
+        Errors as for `blocked_ratio`.
         """
         now = self._clock()
         questions = [options.question(self.settings, now) for options in asked]
@@ -154,7 +154,7 @@ class Analytics:
         dialect: str = "auto",
         source: str = "auto",
     ) -> Comparison:
-        """Differences between the blocked ratios of networks, domains or pages, each with its 95% interval.
+        """Differences between the blocked ratios of networks, domains or pages, with their 95% intervals.
 
         Args:
             by: network, domain or page.
@@ -168,7 +168,7 @@ class Analytics:
             source: the same.
 
         Raises:
-            InvalidValueError: `by` is time. The rest as of `blocked_ratio`.
+            InvalidValueError: `by` is time. Others as for `blocked_ratio`.
         """
         asked = {"domains": domains, "sites": sites, "networks": networks, "pages": pages}
         span = {"start": start, "stop": stop, "dialect": dialect, "source": source}
@@ -189,7 +189,7 @@ class Analytics:
         """The report: one self-contained HTML file.
 
         Args:
-            domains: as in `blocked_ratio`, like all that has its name.
+            domains: as in `blocked_ratio`, like all arguments with the same names.
             sites: the same.
             networks: the same.
             start: the same.
@@ -199,7 +199,7 @@ class Analytics:
             source: the same.
 
         Returns:
-            The HTML, and whether it has any data. Errors as of `blocked_ratio`.
+            The HTML, and whether it has any data. Errors as for `blocked_ratio`.
         """
         from pfa_flux.present.report.page import page
 
@@ -209,15 +209,15 @@ class Analytics:
         return page(content), content.whole.has_data
 
     def content(self, options: Options, *, by: str = "", every: str | None = None, compare: bool = True) -> Content:
-        """Contents of a report, for `pfa_flux.present.report.page.page`.
+        """Content of a report, for `pfa_flux.present.report.page.page`.
 
         Args:
-            options: whose page views, with a range of instants.
-            by: the key that it is about: network, domain, page or time; empty for an overview of all.
-            every: interval of what is by time; by default as in `report`.
-            compare: with the previous period: the total, and the rows of the key that it is about.
+            options: the page views to count, with a range of instants.
+            by: key of the report: network, domain, page or time; empty for an overview of all.
+            every: interval of rows by time; by default as in `report`.
+            compare: compare the total, and the rows by the report's key, with the previous period.
 
-        Errors as of `blocked_ratio`.
+        Errors as for `blocked_ratio`.
         """
         from pfa_flux.present.report.contents import gather
 
@@ -237,7 +237,7 @@ class Analytics:
         tz: str | None = None,
         source: str = "auto",
     ) -> PageViews:
-        """Page views that the pixel counted. Arguments and errors as of `blocked_ratio`."""
+        """Page views that the pixel counted. Arguments and errors as for `blocked_ratio`."""
         options = Options(domains, sites, networks, pages, by, start, stop, every, tz, source=source)
         return self._page_views(replace(options, sides=(Side.HITS,)))
 
@@ -255,12 +255,12 @@ class Analytics:
         tz: str | None = None,
         source: str = "auto",
     ) -> PageViews:
-        """Page views that the JavaScript analytics counted. Arguments and errors as of `blocked_ratio`."""
+        """Page views that the JavaScript analytics counted. Arguments and errors as for `blocked_ratio`."""
         options = Options(domains, sites, networks, pages, by, start, stop, every, tz, source=source)
         return self._page_views(replace(options, sides=(Side.LOADS,)))
 
     def domains(self, *, start: Instant = "24h", stop: Instant | None = None, source: str = "auto") -> PageViews:
-        """Domains with page views, their networks and both counts. Arguments as of `blocked_ratio`."""
+        """Domains with page views, their networks, and both counts. Arguments as for `blocked_ratio`."""
         return self._page_views(Options(by=("domain", "network"), start=start, stop=stop, source=source))
 
     def pages(
@@ -272,13 +272,13 @@ class Analytics:
         stop: Instant | None = None,
         source: str = "auto",
     ) -> PageViews:
-        """Pages with page views, summed over the domains, and both counts. Arguments as of `blocked_ratio`."""
+        """Pages with page views, summed over the domains, and both counts. Arguments as for `blocked_ratio`."""
         return self._page_views(Options(domains, sites, by=("page",), start=start, stop=stop, source=source))
 
     def holdings(self, domains: Texts = (), *, sites: Texts = (), networks: Texts = (), pages: Texts = ()) -> Holdings:
-        """What the store holds in any range: domains, first and last hit, and names similar to the requested ones.
+        """Content of the store, in any range: domains, first and last hit, and names similar to the given ones.
 
-        Arguments and errors as of `blocked_ratio`.
+        Arguments and errors as for `blocked_ratio`.
         """
         now = self._clock()
         question = Options(domains, sites, networks, pages, by=()).question(self.settings, now)
@@ -293,29 +293,29 @@ class Analytics:
         """The downsampling task.
 
         Args:
-            what: hits, or loads: the page loads of the JavaScript analytics, so that ratios outlive raw retention.
+            what: hits, or loads: page loads of the JavaScript analytics, so that ratios outlive the raw data.
             backend: what runs the task: auto, influxdb, kapacitor, or runner (`Task.run`, every 15 minutes).
 
         Raises:
-            InvalidValueError: `what` or `backend` is none of those. CapabilityError: the backend is not there.
+            InvalidValueError: `what` or `backend` is none of these. CapabilityError: the backend is missing.
         """
         side = Side(one_of("what", what, tuple(Side)))
         return Task(self._engine, self._state, self.settings, side, backend, self._clock)
 
     def write(self, points: Iterable[Point]) -> int:
-        """Write raw points; page loads go to their own bucket if there is one.
+        """Write raw points. Page loads go to their own bucket if there is one.
 
-        Closed windows that receive hits are noted; `repair` recomputes them.
+        Notes closed windows that receive hits, so that `repair` recomputes them.
 
         Returns:
-            Their number.
+            The number of points.
         """
         spec, late = TaskSpec.from_settings(self.settings), set[int]()
         before = late_before(spec, self._clock())
         elsewhere: list[Point] = []
         loads = self.settings.schema.loads_measurement if self.settings.loads_bucket else None
 
-        def noticed() -> Iterator[Point]:
+        def counted_points() -> Iterator[Point]:
             for point in points:
                 if point.measurement == loads:
                     elsewhere.append(point)
@@ -324,7 +324,7 @@ class Analytics:
                     late.add(point.time // (60 * NS) * 60 * NS)
                 yield point
 
-        written = self._engine.write(self.settings.raw_bucket, noticed())
+        written = self._engine.write(self.settings.raw_bucket, counted_points())
         if elsewhere:
             written += self._engine.write(self.settings.loads_bucket, elsewhere)
         self._state.note_late(spec.raw_bucket, spec.source, late)

@@ -14,7 +14,7 @@ from pfa_flux.times import NS
 _PAGES = ("/", "/about", "/blog/", "/blog/onion-services", "/blog/counting-without-cookies", "/contact", "/faq")
 _WEIGHTS = (10, 2, 5, 4, 4, 1, 2)
 _DAY_CURVE = (3, 2, 1, 1, 1, 2, 3, 5, 7, 8, 9, 9, 8, 8, 8, 8, 8, 9, 10, 10, 9, 8, 6, 4)
-"""Visits by the hour of the day, UTC."""
+"""Visits by hour of the day, UTC."""
 
 _JS_DELAY = 2 * NS
 """Maximum delay from the pixel's hit to the analytics' report."""
@@ -39,7 +39,7 @@ HOSTS = (
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """One page view: its time in nanoseconds, where it was, and whether the analytics was blocked."""
+    """A page view: its time in nanoseconds, its host and page, and whether the analytics was blocked."""
 
     time: int
     host: Host
@@ -48,7 +48,7 @@ class PageView:
 
 
 def page_views(now: int, days: int = 4, seed: int = 1) -> list[PageView]:
-    """Page views of visits of one to five pages, up to `now` (nanoseconds), in order of time.
+    """Page views of visits to one to five pages, up to `now` (nanoseconds), in order of time.
 
     A visitor blocks the analytics for the whole visit or not at all, so page views are not independent.
     """
@@ -61,7 +61,7 @@ def page_views(now: int, days: int = 4, seed: int = 1) -> list[PageView]:
 def _views_of(rng: random.Random, host: Host, start: int, days: int) -> Iterator[PageView]:
     for _ in range((days + 1) * host.visits_per_day):
         hour = rng.choices(range(24), _DAY_CURVE)[0]
-        # Hours are those of the clock, whatever hour it is now.
+        # Hours are hours of the day, independent of the current time.
         midnight = start // (86400 * NS) * 86400 * NS + rng.randrange(days + 1) * 86400 * NS
         time = midnight + hour * 3600 * NS + rng.randrange(3600 * NS)
         blocked = rng.random() < host.blocked
@@ -72,12 +72,12 @@ def _views_of(rng: random.Random, host: Host, start: int, days: int) -> Iterator
 
 
 def points(views: list[PageView], schema: Schema, seed: int = 1) -> Iterator[Point]:
-    """What the pixel writes of page views, and what the analytics writes of those that do not block it."""
+    """Points that the pixel writes for page views, and that the analytics writes for those that do not block it."""
     rng = random.Random(seed)
     sess = f"{rng.getrandbits(64):016x}"
     last = 0
     for view in views:
-        # To the second, and unique within the writer: max(the second of the hit, last + 1 ns).
+        # To the second, and unique within the writer: the hit's second, or one nanosecond after the last hit.
         last = max(view.time // NS * NS, last + 1)
         where = {"domain": view.host.domain, "page": view.page}
         tags = {**where, "scheme": view.host.scheme, "sess": sess, "type": "pixel"}

@@ -1,4 +1,4 @@
-"""The command's first lines: a Ctrl-C ends it with 130 and no traceback, from before the rest is imported."""
+"""The command's first lines. They make Ctrl-C end it with 130 and no traceback, even during imports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from typing import NoReturn
 
 INTERRUPTED = 130
-"""Exit status of a command that Ctrl-C ended, as shells give it."""
+"""Exit status of a command that Ctrl-C ended, as in shells."""
 
 
 def main() -> NoReturn:
@@ -16,7 +16,7 @@ def main() -> NoReturn:
     try:
         from pfa_flux.cli import main as run
     except RuntimeError as error:
-        # Python 3.11 makes one of whatever comes while a class is being made.
+        # Python 3.11 turns any exception during the creation of a class into a RuntimeError.
         if isinstance(error.__cause__, SystemExit):
             sys.exit(error.__cause__.code)
         raise
@@ -24,7 +24,7 @@ def main() -> NoReturn:
 
 
 def end_on_interrupt() -> None:
-    """Let Ctrl-C end the process as a command ends, so that what has to be put right is; typer would make 1 of it."""
+    """Let Ctrl-C end the process normally, so that its cleanup runs. typer would exit with 1."""
     signal.signal(signal.SIGINT, _interrupted)
 
 

@@ -30,7 +30,7 @@ def begins(number: int, hits: int) -> str:
     """How it begins."""
     share = round(100 * number / (number + hits))
     words = f"{hits:,} hits" if hits != 1 else "1 hit"
-    return f"{share}% of the requests for the pixel were prefetches or previews ({number:,} beside {words})"
+    return f"{share}% of the requests for the pixel were prefetches or previews ({number:,}, next to {words})"
 
 
 def numbers(workspace: Workspace) -> dict[str, int]:

@@ -237,7 +237,7 @@ def test_an_instant_since_which_loads_exceed_hits_is_named(target: Target, make_
     fill(workspace, T0 + DAY, hourly(*DEPLOYED))
     with analytics(workspace, T0 + DAY) as made:
         expected = (
-            "Since 2026-01-12T10:00:00Z there are more JS loads than hits (840 to 210); before then there were not. "
+            "Since 2026-01-12T10:00:00Z there are more JS loads than hits (840 to 210), but not before. "
             "Check what changed at that time on the pages, in front of the pixel, or in the analytics."
         )
         for by in (["domain"], ["page"], ["time"], []):

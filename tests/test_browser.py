@@ -18,7 +18,7 @@ import trustme
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from pfa_flux.doctor.site.look import look
+from pfa_flux.doctor.site.page import check_page
 from pfa_flux.settings import load
 from pfa_flux.settings.pixel import PixelSettings
 from pfa_flux.setup.nginx import Part, configuration
@@ -252,7 +252,7 @@ def test_doctor_says_what_a_view_gives(
     world.write("said.html", make(settings.pixel))
     path, loaded = f"/{place}/said.html", world.pixel.loaded
     before, said = Counter(loaded()), []
-    assert world.counted_by(lambda: said.extend(look(f"https://{SITE}{path}", settings))) == {}
+    assert world.counted_by(lambda: said.extend(check_page(f"https://{SITE}{path}", settings))) == {}
     assert Counter(loaded()) == before
     hits = world.counted_by(partial(world.view, path))
     loads = dict(Counter(loaded()) - before)

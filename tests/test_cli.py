@@ -299,7 +299,7 @@ def test_install_task_says_what_it_did_and_a_dry_run_changes_nothing(
     first = pfa_flux("install-task", env=workspace.env(), cwd=tmp_path)
     assert (first.code, first.out.count(": created\n")) == (0, 2), first.err
     assert re.search(r"proved: 1 hits? from \S+ to \S+ made 1 rows", first.err)
-    assert re.search(rf"proved: a run of {names[1]} for \S+ to \S+ succeeded; that time has no rows", first.err)
+    assert re.search(rf"proved: a run of {names[1]} for \S+ to \S+ succeeded. That time has no rows", first.err)
     second = pfa_flux("install-task", env=workspace.env(), cwd=tmp_path)
     assert (second.code, second.out.count(": up to date\n"), second.err) == (0, 2, "")
     ran = pfa_flux("task", "run", env=workspace.env(), cwd=tmp_path)

@@ -140,7 +140,7 @@ def test_the_log_status_and_doctor_say_that_rows_are_kept_and_the_log_says_it_on
     checks, _ = examine(own, pixel.now)
     assert [words in c.found for c in checks if c.name == "raw rows"] == [True]
     pixel.live(36 * HOUR)
-    assert caplog.text.count("the clock is believed again") == 1
+    assert caplog.text.count("the clock is trusted again") == 1
     checks, _ = examine(own, pixel.now)
     assert [c for c in checks if c.name == "raw rows"] == []
 

@@ -135,7 +135,7 @@ def test_the_command_counts_copies_and_refuses(make_workspace: MakeWorkspace, tm
     here, to = to_file(one, tmp_path / "here.toml"), to_file(other, tmp_path / "there.toml")
     empty = pfa_flux("copy", "--config", here, "--to", to)
     assert empty.code == 3
-    assert "there is nothing to copy" in empty.err
+    assert "nothing to copy" in empty.err
     fill(one, NOW, [hit(NOW - HOUR), hit(NOW - HOUR + 1), load(NOW - HOUR)])
     counted = pfa_flux("copy", "--config", here, "--to", to, "--dry-run", "--format", "json")
     assert counted.code == 0

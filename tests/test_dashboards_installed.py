@@ -111,13 +111,13 @@ def test_the_command_installs_a_dashboard_in_a_stack_of_its_own_and_twice_makes_
     client = workspace.client
     org = client.org_id()
     first = pfa_flux("dashboard", "influxdb", "--install", env=workspace.env())
-    assert (first.code, first.err) == (0, "made: the dashboard, in the stack pfa-flux\n")
+    assert (first.code, first.err) == (0, "dashboard made, in the stack pfa-flux\n")
     dashboard = first.out.strip().rpartition("/")[2]
     try:
         assert first.out == f"{client.url}/orgs/{org}/dashboards/{dashboard}\n"
         second = pfa_flux("dashboard", "influxdb", "--install", "--source", "rollup", env=workspace.env())
         assert (second.code, second.out) == (0, first.out)
-        assert second.err == "updated: the dashboard, in the stack pfa-flux\n"
+        assert second.err == "dashboard updated, in the stack pfa-flux\n"
         found = client.json("GET", f"/api/v2/dashboards?orgID={org}&limit=100")["dashboards"]
         assert [each["id"] for each in found if each["name"] == "Page views without JavaScript"] == [dashboard]
         (stack,) = client.json("GET", f"/api/v2/stacks?orgID={org}&name=pfa-flux")["stacks"]
@@ -153,7 +153,7 @@ def test_without_install_the_template_is_printed_and_no_server_is_asked() -> Non
     found = pfa_flux("dashboard", "influxdb", env={"PFA_FLUX_URL": "http://127.0.0.1:9"})
     assert found.code == 0
     assert [(each["kind"], each["apiVersion"]) for each in found.json] == [("Dashboard", "influxdata.com/v2alpha1")]
-    assert "--install installs it" in found.err
+    assert "To install it: pfa-flux dashboard influxdb --install" in found.err
 
 
 def test_downsampled_data_that_does_not_fit_is_refused_with_the_way_out(tmp_path: Any) -> None:

@@ -72,7 +72,7 @@ def test_on_a_server_the_demo_has_buckets_of_its_own_and_removes_them(engine: st
     for host in HOSTS:
         assert host.network in done.out
     runs = {"influxdb-1.8": "runner", "kapacitor": "kapacitor"}.get(engine, "influxdb")
-    assert f"run by {runs}, and its past filled in" in done.err
+    assert f"run by {runs}, and past windows filled" in done.err
     assert "which equal the raw data" in done.err
     assert server.client.buckets() == buckets
     if engine == "kapacitor":

@@ -234,7 +234,7 @@ def test_a_fresh_installation_waits_for_its_first_hit(engine: str, make_workspac
         checks = look(own)
         assert {check.status for name, check in checks.items() if name != "serve"} == {"ok"}
         found = checks["newest hit"].found
-        assert found.startswith("waiting for the first hit, for less than a minute; to send one: curl ")
+        assert found.startswith("waiting for the first hit, for less than a minute. To send one: curl ")
         domains = ("*.a.example", "a.onion", "b.example")
         named = look(replace(own, pixel=replace(own.pixel, domains=domains)))["newest hit"].found
         assert named.endswith(": curl -so /dev/null -D - -e https://b.example/ https://b.example/count.gif")
@@ -264,7 +264,7 @@ def test_a_task_that_nobody_runs_any_more(engine: str, make_workspace: MakeWorks
     (check,) = [check for check in examine(of(workspace), now + HOUR)[0] if check.name == "last run"]
     assert (check.status, check.found.rpartition(", ")[2]) == ("warning", "59m ago")
     assert check.advice.startswith(
-        "Nobody runs it: let pfa-flux serve run, which does. Or: Run `pfa-flux task run --due`"
+        "Nothing runs it: start pfa-flux serve, which does. Or: Run `pfa-flux task run --due`"
     )
 
 
@@ -291,10 +291,10 @@ def beside_the_engine(own: Settings, now: int) -> dict[str, Check]:
 def test_hits_that_wait_are_told_though_the_engine_is_away(waiting: Settings) -> None:
     found = beside_the_engine(waiting, time.time_ns())
     assert found.keys() == {"pixel", "serve"}
-    words = "hits that wait for InfluxDB: 2, the oldest for less than a minute"
+    words = "hits waiting for InfluxDB: 2, the oldest for less than a minute"
     assert found["pixel"] == Check("pixel", "ok", words)
     check = beside_the_engine(waiting, time.time_ns() + 20 * MINUTE)["pixel"]
-    assert (check.status, check.found) == ("warning", "hits that wait for InfluxDB: 2, the oldest for 20m")
+    assert (check.status, check.found) == ("warning", "hits waiting for InfluxDB: 2, the oldest for 20m")
     assert "Does pfa-flux serve run?" in check.advice
 
 
@@ -306,9 +306,9 @@ def test_lines_that_were_refused_and_damaged_files(waiting: Settings) -> None:
         (waiting.data_dir / f"{SPOOL_NAME}.damaged-20260101T000000Z-0{end}").write_text("x")
     found = beside_the_engine(waiting, time.time_ns())
     assert [(check.name, check.status, check.found) for check in found.values() if check.name != "serve"] == [
-        ("pixel", "ok", "hits that wait for InfluxDB: 2, the oldest for less than a minute"),
-        ("quarantine", "warning", "lines that InfluxDB refused: 2 (field type conflict)"),
-        ("damaged files", "warning", f"set aside: {SPOOL_NAME}.damaged-20260101T000000Z-0"),
+        ("pixel", "ok", "hits waiting for InfluxDB: 2, the oldest for less than a minute"),
+        ("quarantine", "warning", "points that InfluxDB refused: 2 (field type conflict)"),
+        ("damaged files", "warning", f"renamed: {SPOOL_NAME}.damaged-20260101T000000Z-0"),
     ]
     assert "pfa-flux quarantine" in found["quarantine"].advice
 
@@ -333,5 +333,5 @@ def test_a_data_directory_that_is_not_ours(waiting: Settings, monkeypatch: pytes
     # The tests may run as root, who may read everything.
     monkeypatch.setattr(Path, "exists", exists)
     check = beside_the_engine(waiting, time.time_ns())["pixel"]
-    assert (check.status, check.found) == ("skipped", "spool is not ours to read")
+    assert (check.status, check.found) == ("skipped", "you may not read spool")
     assert "as root" in check.advice

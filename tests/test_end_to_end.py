@@ -157,7 +157,7 @@ def start(workspace: Workspace, folder: Path, stack: ExitStack) -> World:
     done = world.cli("install-task")
     stack.callback(remove, world)
     # There is nothing yet that a run could have been forced for.
-    assert (done.code, done.err.count("that time has no rows to compare")) == (0, 2), done.err
+    assert (done.code, done.err.count("That time has no rows to compare")) == (0, 2), done.err
     return world
 
 

@@ -85,7 +85,7 @@ def test_without_a_file_it_makes_one_with_its_folder_for_all_to_read(tmp_path: P
     assert done.code == 0, done.err
     file = tmp_path / "etc" / "mine.toml"
     assert file.read_text() == (
-        "# Settings of pfa-flux. `pfa-flux init` writes them, and changes its own keys alone when it is run again.\n"
+        "# Settings of pfa-flux, written by `pfa-flux init`. If you run it again, it changes only its own keys.\n"
         f'data_dir = "{tmp_path}/data"\n\n[pixel]\ndomains = ["example.com"]\n'
     )
     assert file.stat().st_mode & 0o777 == 0o644
@@ -119,7 +119,7 @@ def test_it_says_what_is_left_and_which_command_prints_each_piece(tmp_path: Path
         (("--url", "http://127.0.0.1:9"), 4, "cannot be reached"),
         (("--url", "localhost:8086"), 2, "url is not an http or https address"),
         (("--token-file", "absent"), 2, "the token file"),
-        (("--raw-bucket", "absent/autogen"), 1, "--raw-bucket, or have it made with --create-buckets"),
+        (("--raw-bucket", "absent/autogen"), 1, "--raw-bucket, or create it with --create-buckets"),
         (("--org", "absent"), 1, "the server refuses the organisation 'absent'"),
         (("--domain", "two words"), 2, "--domain: 'two words' is not a domain"),
         (("--site", "blog"), 2, "the site 'blog' is not NAME=domain,domain"),
@@ -154,9 +154,9 @@ def test_a_wrong_or_missing_token(engine: str, make_place: MakePlace) -> None:
     assert "PFA_FLUX_TOKEN" in wrong.err
     none = run(place.folder, "init", "--url", place.workspace.server.url)
     assert (none.code, none.out, place.untouched()) == (4, "", True)
-    assert "--token-file - on standard input" in none.err
+    assert "on standard input with --token-file -" in none.err
     empty = run(place.folder, "init", *place.flags)
-    assert (empty.code, "no token on standard input" in empty.err, place.untouched()) == (2, True, True)
+    assert (empty.code, "standard input has no token" in empty.err, place.untouched()) == (2, True, True)
 
 
 def test_kapacitor_that_does_not_answer(make_place: MakePlace) -> None:
@@ -192,7 +192,7 @@ def test_a_missing_bucket_is_made_only_if_asked_for(engine: str, make_place: Mak
     assert (refused.code, place.untouched()) == (1, True)
     done = place.init("--create-buckets")
     assert done.code == 0, done.err
-    assert f"made the bucket {place.workspace.raw}, kept for ever" in done.err
+    assert f"created the bucket {place.workspace.raw}, without expiry" in done.err
     assert place.workspace.raw in place.workspace.client.buckets()
     place.remove_tasks()
 
@@ -262,10 +262,10 @@ def test_a_missing_bucket_of_page_loads_is_made_only_if_asked_for(make_place: Ma
     client, bucket = place.workspace.client, f"loads_{place.workspace.folder.name[-8:]}/autogen"
     refused = place.init("--loads-bucket", bucket)
     assert (refused.code, refused.out, place.untouched()) == (1, "", True)
-    assert "--loads-bucket, or have it made with --create-buckets" in refused.err
+    assert "--loads-bucket, or create it with --create-buckets" in refused.err
     try:
         done = place.init("--loads-bucket", bucket, "--create-buckets")
-        assert (done.code, f"made the bucket {bucket}, kept for ever" in done.err) == (0, True), done.err
+        assert (done.code, f"created the bucket {bucket}, without expiry" in done.err) == (0, True), done.err
         assert bucket in client.buckets()
         # Without page loads it is not asked for.
         client.drop_bucket(bucket)

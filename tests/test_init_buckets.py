@@ -25,7 +25,7 @@ def test_init_refuses_a_mistyped_rollup_bucket(engine: str, make_workspace: Make
     assert done.err.splitlines()[-2:] == [
         f"pfa-flux: the rollup bucket '{mistyped}' does not exist, or the token cannot see it",
         f"Did you mean '{workspace.rollup}'? "
-        "Name the right one with --rollup-bucket, or have it made with --create-buckets.",
+        "Name the right one with --rollup-bucket, or create it with --create-buckets.",
     ]
     assert workspace.client.buckets() == before
 
@@ -42,7 +42,7 @@ def test_install_task_makes_a_rollup_bucket_only_if_asked_to(engine: str, make_w
     assert "pfa-flux install-task --create-buckets" in plain("task", "plan", env=workspace.env()).out
     done = plain("install-task", "--create-buckets", env=workspace.env())
     assert (done.code, workspace.rollup in client.buckets()) == (0, True), done.err
-    assert f"made the bucket {workspace.rollup}\n" in done.err
+    assert f"created the bucket {workspace.rollup}\n" in done.err
     plain("task", "remove", env=workspace.env())
 
 
@@ -70,10 +70,12 @@ def test_a_rejected_address_is_no_new_default(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('url = "http://127.0.0.1:9"\n')
     terminal = Terminal(tmp_path, "--config", "a.toml", "--data-dir", "data", "--loads", "none")
     for answer in ("localhost:8086", "http://127.0.0.1:7"):
-        terminal.answer("InfluxDB's address, - for none: all data in one file here [http://127.0.0.1:9]: ", answer)
-    terminal.answer("InfluxDB's address, - for none: all data in one file here [http://127.0.0.1:9]: ", "-")
+        terminal.answer(
+            "InfluxDB's address (- for none: all data in one file on this machine) [http://127.0.0.1:9]: ", answer
+        )
+    terminal.answer("InfluxDB's address (- for none: all data in one file on this machine) [http://127.0.0.1:9]: ", "-")
     terminal.answer("Domains that count", "")
-    terminal.answer("nothing for no more: ", "")
+    terminal.answer("(empty for no more): ", "")
     assert terminal.end() == 0, terminal.shown
     written = tomllib.loads((tmp_path / "a.toml").read_text())
     assert written == {"data_dir": str(tmp_path / "data"), "pixel": {"loads": "none"}}

@@ -63,16 +63,16 @@ def test_page_loads_of_another_name_are_left_and_named(
     done = run(tmp_path, "init", "--yes", *flags)
     assert done.code == 0, done.err
     assert (
-        "left, though it looks like page loads: web_vitals (field load_ms); "
-        "to take it: --loads own --loads-measurement web_vitals --loads-field load_ms\n" in done.err
+        "looks like page loads, but is not used: web_vitals (field load_ms). "
+        "To use it: --loads own --loads-measurement web_vitals --loads-field load_ms\n" in done.err
     )
     assert "web_vitals" not in str(written(tmp_path))
     assert "viewed in the last 30 days: example.i2p\n" in done.err, done.err
-    assert "left: all domains count until some are named: --domain example.i2p\n" in done.err
+    assert "all domains count until you name some: --domain example.i2p\n" in done.err
     assert "cpu" not in done.err
     terminal = Terminal(tmp_path, *flags)
-    terminal.answer("Domains that count, with commas between [example.i2p]: ", "")
-    terminal.answer("nothing for no more: ", "")
+    terminal.answer("Domains to count, separated by commas [example.i2p]: ", "")
+    terminal.answer("(empty for no more): ", "")
     terminal.answer("Page loads [own]: ", "")
     terminal.answer("Points that look like page loads: web_vitals (field load_ms)", "")
     terminal.answer("Field [load_ms]: ", "")
@@ -107,9 +107,9 @@ def test_a_bucket_that_holds_the_data_is_proposed(engine: str, make_workspace: M
         text.write(f'loads_measurement = "{name}"\nhits_measurement = "hits_{name}"\n')
     left = run(tmp_path, "init", "--yes", *flags)
     words = f"are in the bucket {workspace.raw}, not in telegraf/autogen"
-    assert f"page views or page loads {words}; it is left, and taken with --raw-bucket {workspace.raw}\n" in left.err, (
-        left.err
-    )
+    assert (
+        f"page views or page loads {words}. This is not used. To use it: --raw-bucket {workspace.raw}\n" in left.err
+    ), left.err
     run(tmp_path, "task", "remove")
     file.write_text(file.read_text().replace(f'raw_bucket = "{workspace.raw}"\n', ""))
     terminal = Terminal(tmp_path, *flags, "--site", "a=example.i2p", "--loads", "own")
@@ -145,7 +145,7 @@ def test_a_task_of_the_originals_form_under_another_name_is_proposed(
     task = kapacitor.json("POST", "/kapacitor/v1/api/v2/tasks", {"flux": text, "status": "active"})["id"]
     done = run(tmp_path, "init", "--yes", "--loads", "none", *flags)
     assert done.code == 0, done.err
-    form = ", in the form that the idea was published in"
+    form = ", in the form that was first published"
     assert f"warning: the task '{name}' ({task}) downsamples the same page views{form}, and both " in done.err
     assert f'or take it over: task_name = "{name}" under [schema], then pfa-flux init --adopt\n' in done.err
     run(tmp_path, "task", "remove")

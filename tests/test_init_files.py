@@ -24,7 +24,7 @@ def test_a_place_that_cannot_be_written_leaves_no_task_behind(make_place: MakePl
     place = make_place("influxdb-2.7")
     done = place.init("--config", str(place.file / "below.toml"))
     assert (done.code, done.out, place.untouched()) == (1, "", True)
-    assert "Name another place with --config." in done.err
+    assert "Choose another place with --config." in done.err
 
 
 def test_the_token_of_the_environment_is_written_and_a_file_that_is_named_is_taken(make_place: MakePlace) -> None:
@@ -73,7 +73,7 @@ def test_init_refuses_a_file_that_it_cannot_edit(tmp_path: Path) -> None:
     file.write_text(text)
     done = run(tmp_path, "init", "--site", "blog=a.example", "--data-dir", "data")
     assert (done.code, done.out) == (1, "")
-    assert done.err.endswith('Write in it: [sites.blog] domains = ["a.example"]\n')
+    assert done.err.endswith('Write this into it: [sites.blog] domains = ["a.example"]\n')
     assert file.read_text() == text
 
 
@@ -106,7 +106,9 @@ def test_without_a_file_plain_commands_find_what_init_has_written(tmp_path: Path
 def test_settings_in_etc_keep_their_data_where_the_service_does(tmp_path: Path) -> None:
     from pfa_flux.cli.setup.dialogue import Dialogue
 
-    made = Dialogue(Path("/etc/pfa-flux-tests/pfa-flux.toml"), {}, set(), asking=False, quiet=True)
+    made = Dialogue(Path("/etc/pfa-flux-tests/pfa-flux.toml"), {}, set(), interactive=False, quiet=True)
     assert made.draft.settings().data_dir == STATE
-    named = Dialogue(Path("/etc/pfa-flux-tests/a.toml"), {"data_dir": str(tmp_path)}, set(), asking=False, quiet=True)
+    named = Dialogue(
+        Path("/etc/pfa-flux-tests/a.toml"), {"data_dir": str(tmp_path)}, set(), interactive=False, quiet=True
+    )
     assert named.draft.settings().data_dir == tmp_path

@@ -1,4 +1,4 @@
-"""`pfa-flux init` asks who counts page loads, and leaves nobody with figures of 100% that it has not warned of."""
+"""`pfa-flux init` asks what counts page loads, and leaves nobody with figures of 100% that it has not warned of."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.initial import ROOT, Folder, Terminal, run
 SCRIPT = (
     '<script>window.pfaLoaded = Object.assign(new Image(), {referrerPolicy: "same-origin", src: "/load.gif"})</script>'
 )
-NOBODY = "warning: nobody counts page loads yet, so every figure will be 100%. "
+NOBODY = "warning: nothing counts page loads yet, so every figure will be 100%. "
 
 
 def init(folder: Path, *flags: str) -> tuple[dict[str, object], str, str]:
@@ -104,7 +104,7 @@ def test_on_a_terminal_names_that_have_no_rows_are_asked_for_again(place: Folder
     place.token_file.write_text(place.token)
     flags = ("--url", place.workspace.server.url, "--token-file", str(place.token_file), "--data-dir", "data")
     terminal = Terminal(place.folder, *flags, "--site", "blog=example.i2p")
-    terminal.answer("none     nobody yet: every figure will be 100%\nPage loads [script]: ", "own")
+    terminal.answer("none     nothing yet: every figure will be 100%\nPage loads [script]: ", "own")
     terminal.answer("Measurement [pf_analytics_test]: ", "events")
     terminal.answer("Field [response_time]: ", "")
     terminal.answer("page loads: no rows of events with the field response_time in the last day", "n")

@@ -186,7 +186,7 @@ def test_what_nginx_refuses_is_taken_back(host: Host) -> None:
     (host.nginx / "conf.d/other.conf").write_text("upstream pfa_flux_pixel { server 127.0.0.1:1; }\n")
     done = host.set_up("--include", "--enable")
     assert (done.code, "duplicate upstream" in done.err) == (1, True), done.err
-    assert "nginx's files are as they were, and all else is written" in done.err
+    assert "nginx's files were restored, and all other files are written" in done.err
     assert host.site.read_text() == SITE
     assert not host.layout.http.exists()
     assert not any("enable" in line or "reload" in line for line in host.done)
@@ -206,7 +206,7 @@ def test_without_systemd_it_is_refused_before_anything_is_written(host: Host) ->
     before = host.tree()
     done = host.set_up("--enable", SYSTEMD="offline")
     assert (done.code, done.out, host.tree()) == (1, "", before)
-    assert done.err.endswith(f"start it yourself: pfa-flux serve --config {host.config}\n")
+    assert done.err.endswith(f"start the pixel yourself: pfa-flux serve --config {host.config}\n")
 
 
 @pytest.mark.slow
@@ -225,7 +225,7 @@ def test_no_server_for_a_domain_is_told(host: Host) -> None:
     done = host.set_up("--include")
     assert (done.code, done.out) == (1, "")
     assert host.tree() == before
-    words = "--include changes nginx's files" if host.layout.user else "no server { } in nginx's files is for one"
+    words = "--include changes nginx's files" if host.layout.user else "no server { } in nginx's files serves one"
     assert words in done.err
 
 

@@ -55,7 +55,7 @@ def test_a_twin_that_is_not_wanted_is_left_out(tmp_path: Path) -> None:
 def test_without_questions_the_twin_is_said_to_be_left_out(tmp_path: Path) -> None:
     flags = ("init", "--yes", "--config", "a.toml", "--data-dir", "data")
     done = run(tmp_path, *flags, "--domain", "www.example.com", "--domain", "abc.onion")
-    words = "not counted: example.com. If visitors use that name too, add it with --site or --domain\n"
+    words = "not counted: example.com. If visitors use this name too, add it with --site or --domain\n"
     assert (done.code, words in done.err) == (0, True)
     # A pattern has it already.
     for more in ("example.com", "*.example.com"):

@@ -144,8 +144,8 @@ def test_a_file_of_another_hand_is_not_overwritten(machine: Machine) -> None:
     done = machine.write()
     assert (done.code, done.out, machine.tree()) == (1, "", before)
     assert done.err.splitlines()[-2:] == [
-        f"pfa-flux: {machine.layout.server} was not written by pfa-flux, or was changed since; nothing was written",
-        "Move it away and run this again, then carry over what you need from it.",
+        f"pfa-flux: {machine.layout.server} was not written by pfa-flux, or was changed since. Nothing was written",
+        "Move it away and run this again. Then copy what you need from it.",
     ]
     # One that is as it is to be stays when the rest goes.
     machine.layout.server.unlink()
@@ -263,7 +263,7 @@ def test_a_command_that_the_service_cannot_see_is_refused(tmp_path: Path, monkey
     (tmp_path / "nginx").mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(sys, "argv", ["/home/me/pfa-flux/bin/pfa-flux"])
-    draft = Dialogue(Path("/etc/pfa-flux-tests/pfa-flux.toml"), {}, set(), asking=False, quiet=True).draft
+    draft = Dialogue(Path("/etc/pfa-flux-tests/pfa-flux.toml"), {}, set(), interactive=False, quiet=True).draft
     assert draft.settings().data_dir == STATE
     with pytest.raises(PfaFluxError, match="the service cannot read /home/me/pfa-flux/bin/pfa-flux"):
         pieces.Writing.of(draft, pieces.Targets(str(tmp_path / "nginx")))
@@ -273,5 +273,5 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "pfa-flux.toml"
     for text in ("{", "[]", json.dumps({"files": {"/x": {"other": 1}}, "folders": []})):
         config.with_suffix(".written.json").write_text(text)
-        with pytest.raises(PfaFluxError, match="cannot be read as a list of what was written"):
-            Manifest.beside(config)
+        with pytest.raises(PfaFluxError, match="is not a readable list of written files"):
+            Manifest.of(config)

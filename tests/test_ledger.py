@@ -161,8 +161,8 @@ def test_windows_that_expired_before_anybody_compared_them_are_unknown(
         assert (figures(answer), answer.source) == ([(48, 24)], "rollup")
         words = message(answer, "rollup_unknown")
         assert "96 windows of hits before" in words or "windows of hits before" in words
-        assert "They hold 48 page views, which are taken on trust." in words
-        assert "They hold 24 page views, which are taken on trust." in words
+        assert "Nothing can confirm their 48 page views." in words
+        assert "Nothing can confirm their 24 page views." in words
         assert "rollup_unproved" not in codes(answer)
         found = made.task(backend="runner").gaps(first)
         assert found.unknown > 0
@@ -189,7 +189,7 @@ def test_windows_of_before_raw_data_begins_stay_whatever_compares_them(
         assert (found.unknown, found.excess) == (8, ((T0 + DAY + 2 * HOUR - 2 * WINDOW, T0 + DAY + 2 * HOUR - WINDOW),))
         answer = from_rollups(made)
         assert figures(answer) == [(31, 24)]
-        assert "They hold 24 page views, which are taken on trust." in message(answer, "rollup_unknown")
+        assert "Nothing can confirm their 24 page views." in message(answer, "rollup_unknown")
         assert "by at most 2 page views" in message(answer, "rollup_unproved")
         noted = task.upkeep()
         assert noted is not None

@@ -181,17 +181,17 @@ def test_listen_is_a_flag_as_it_is_of_serve() -> None:
 @pytest.mark.parametrize("path", ["/a b", "/a;b", "/$a", "/a{", '/a"', "/a%41", "//a", "/a/../b", "/.", "/a?b", "/a\\"])
 def test_a_path_that_nginx_would_read_otherwise_is_refused(path: str) -> None:
     for pixel in (PixelSettings(path=path), PixelSettings(load_path=path)):
-        with pytest.raises(SettingsError, match="which nginx would read otherwise than is meant"):
+        with pytest.raises(SettingsError, match="which nginx would read differently"):
             configuration(pixel)
 
 
 @pytest.mark.parametrize("listen", ["unix:/a b", "unix:/a;b", "unix:/a{", 'unix:/a"', "a;b:80"])
 def test_an_address_that_nginx_cannot_write_is_refused(listen: str) -> None:
-    with pytest.raises(SettingsError, match="which nginx's configuration cannot hold"):
+    with pytest.raises(SettingsError, match="which nginx's configuration cannot contain"):
         configuration(PixelSettings(listen=listen))
 
 
 @pytest.mark.parametrize("host", ["a b", "a;b", "a{", "a:80", "a/b", '"'])
 def test_a_host_that_is_none_is_refused(host: str) -> None:
-    with pytest.raises(SettingsError, match="not the name of a host"):
+    with pytest.raises(SettingsError, match="which is not a host name"):
         configuration(PixelSettings(), direct=host)

@@ -341,7 +341,7 @@ class TestTheFile:
     ) -> None:
         (tmp_path / regulars.NAME).write_text(text)
         assert regulars.load(tmp_path) == []
-        assert "pages of earlier days are not known" in caplog.text
+        assert "pages of earlier days are unknown" in caplog.text
 
     def test_a_link_is_not_followed(self, tmp_path: Path) -> None:
         elsewhere = tmp_path / "elsewhere"

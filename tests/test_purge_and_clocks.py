@@ -199,7 +199,7 @@ def test_serve_that_was_started_once_with_a_clock_far_ahead_counts_all_and_remov
         data_dir=str(own.data_dir),
     )
     with server:
-        housekept("8 raw rows of before")
+        housekept("8 raw rows before")
     assert count(own, "raw") == 2
     with Analytics(own) as made:
         assert [row.hits for row in made.hits(start="1d", stop=time.time_ns() + HOUR)] == [8]

@@ -129,8 +129,8 @@ def test_where_most_is_refused_everything_says_so(name: str, make_workspace: Mak
         until(lambda: status_of(server.admin) == 503, "the health check knows")
         assert time.monotonic() - began < 10
         assert json.loads(server.get("/healthz"))["wrong"] == [
-            "most hits are refused and go into quarantine: a field has another type in the store, and neither "
-            "integers nor floats are taken"
+            "InfluxDB refuses most hits, and they go into quarantine: a field has another type in the store, "
+            "and neither integers nor floats are taken"
         ]
         found = server.metrics()
         assert (found["shipped_total"], found["refused_points_total"], found["shipper_refused"]) == (0, 5, 1)
@@ -139,7 +139,7 @@ def test_where_most_is_refused_everything_says_so(name: str, make_workspace: Mak
         until(lambda: status_of(server.admin) == 503, "the health check remembers")
         done = pfa_flux("doctor", "--config", str(server.config))
         assert done.code == 1
-        assert "most hits are refused" in " ".join(done.out.split())
+        assert "InfluxDB refuses most hits" in " ".join(done.out.split())
     assert "/1" not in server.log.replace("/127", "")
 
 

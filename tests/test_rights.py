@@ -105,7 +105,7 @@ def test_a_readers_doctor_is_all_green(engine: str, make_workspace: MakeWorkspac
         "reader: enough for blocked-ratio, report, view, task verify; "
         f"pixel: no, it lacks write {workspace.raw}; {LACKS[engine[:10]].format(rollup=workspace.rollup)}"
     )
-    assert checks["windows"].found == "those of the last 7 days are what raw data says (1 with rows)"
+    assert checks["windows"].found == "those of the last 7 days match raw data (1 with rows)"
     assert "not installed" not in str(checks)
 
 

@@ -81,7 +81,7 @@ def test_one_that_listens_elsewhere_than_the_settings_say(url: str, tmp_path: Pa
         check = look(replace(own, pixel=replace(own.pixel, listen=f"unix:{tmp_path}/none")))["serve"]
         assert (check.status, check.found) == (
             "warning",
-            f"nothing answers at unix:{tmp_path}/none (no socket); pfa-flux serve runs, and listens elsewhere",
+            f"nothing answers at unix:{tmp_path}/none (no socket); pfa-flux serve runs, but listens elsewhere",
         )
         assert "listen and admin under [pixel]" in check.advice
 
@@ -91,7 +91,7 @@ def test_another_program_in_its_place(tmp_path: Path) -> None:
         own = of(pixel)
         check = look(replace(own, pixel=replace(own.pixel, path="/other.gif")))["serve"]
         assert (check.status, check.found) == (
-            "failed", f"what listens at {pixel.listen} answers 404 for /other.gif"
+            "failed", f"{pixel.listen} answers 404 for /other.gif"
         )  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def test_views_that_are_refused_for_their_domain(tmp_path: Path) -> None:
         client.getresponse().read()
         client.close()
         check = look(of(pixel))["domains"]
-        assert (check.status, check.found) == ("warning", "2 views were refused for their domain")
+        assert (check.status, check.found) == ("warning", "2 page views were refused by domain")
         assert "with www and without" in check.advice
 
 
@@ -141,12 +141,12 @@ def test_page_loads_that_never_came_or_come_no_more(engine: str, make_workspace:
     fill(workspace, now, [hit(now - HOUR)])
     check = newest()
     assert check is not None
-    assert (check.status, check.found) == ("warning", "none has ever come, while hits come")
+    assert (check.status, check.found) == ("warning", "none ever, although hits arrive")
     assert "pfa-flux init --loads script" in check.advice
     fill(workspace, now, [load(now - 8 * DAY)])
     check = newest()
     assert check is not None
-    assert (check.status, check.found) == ("warning", "none in the last 7 days, while hits come")
+    assert (check.status, check.found) == ("warning", "none in the last 7 days, although hits arrive")
     fill(workspace, now, [load(now - 6 * DAY)])
     check = newest()
     assert check is not None

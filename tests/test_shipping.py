@@ -208,7 +208,7 @@ def test_what_the_server_refuses_is_put_by_with_its_words_and_the_rest_arrives(
         until(lambda: server.metrics()["journal_rows"] == 0, "an empty spool")
         assert server.metrics()["refused_points_total"] == 5
     assert len(points(workspace, LOADS)) == 4
-    assert "most hits are refused, 5 of the last 9" in server.log
+    assert "InfluxDB refuses most hits, 5 of the last 9" in server.log
     assert "a field has another type in the store" in server.log
     reader = SpoolReader(server.data_dir)
     kept = reader._connection.execute("SELECT reason, count, lines FROM quarantine").fetchall()

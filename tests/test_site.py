@@ -12,8 +12,8 @@ import trustme
 
 from pfa_flux import InvalidValueError
 from pfa_flux.doctor.site import fetch
-from pfa_flux.doctor.site.look import address, look
 from pfa_flux.doctor.site.markup import Markup
+from pfa_flux.doctor.site.page import address, check_page
 from pfa_flux.doctor.site.tags import loads
 from pfa_flux.engines.base import Check
 from pfa_flux.settings import Settings, load
@@ -39,7 +39,7 @@ class World:
         """What is found in a page; whatever that is, nothing has counted."""
         if html is not None:
             self.site.pages[A] = Page(html, headers={name.replace("_", "-"): value for name, value in headers.items()})
-        found = look(url, self.settings)
+        found = check_page(url, self.settings)
         for check in found:
             assert (check.status == "ok") == (check.advice == ""), check
         metrics = self.pixel.metrics()
@@ -83,7 +83,7 @@ def test_a_page_as_it_should_be_gives_a_hit_and_a_load_and_none_is_counted(world
     )
     assert checks["hit"].found == f"1 hit on {SITE} /a"
     assert checks["arrived"].found == "the pixel of these settings received 2 requests of this visit, and counted none"
-    assert checks[TWIN].found == f"not checked: there is no address for {TWIN}"
+    assert checks[TWIN].found == f"not checked: {TWIN} has no address"
     assert [(method, at) for method, at, _ in world.site.asked] == [
         ("GET", A), ("HEAD", f"{SITE}/count.gif"), ("GET", f"{SITE}/count.gif"), ("HEAD", f"{SITE}/load.gif"),
         ("GET", f"{SITE}/load.gif"),
@@ -108,7 +108,7 @@ def test_neither_tag_nor_script_is_in_the_page(world: World) -> None:
 @pytest.mark.parametrize(
     ("tag", "status", "found", "advice"),
     [
-        ('<img src="/count.gif?x=1" referrerpolicy=same-origin>', "warning", "has a query", "Leave the query out"),
+        ('<img src="/count.gif?x=1" referrerpolicy=same-origin>', "warning", "has a query", "Leave out the query"),
         ('<IMG loading="LAZY" src="/count.gif">', "warning", 'loading="lazy"', 'Write loading="eager"'),
         ('<noscript><img src="/count.gif"></noscript>', "warning", "within <noscript>", "Take it out"),
         ('<img src="data:," data-src="/count.gif">', "failed", "data attribute", "Exclude it from lazy loading"),
@@ -163,7 +163,7 @@ def test_without_a_referer_a_host_that_is_no_site_counts_nothing(world: World) -
 def test_a_base_that_leads_the_tag_away(world: World) -> None:
     checks = world.look(whole(world, f'<base href="http://nowhere.test/">{image(world.settings.pixel)}'))
     assert checks["hit"].status == "failed"
-    assert checks["hit"].found.startswith("<base href> points the tag to another host: there is no address for nowhere")
+    assert checks["hit"].found.startswith("<base href> points the tag to another host: nowhere")
     assert f"http://{SITE}/count.gif" in checks["hit"].advice
 
 
@@ -221,7 +221,7 @@ def test_a_front_that_takes_the_mark_away_is_found_and_counts_nothing(world: Wor
 def test_a_front_that_leaves_this_request_out(world: World, word: str, status: str) -> None:
     world.site.adds = {"X-Pfa-Skip": word}
     checks = world.look(whole(world))
-    found = f"1 hit on {SITE} /a, but none for you: skipped_{word}"
+    found = f"1 hit on {SITE} /a, but not for you: skipped_{word}"
     assert (checks["hit"].status, checks["hit"].found) == (status, found)
     assert "1 hit and 1 load" in checks["a view"].found
 
@@ -244,7 +244,7 @@ def test_the_scripts_may_be_in_files_of_the_site(world: World) -> None:
 
 
 def test_doctor_knows_who_was_said_to_count_loads(world: World) -> None:
-    pixel, none = world.settings.pixel, 'nobody counts loads (loads = "none" under [pixel]), so every figure is 100%'
+    pixel, none = world.settings.pixel, 'nothing counts loads (loads = "none" under [pixel]), so every figure is 100%'
     empty = Markup(f"http://{A}", f"http://{A}")
     found = loads(empty, [], replace(pixel, loads="none", load_path=""))[1]
     assert (found.status, found.found) == ("warning", none)
@@ -295,7 +295,7 @@ def test_redirects_are_followed_and_said(world: World) -> None:
     assert checks["page"].found == f"http://{SITE}/ redirects to http://{A}"
     assert checks["hit"].found == f"1 hit on {SITE} /a"
     check = world.look(url=f"http://{SITE}/loop")["page"]
-    assert (check.status, "redirects for ever" in check.found) == ("failed", True)
+    assert (check.status, "redirects without end" in check.found) == ("failed", True)
 
 
 def test_what_is_no_page(world: World) -> None:
@@ -356,7 +356,7 @@ def test_names_of_other_networks_are_looked_at_through_a_proxy_alone(world: Worl
     # The server takes whole addresses, as a proxy does.
     world.site.pages[f"{I2P}/a"] = Page(whole(world))
     proxy = f"http://127.0.0.1:{world.site.port}"
-    found = {check.name: check for check in look(f"http://{A}", world.settings, proxy=proxy)}
+    found = {check.name: check for check in check_page(f"http://{A}", world.settings, proxy=proxy)}
     assert found[I2P] == Check(I2P, "ok", f"a view counts as 1 hit and 1 load on {I2P} /a")
     assert (found[ONION].status, "answers 404" in found[ONION].found) == ("skipped", True)
     assert world.pixel.metrics()['hits_total{kind="hit"}'] == 0

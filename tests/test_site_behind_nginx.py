@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pfa_flux.doctor.site.look import look
+from pfa_flux.doctor.site.page import check_page
 from pfa_flux.settings import load
 from pfa_flux.setup.tags import image, tags, views
 from tests.cli import pfa_flux
@@ -42,7 +42,7 @@ def test_behind_real_nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert checks[TWIN].found == f"redirects to http://{A}"
         assert pixel.counted() == pixel.loaded() == {}
         pixel.stop()
-        check = {check.name: check for check in look(f"http://{A}", world.settings)}["hit"]
+        check = {check.name: check for check in check_page(f"http://{A}", world.settings)}["hit"]
         assert "cannot reach the pixel" in check.found
         assert "httpd_can_network_connect" in check.advice
 

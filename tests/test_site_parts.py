@@ -7,8 +7,8 @@ import time
 import pytest
 
 from pfa_flux.doctor.site.fetch import Browser
-from pfa_flux.doctor.site.look import address
 from pfa_flux.doctor.site.markup import read
+from pfa_flux.doctor.site.page import address
 from pfa_flux.doctor.site.policy import DEFAULT, POLICIES, forbids_image, of_page, referer
 from pfa_flux.doctor.site.tags import images, loads
 from pfa_flux.doctor.site.urls import as_sent, resolve

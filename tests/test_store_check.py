@@ -161,7 +161,7 @@ def test_the_command_says_how_long_the_store_takes(engine: str, make_workspace: 
         proxy.late = 0.5
         done = pfa_flux("install-task", "--backend", "runner", env=workspace.env())
         assert done.code == 0
-        assert "s after it confirms them; proofs, verify and repair wait" in done.err
+        assert "s after it confirms them. Proofs, verify and repair wait" in done.err
 
 
 @servers

@@ -111,7 +111,7 @@ def test_an_installation_of_hits_alone_is_told_what_is_missing_and_goes_on(cli: 
         )
     due = ["--due"] if plan.json["backend"] == "runner" else []
     ran = cli.task("run", *due)
-    assert (ran.code, "hits: downsampled" in ran.err, "to install it: pfa-flux install-task" in ran.err) == (
+    assert (ran.code, "hits: downsampled" in ran.err, "To install it: pfa-flux install-task" in ran.err) == (
         0,
         True,
         True,

@@ -133,10 +133,10 @@ def test_a_key_is_taken_out_of_every_spelling(text: str, made: str) -> None:
 @pytest.mark.parametrize("value", [("c",), ("b", "a"), None])
 def test_comments_within_a_list_are_not_lost(value: tuple[str, ...] | None) -> None:
     text = '[sites.blog]\ndomains = [\n  "a", # ours\n  "b"]\n'
-    with pytest.raises(PfaFluxError, match="a list has comments within, which would be lost") as caught:
+    with pytest.raises(PfaFluxError, match="a list contains comments, which would be lost") as caught:
         edited(text, [Change(("sites", "blog"), "domains", value)])
     words = "domains = " + json.dumps(value) if value else "without domains"
-    assert caught.value.hint == f"Write in it: [sites.blog] {words}"
+    assert caught.value.hint == f"Write this into it: [sites.blog] {words}"
     longer = edited(text, [Change(("sites", "blog"), "domains", ("a", "b", "c"))])
     assert longer == '[sites.blog]\ndomains = [\n  "a", # ours\n  "b",\n  "c"]\n'
 
@@ -251,7 +251,7 @@ def test_any_change_of_any_document_is_made_whole_or_refused(made: tuple[str, bo
             hint = error.hint
         if hint:
             # Only what would be lost is refused.
-            assert (commented_list, hint) == (True, f"Write in it: {change}")
+            assert (commented_list, hint) == (True, f"Write this into it: {change}")
             continue
         assert filled(tomllib.loads(text)) == filled(expected(before, change))
         lost = set(comments(old)) - set(comments(text))

@@ -113,10 +113,10 @@ def test_nginx_writes_no_address_down_and_passes_no_password_on(front: Front, tm
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--view", "stats/"), "--view is 'stats/', which nginx would read otherwise than is meant"),
+        (("--view", "stats/"), "--view is 'stats/', which nginx would read differently"),
         (("--view", "/stats"), "--view is '/stats', which is not a path for the page"),
         (("--view", "/"), "--view is '/', which is not a path for the page"),
-        (("--view", "/a;b/"), "--view is '/a;b/', which nginx would read otherwise than is meant"),
+        (("--view", "/a;b/"), "--view is '/a;b/', which nginx would read differently"),
         (("--view", "/stats/", "--listen", "unix:/run/x"), "--listen is a socket"),
     ],
 )

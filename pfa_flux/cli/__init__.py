@@ -1,4 +1,4 @@
-"""The command line: parses, calls the library, renders. The only place that imports typer or prints."""
+"""The command line: parses, calls the library, prints. Only this package imports typer or prints."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ app = typer.Typer(
     name="pfa-flux",
     help="Measure the share of page views that the JavaScript analytics did not report.",
     epilog=f"{examples()}\n\n"
-    "Exit codes: 0 done, 1 failed, 2 usage, 3 no data, 4 engine out of reach or access denied, 5 work to do.",
+    "Exit codes: 0 done, 1 failed, 2 usage error, 3 no data, 4 server unreachable or access denied, 5 work to do.",
     invoke_without_command=True,
-    # Plain help, because rich help takes longer than the rest of a start.
+    # Plain help, because rich help takes longer than the rest of the start.
     rich_markup_mode=None,
     # A traceback with local variables could show a token.
     pretty_exceptions_enable=False,
@@ -56,7 +56,7 @@ app.add_typer(dashboard.app, name="dashboard", short_help=SUMMARIES["dashboard"]
 
 
 _LIVE = {"init", "serve", "view", "demo"}
-"""Commands that ask, go on, or show what they do while they do it."""
+"""Commands that ask questions, keep running, or show progress as they work. They never go through a pager."""
 _pager = Pager(os.environ)
 
 
@@ -74,12 +74,12 @@ def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
-    no_pager: Annotated[bool, typer.Option("--no-pager", help="Show long output as it is, without $PAGER.")] = False,
+    no_pager: Annotated[bool, typer.Option("--no-pager", help="Print long output directly, without $PAGER.")] = False,
 ) -> None:
     """Measure the share of page views that the JavaScript analytics did not report.
 
-    Without a command, print the
-    answer for the last seven days in one sentence.
+    Without a command, print the answer for the
+    last seven days in one sentence.
     """
     if no_pager or context.invoked_subcommand in _LIVE:
         _pager.let_through()
@@ -89,8 +89,8 @@ def _main(
 
 
 def main() -> NoReturn:
-    """Run the command line. Errors of pfa-flux print a message and what to do, without a traceback."""
-    _let_streams_take_any_text()
+    """Run the command line. Errors of pfa-flux print a message and a hint, without a traceback."""
+    _make_streams_accept_any_text()
     try:
         try:
             with _pager:
@@ -101,9 +101,9 @@ def main() -> NoReturn:
         _say(error.message, error.hint)
         sys.exit(exit_code(error))
     except OSError as error:
-        # The final write may be the one that fails.
-        _leave_streams()
-        _say(_told(error), "Check the file or device, its permissions, and the free space on it.")
+        # The final write may have failed.
+        _discard_output()
+        _say(_message(error), "Check the file or device, its permissions, and its free space.")
         sys.exit(FAILED)
     sys.exit(DONE)
 
@@ -114,18 +114,18 @@ def _say(message: str, hint: str) -> None:
         typer.echo(in_flags(hint), err=True)
 
 
-def _told(error: OSError) -> str:
-    words = error.strerror or str(error)
+def _message(error: OSError) -> str:
+    reason = error.strerror or str(error)
     if error.filename is not None:
-        return f"{error.filename}: {words}"
-    return f"standard output cannot be written: {words}" if error.errno in _FULL else words
+        return f"{error.filename}: {reason}"
+    return f"cannot write to standard output: {reason}" if error.errno in _WRITE_ERRORS else reason
 
 
-_FULL = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EBADF, errno.EFBIG}
+_WRITE_ERRORS = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EBADF, errno.EFBIG}
 
 
-def _let_streams_take_any_text() -> None:
-    """Write characters that the encoding lacks as JSON escapes."""
+def _make_streams_accept_any_text() -> None:
+    """Write characters that the encoding cannot represent as JSON escapes."""
     codecs.register_error("pfa-flux", _as_escapes)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -139,7 +139,7 @@ def _as_escapes(error: UnicodeError) -> tuple[str, int]:
     return "".join(f"\\u{pair.hex()}" for pair in pairs), error.end
 
 
-def _leave_streams() -> None:
-    """Prevent Python from retrying failed writes at exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+def _discard_output() -> None:
+    """Prevent Python from repeating the failed write at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pfa_flux.settings.report import Key, Report, Wrong
 
 app = typer.Typer(
-    help="The settings.",
+    help="Check the settings.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -25,7 +25,7 @@ app = typer.Typer(
 _STATES = {
     "read": "read",
     "wrong": "cannot be used",
-    "unread": "not read: an earlier file is",
+    "unread": "not read, because an earlier file exists",
     "absent": "no file",
     "closed": "no access",
 }
@@ -34,41 +34,41 @@ _STATES = {
 @app.command()
 @with_resolution
 def check(*, format_: Form = Format.TABLE, resolution: Resolution, quiet: bool) -> None:
-    """Show the file that is read, each setting with its origin, and all errors.
+    """Show the settings file, each setting with its origin, and all errors.
 
-    Contact no server. Exit code 2 if anything is wrong, 1 if the file may belong to another user.
+    Contacts no server. Exit code 2 if anything is wrong, 1 if the file may belong to another user.
     """
     from pfa_flux.cli.exits import exit_code
     from pfa_flux.settings.report import report
 
-    found = report(resolution)
+    checked = report(resolution)
     if format_ is Format.JSON:
-        view.print_json(asdict(found))
+        view.print_json(asdict(checked))
     else:
-        _print(found, quiet=quiet)
+        _print(checked, quiet=quiet)
     for problem in resolution.problems:
         raise typer.Exit(exit_code(problem.error))
 
 
-def _print(found: Report, *, quiet: bool) -> None:
-    typer.echo(f"file: {found.file or 'none'}")
+def _print(checked: Report, *, quiet: bool) -> None:
+    typer.echo(f"file: {checked.file or 'none'}")
     if not quiet:
-        view.print_table(("place", "state"), [(place.path, _STATES[place.state]) for place in found.places])
-    if found.keys:
+        view.print_table(("place", "state"), [(place.path, _STATES[place.state]) for place in checked.places])
+    if checked.keys:
         typer.echo()
-        view.print_table(("key", "value", "from"), [(each.key, _value(each), _from(each)) for each in found.keys])
+        view.print_table(("key", "value", "from"), [(each.key, _value(each), _from(each)) for each in checked.keys])
     typer.echo()
     if not quiet:
-        for word in found.warnings:
-            typer.echo(f"warning: {word}")
-    for wrong in found.errors:
+        for warning in checked.warnings:
+            typer.echo(f"warning: {warning}")
+    for wrong in checked.errors:
         typer.echo(f"error: {_placed(wrong)}\n       {wrong.hint}")
-    if not found.errors:
+    if not checked.errors:
         typer.echo("no errors")
 
 
 def _value(key: Key) -> str:
-    """A value as the file would have it."""
+    """A value as it would be written in the file."""
     return "(wrong)" if key.value is None else json.dumps(key.value, ensure_ascii=False)
 
 
@@ -77,5 +77,5 @@ def _from(key: Key) -> str:
 
 
 def _placed(wrong: Wrong) -> str:
-    """The message, preceded by its place unless it names that itself."""
+    """The message, preceded by its place if it does not name the place itself."""
     return f"{wrong.source}: {wrong.message}" if wrong.source and wrong.source not in wrong.message else wrong.message

@@ -23,29 +23,31 @@ if TYPE_CHECKING:
     from pfa_flux.engines.base import Engine
 
 _PAUSE = 30.0
-"""Seconds between lines about the progress, where there is no terminal."""
+"""Seconds between progress lines without a terminal."""
 
 
 @with_settings
 def copy(
     *,
-    to: Annotated[Path, typer.Option("--to", help="Settings file of the target; no environment variable changes it.")],
+    to: Annotated[Path, typer.Option("--to", help="Settings file of the target. Environment variables do not apply.")],
     start: Annotated[
         str | None, typer.Option(help="Date, month, time, or how long ago.", show_default="the first row")
     ] = None,
     stop: Annotated[
-        str | None, typer.Option(help="The same; the range ends just before it.", show_default="the last row")
+        str | None, typer.Option(help="End of the range, excluded; as --start.", show_default="the last row")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the rows of both stores, and write none.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count the rows of both stores, and write nothing.")
+    ] = False,
     create_buckets: CreateBuckets = False,
     format_: Form = Format.TABLE,
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Copy raw and downsampled hits and page loads to another store, with what is proved of them, and compare both.
+    """Copy raw and downsampled page views and the proofs of windows to another store, then compare both stores.
 
-    The store of the settings is only read. Start the command again after it was broken off: it goes on. Rows that the
-    target has already stay as they are. Exit code 5 if the target lacks a row in the end.
+    The source is the store of your settings, and is only read. If the command is interrupted, run it again to
+    continue. Rows that the target already has stay unchanged. Exit code 5 if the target lacks a row at the end.
     """
     from pfa_flux import registry
     from pfa_flux.cli.exits import NO_DATA
@@ -54,8 +56,8 @@ def copy(
 
     there = load_target(to)
     if not quiet:
-        for word in there.warnings:
-            note(f"warning: {to}: {word}")
+        for warning in there.warnings:
+            note(f"warning: {to}: {warning}")
     with closing(registry.open_engine(settings)) as source, closing(registry.open_engine(there)) as target:
         made = Copy(source, target, settings, there)
         span = made.range(*_range(start, stop, settings.tz))
@@ -63,13 +65,13 @@ def copy(
         if not quiet:
             _note_left_out(made, counted)
         if not any(each.source for each in counted):
-            note(f"there is nothing to copy: {source.address} has no rows in this range")
+            note(f"nothing to copy: {source.address} has no rows in this range")
             raise typer.Exit(NO_DATA)
         if dry_run:
             _print_counted(counted, format_)
             return
         for bucket in made.prepare(create_buckets=create_buckets):
-            note(f"made the bucket {bucket}")
+            note(f"created the bucket {bucket}")
         with _progress(quiet) as report:
             done = made.run(counted, *span, report)
     _print(done, source, target, format_)
@@ -87,20 +89,20 @@ def _range(start: str | None, stop: str | None, tz: str) -> tuple[int | None, in
     low = None if start is None else parse_instant(start, now, zone, "start")
     high = None if stop is None else parse_instant(stop, now, zone, "stop")
     if low is not None and low >= (now if high is None else high):
-        raise InvalidValueError("start is not before stop", "Give a --start that lies before --stop.")
+        raise InvalidValueError("start is not before stop", "Use a --start before --stop.")
     return low, high
 
 
 def _note_left_out(made: Copy, counted: Sequence[Counted]) -> None:
-    """Say what is not copied, and why."""
+    """Print what is not copied, and why."""
     from pfa_flux.times import format_instant
 
     if made.without_rollup:
-        note("the source has no rollup bucket, or its token cannot see it: no downsampled rows are copied")
+        note("the source has no rollup bucket, or its token cannot see it, so no downsampled rows are copied")
     for each in counted:
         if each.older:
-            words = f"{each.kind.name} before {format_instant(each.start)} are left out"
-            note(f"{words}: source or target no longer keeps all rows so old")
+            left_out = f"{each.kind.name} before {format_instant(each.start)} are not copied"
+            note(f"{left_out}: the source or the target no longer keeps all rows of that age")
 
 
 def _print_counted(counted: Sequence[Counted], format_: Format) -> None:
@@ -148,36 +150,36 @@ def _json(done: Copied, source: Engine, target: Engine) -> dict[str, Any]:
 
 
 def _note(done: Copied) -> None:
-    """Say what of it needs a word."""
+    """Print notes about the result."""
     for each, tally in zip(done.counted, done.tallies, strict=True):
-        for words in _remarks(tally):
-            note(f"{each.kind.name}: {words}")
+        for remark in _remarks(tally):
+            note(f"{each.kind.name}: {remark}")
     if done.recomputed:
-        note(f"both stores have counted in {done.recomputed:,} windows: the target has computed them from all raw rows")
+        note(f"{done.recomputed:,} windows were recomputed in the target, because both stores counted in them")
 
 
 def _remarks(tally: Tally) -> Iterator[str]:
     if tally.own:
         yield f"the target has {tally.own:,} rows of its own in this range; they stay"
     if tally.retyped:
-        yield f"{tally.retyped:,} values have another type at the target, whose shards have one type of a field"
+        yield f"{tally.retyped:,} values are stored with another type, because a shard has one type for each field"
     if tally.refused:
-        yield f"the target cannot store {tally.refused:,} rows, the first because {tally.reason}"
+        yield f"the target cannot store {tally.refused:,} rows. The first reason: {tally.reason}"
     if tally.different:
         yield (
-            f"{tally.different:,} rows have another value at the target, and stay as they are there: "
-            "remove those that are wrong, then copy again"
+            f"{tally.different:,} rows have another value in the target, which stays: "
+            "remove the wrong rows, then copy again"
         )
     if tally.twice:
         yield (
-            f"{tally.twice:,} rows are at the source twice, with the same tags and time: "
+            f"{tally.twice:,} rows exist twice in the source, with the same tags and time: "
             "run pfa-flux task verify --repair there, then copy again"
         )
 
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[Step], None]]:
-    """A bar on a terminal, a line now and then in a log."""
+    """A progress bar on a terminal, occasional lines in a log."""
     import sys
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -185,21 +187,21 @@ def _progress(quiet: bool) -> Iterator[Callable[[Step], None]]:
     from pfa_flux.cli import render
 
     errors = render.console(sys.stderr)
-    at, told = time.monotonic(), ""
+    last, last_line = time.monotonic(), ""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("rows,")
     with Progress(*columns, TimeRemainingColumn(), console=errors, disable=quiet or not errors.is_terminal) as bars:
         bar = bars.add_task("copying", total=None)
 
         def report(step: Step) -> None:
-            nonlocal at, told
-            words = f"{step.doing} {step.kind}"
+            nonlocal last, last_line
+            line = f"{step.doing} {step.kind}"
             if step.waiting:
-                words = f"{words}: the server is busy, waiting {step.waiting:.0f} s"
-            bars.update(bar, completed=step.done, total=step.total, description=words)
+                line = f"{line}: the server is busy, waiting {step.waiting:.0f} s"
+            bars.update(bar, completed=step.done, total=step.total, description=line)
             if quiet or errors.is_terminal:
                 return
-            if step.waiting or told != words or time.monotonic() - at > _PAUSE:
-                note(f"{words}: {step.done:,} of {step.total:,} rows")
-                at, told = time.monotonic(), words
+            if step.waiting or last_line != line or time.monotonic() - last > _PAUSE:
+                note(f"{line}: {step.done:,} of {step.total:,} rows")
+                last, last_line = time.monotonic(), line
 
         yield report

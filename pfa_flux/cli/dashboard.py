@@ -11,7 +11,7 @@ from pfa_flux.cli.options import note, with_settings
 from pfa_flux.settings import Settings
 
 app = typer.Typer(
-    help="Dashboards for Grafana and InfluxDB 2.",
+    help="Make dashboards for Grafana and InfluxDB 2.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -19,20 +19,20 @@ app = typer.Typer(
 
 
 class Datasource(enum.StrEnum):
-    """What Grafana's data source is asked in."""
+    """Query language of Grafana's data source."""
 
     FLUX = "flux"
     INFLUXQL = "influxql"
 
 
 class Rows(enum.StrEnum):
-    """Which data a dashboard reads."""
+    """Data that a dashboard reads."""
 
     RAW = "raw"
     ROLLUP = "rollup"
 
 
-From = Annotated[Rows, typer.Option(help="Read raw data, or the windows that the tasks have made.")]
+From = Annotated[Rows, typer.Option(help="Read raw data, or the windows that the tasks computed.")]
 
 
 @app.command()
@@ -40,19 +40,19 @@ From = Annotated[Rows, typer.Option(help="Read raw data, or the windows that the
 def grafana(
     *,
     datasource: Annotated[
-        Datasource, typer.Option(help="Query language of Grafana's data source; on InfluxDB 1.8 influxql is faster.")
+        Datasource, typer.Option(help="Query language of Grafana's data source. On InfluxDB 1.8, influxql is faster.")
     ],
     source: From = Rows.RAW,
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Print a dashboard for Grafana 9 or newer, to import there."""
+    """Print a dashboard to import into Grafana 9 or newer."""
     from pfa_flux.present.dashboards.grafana import dashboard
     from pfa_flux.present.dashboards.panels import Data
 
     typer.echo(dashboard(Data.of(settings, source.value), datasource.value))
     if not quiet:
-        note("In Grafana choose Dashboards, New, Import, and paste it.")
+        note("In Grafana, choose Dashboards, New, Import, and paste the output.")
 
 
 @app.command()
@@ -60,13 +60,13 @@ def grafana(
 def influxdb(
     *,
     install: Annotated[
-        bool, typer.Option("--install", help="Install it on the server, or bring it up to date there.")
+        bool, typer.Option("--install", help="Install the dashboard on the server, or update it.")
     ] = False,
     source: From = Rows.RAW,
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Print a dashboard for InfluxDB 2 as a template, or install it."""
+    """Print a dashboard for InfluxDB 2 as a template, or install it on the server."""
     from pfa_flux.present.dashboards import influxdb as host
     from pfa_flux.present.dashboards.panels import NAME, Data
 
@@ -74,7 +74,7 @@ def influxdb(
     if not install:
         typer.echo(host.template_text(data))
         if not quiet:
-            note("pfa-flux dashboard influxdb --install installs it; so does influx apply --file FILE.json.")
+            note("To install it: pfa-flux dashboard influxdb --install, or influx apply --file FILE.json.")
         return
     from pfa_flux import connect
 
@@ -82,4 +82,4 @@ def influxdb(
         done = host.install(analytics.engine, data)
     typer.echo(done.url)
     if not quiet:
-        note(f"{done.action}: the dashboard, in the stack {NAME}")
+        note(f"dashboard {done.action}, in the stack {NAME}")

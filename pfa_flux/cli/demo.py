@@ -1,4 +1,4 @@
-"""`pfa-flux demo`: all of pfa-flux at work, on simulated visits with known blocking."""
+"""`pfa-flux demo`: the whole of pfa-flux on simulated visits with known blocking."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ _BATCH = 2_000
 def demo(*, settings: Settings, quiet: bool) -> None:
     """Simulate visits over clearnet, Tor and I2P, downsample them, and compare the blocked ratio with the truth.
 
-    Without --url it uses a temporary directory, with --url its own buckets. Both are removed at the end.
+    Without --url, the demo uses a temporary directory. With --url, it creates its own buckets. Both are removed at the
+    end.
     """
     from rich.progress import Progress
 
@@ -49,7 +50,7 @@ def demo(*, settings: Settings, quiet: bool) -> None:
     if not quiet:
         note(
             f"{done}\n"
-            "truth is the share that blocks in the simulation. A 95% interval misses it one time in twenty.\n\n"
+            "truth is the simulated share that blocks. A 95% interval misses it one time in twenty.\n\n"
             "Next, with your own InfluxDB:\n"
             "  pfa-flux install-task --url http://localhost:8086 --token-file token\n"
             "  pfa-flux blocked-ratio --url http://localhost:8086 --token-file token --domain example.com"
@@ -90,7 +91,7 @@ def _remove(analytics: Analytics) -> None:
 
 
 def _fill(analytics: Analytics, progress: Progress) -> str:
-    """Write and downsample the page views. Returns the proof of the downsampling."""
+    """Write and downsample the page views. Returns a text about how the rollups compare with the raw data."""
     from pfa_flux.demo import page_views, points
     from pfa_flux.times import NS
 
@@ -104,9 +105,9 @@ def _fill(analytics: Analytics, progress: Progress) -> str:
     progress.advance(bar)
     start = time.time_ns() - _DAYS * 86400 * NS
     task.backfill(start)
-    found = task.verify(start)
+    verification = task.verify(start)
     progress.advance(bar)
     return (
-        f"Task {task.spec.name} installed, run by {task.backend.name}, and its past filled in: {found.rows:,} rows of "
-        f"15 minutes, which {'equal' if found.clean else 'DIFFER FROM'} the raw data."
+        f"Task {task.spec.name} installed, run by {task.backend.name}, and past windows filled: {verification.rows:,} "
+        f"rows of 15 minutes, which {'equal' if verification.clean else 'DIFFER FROM'} the raw data."
     )

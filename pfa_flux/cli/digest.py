@@ -29,7 +29,7 @@ def digest(
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Sum up a week as plain text, for cron and mail: the share, changes beyond chance, and what needs attention.
+    """Sum up a week as plain text, for cron and mail: the share, its clear changes, and what needs attention.
 
     The previous period is as long as the range. Exit code 1 if a check of `doctor` fails.
     """
@@ -70,11 +70,11 @@ def lines(whole: BlockedRatio, parts: Sequence[BlockedRatio], checks: Sequence[C
     for (name, value), row in sorted(changed, key=lambda each: -each[1].hits):
         yield f"{phrasing.name(name, value)}: {_change(row)}."
     if rows:
-        them = f"{len(changed) or 'None'} of {len(rows)} networks and domains"
+        number = f"{len(changed) or 'None'} of {len(rows)} networks and domains"
         verb = "has" if len(changed) < 2 else "have"
-        yield f"{them} {verb} changed by more than chance."
+        yield f"{number} {verb} changed by more than chance."
     yield ""
-    yield from (f"warning: {caveat.message}" for caveat in whole.warnings)
+    yield from (f"warning: {each.message}" for each in whole.warnings)
     wrong = [check for check in checks if check.status != "ok"]
     for check in wrong:
         yield f"{check.status}: {check.name}: {check.found}. {check.advice}".rstrip()
@@ -91,7 +91,7 @@ def _of_the_whole(row: RatioRow) -> str:
 
 
 def _is_clear(row: RatioRow) -> bool:
-    """The share has changed, and the interval excludes chance."""
+    """The share has changed by more than chance."""
     return row.change is not None and not phrasing.may_be_chance(*row.change[1:])
 
 

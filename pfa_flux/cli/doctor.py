@@ -37,22 +37,22 @@ def doctor(
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Check everything from the settings to the figures, and say how to fix each failure.
+    """Check the whole installation, and say how to fix each failure.
 
-    With the address of a page, find its tags and show what a view of it counts as. The check itself counts nothing.
+    With the address of a page, also find its tags and show what a view of it counts as. The check counts nothing.
     """
     from pfa_flux.cli import render
     from pfa_flux.cli.exits import FAILED, exit_code
     from pfa_flux.doctor.checks import examine
-    from pfa_flux.doctor.front import look_at
-    from pfa_flux.doctor.site.look import address, look
+    from pfa_flux.doctor.front import check_front
+    from pfa_flux.doctor.site.page import address, check_page
 
     del quiet
     wanted = address(page) if page is not None else ""
     checks, unreachable = examine(settings, time.time_ns())
-    checks += [look_at(each, settings) for each in front or ()]
+    checks += [check_front(each, settings) for each in front or ()]
     if wanted:
-        checks += look(wanted, settings, proxy=proxy)
+        checks += check_page(wanted, settings, proxy=proxy)
     shown = render.console()
     made = render.empty(shown)
     for column in ("check", "", "found", "what to do"):

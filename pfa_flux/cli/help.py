@@ -1,4 +1,4 @@
-"""Content of `--help` besides docstrings: a short text for each command, examples, and values of options."""
+"""Texts of `--help` besides docstrings: a summary of each command, examples, and the values of options."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from pathlib import Path
 from typing import Any
 
 SUMMARIES: Mapping[str, str] = {
-    "init": "Set up: settings, tasks, nginx, pages.",
-    "config": "The settings.",
+    "init": "Set up settings, tasks, nginx, pages.",
+    "config": "Check the settings.",
     "doctor": "Check the whole installation.",
     "demo": "Try it on simulated visits.",
-    "blocked-ratio": "The ratio, with its interval.",
-    "report": "The ratio as one HTML file.",
-    "digest": "A week as text, for cron and mail.",
-    "view": "The ratio as a live page.",
+    "blocked-ratio": "Show the ratio and its interval.",
+    "report": "Write the ratio as one HTML file.",
+    "digest": "Sum up a week, for cron and mail.",
+    "view": "Serve the ratio as a live page.",
     "dashboard": "For Grafana and InfluxDB 2.",
-    "serve": "Serve the pixel, and count.",
+    "serve": "Serve the pixel and count hits.",
     "nginx": "Print the nginx configuration.",
     "systemd": "Print the systemd unit.",
     "tags": "Print the tags for your pages.",
-    "quarantine": "Hits that InfluxDB refused.",
-    "copy": "Move to another store.",
+    "quarantine": "Show hits that InfluxDB refused.",
+    "copy": "Copy the data to another store.",
     "install-task": "Install the 15-minute tasks.",
-    "task": "The tasks: status, gaps, repair.",
+    "task": "Show, check and repair the tasks.",
 }
-"""By command, short enough for an overview of 60 columns."""
+"""Summaries of the commands. They fit the overview at 60 columns."""
 
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "": (
         "Set up:",
         "  pfa-flux init",
         "  pfa-flux doctor",
-        "Ask:",
+        "Show the ratio:",
         "  pfa-flux blocked-ratio --site blog --start 7d",
         "  pfa-flux view",
-        "Look after the data:",
+        "Check and repair the data:",
         "  pfa-flux task status",
         "  pfa-flux task repair",
     ),
@@ -81,11 +81,11 @@ def kind_name(kind: Any) -> str:
 
 
 def with_kinds(command: Callable[..., None]) -> Callable[..., None]:
-    """Make the help of options name their values instead of Python types."""
+    """Make the help of options name their values rather than Python types."""
     options = inspect.signature(command, eval_str=True).parameters.values()
     for option in options:
         kind, info = typing.get_args(option.annotation)[:2]
         info.metavar = info.metavar or kind_name(kind) or None
-    # Text would be parsed again.
+    # Annotations as text would be parsed again.
     command.__annotations__ = {option.name: option.annotation for option in options}
     return command

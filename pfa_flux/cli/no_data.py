@@ -1,4 +1,4 @@
-"""Help if a command finds no data: the question, the store, what it holds instead, and the next command."""
+"""Help if a command finds no data: the question, the store, its content, and the next command."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def _content(there: Holdings, tz: str) -> str:
         return "no data" if there.exists else "no store"
     domains = phrasing.listed([phrasing.name("domain", domain) for domain in there.domains], most=_MOST)
     sides = (("hit", there.hits), ("JS load", there.loads))
-    spans = [f"first {name} {_moment(found[0], tz)}, last {_moment(found[1], tz)}" for name, found in sides if found]
-    return f"{'; '.join(filter(None, (domains, *spans)))} ({tz})"
+    ranges = [f"first {name} {_moment(ends[0], tz)}, last {_moment(ends[1], tz)}" for name, ends in sides if ends]
+    return f"{'; '.join(filter(None, (domains, *ranges)))} ({tz})"
 
 
 def _moment(time: int, tz: str) -> str:

@@ -34,9 +34,9 @@ Tz = Annotated[
 ]
 
 
-def one_of(name: str, values: Sequence[str]) -> Any:
-    """An enumeration of an option's values that are known only at run time."""
-    return enum.StrEnum(name, {value.upper(): value for value in values})
+def one_of(name: str, choices: Sequence[str]) -> Any:
+    """An enumeration of an option's values, for values known only at run time."""
+    return enum.StrEnum(name, {choice.upper(): choice for choice in choices})
 
 
 def _flag(name: str, help_text: str) -> inspect.Parameter:
@@ -48,11 +48,11 @@ def _flag(name: str, help_text: str) -> inspect.Parameter:
 
 _FLAGS = (
     _flag("config", "TOML file to read instead of the one found."),
-    _flag("url", "Address of InfluxDB; without it, the embedded store is used."),
+    _flag("url", "Address of InfluxDB. Without it, the embedded store is used."),
     _flag("token_file", "File with the token, or user:password on 1.x."),
     _flag("org", "Organisation of InfluxDB 2."),
     _flag("raw_bucket", "Bucket of raw points; database/retention policy on 1.x."),
-    _flag("loads_bucket", "Bucket of raw page loads, if not in the raw bucket."),
+    _flag("loads_bucket", "Bucket of raw page loads, if it is not the raw bucket."),
     _flag("rollup_bucket", "Bucket of downsampled points."),
     _flag("data_dir", "Directory of the embedded store."),
     _flag("kapacitor_url", "Address of Kapacitor, for tasks on 1.x."),
@@ -73,8 +73,8 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
         settings: Settings = load(flags, config=config)
         if not quiet:
-            for word in settings.warnings:
-                note(f"warning: {word}")
+            for warning in settings.warnings:
+                note(f"warning: {warning}")
         return settings
 
     return _with_flags(command, "settings", loaded)
@@ -100,7 +100,7 @@ def _with_flags(command: Callable[..., None], name: str, make: Callable[..., obj
         flags = {flag.name: kwargs.pop(flag.name) for flag in _FLAGS}
         quiet = kwargs.pop("quiet")
         made = make(flags, flags.pop("config"), quiet=quiet)
-        with patience(Patience() if quiet else Patience(tell=_say_that_it_waits)):
+        with patience(Patience() if quiet else Patience(tell=_note_wait)):
             command(*args, **{name: made}, quiet=quiet, **kwargs)
 
     signature = inspect.signature(command, eval_str=True)
@@ -111,7 +111,7 @@ def _with_flags(command: Callable[..., None], name: str, make: Callable[..., obj
     return with_kinds(wrapper)
 
 
-def _say_that_it_waits(seconds: float) -> None:
+def _note_wait(seconds: float) -> None:
     note(f"The server is busy. Trying again in {in_words(seconds)}.")
 
 
@@ -120,13 +120,13 @@ _SEVERAL = {"domains": "domain", "sites": "site", "networks": "network", "pages"
 _ARGUMENT = re.compile(rf"`({'|'.join(_SEVERAL)}|by|start|stop|every|tz|dialect|source)(?:=([^`]*))?`")
 
 
-def in_flags(words: str) -> str:
+def in_flags(text: str) -> str:
     """Replace the library's arguments in a message with flags: --by network instead of `by='network'`."""
-    return _ARGUMENT.sub(_flag_of, words)
+    return _ARGUMENT.sub(_flag_of, text)
 
 
-def _flag_of(found: re.Match[str]) -> str:
-    name, value = found[1], found[2]
+def _flag_of(argument: re.Match[str]) -> str:
+    name, value = argument[1], argument[2]
     if value is None:
         return f"--{_SEVERAL.get(name, name)}"
     # The library shows values in Python's syntax.
@@ -139,5 +139,5 @@ def flag(name: str, value: str) -> str:
 
 
 def note(text: str) -> None:
-    """Print something other than data, to standard error."""
+    """Print anything but data, to standard error."""
     typer.echo(text, err=True)

@@ -1,4 +1,4 @@
-"""Long output on a terminal goes through the user's pager, as that of git and systemctl does; in a pipe never."""
+"""Long output on a terminal goes through the user's pager, as with git and systemctl. Output to a pipe never does."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from types import TracebackType
 from typing import IO, Self
 
 _NOT_FOUND = (126, 127)
-"""Exit statuses by which a shell says that it could not run a command."""
+"""Exit statuses of a shell that could not run a command."""
 
 
 class Pager:
-    """Holds back what is written to terminals until the command ends, and then shows it: in a pager if it is long.
+    """Holds back output to terminals until the command ends. Then shows it, in a pager if it is long.
 
-    Streams that are no terminals are left alone. `let_through` ends the holding back, for commands that ask or go on.
+    Streams that are not terminals are left alone. Commands that ask or keep running call `let_through` to stop this.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -44,7 +44,7 @@ class Pager:
         _replay(held)
 
     def let_through(self) -> None:
-        """Show what was held back, and hold back nothing more."""
+        """Show the output that was held back, and hold back no more."""
         self._end()
         _replay(self._held)
 
@@ -56,17 +56,17 @@ class Pager:
         return True
 
     def _shown(self, held: list[tuple[IO[str], str]]) -> bool:
-        """Whether the pager ran."""
+        """Show the output in the pager. Returns whether the pager ran."""
         import subprocess
 
         sys.stdout.flush()
         own = {"LESS": "FRX", "LV": "-c", **os.environ}
-        # Ctrl-C is the pager's.
+        # Only the pager reacts to Ctrl-C.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             with subprocess.Popen(["/bin/sh", "-c", self._command], stdin=subprocess.PIPE, env=own) as process:
                 assert process.stdin is not None
-                # Who has seen enough leaves before the end.
+                # The reader may quit before the end.
                 with contextlib.suppress(BrokenPipeError):
                     process.stdin.write("".join(text for _, text in held).encode(errors="replace"))
                     process.stdin.close()
@@ -78,7 +78,7 @@ class Pager:
 
 
 def command(environ: Mapping[str, str]) -> str:
-    """The pager's command; empty where there is to be none."""
+    """The pager's command; empty to use none."""
     if environ.get("NO_PAGER") or environ.get("TERM", "dumb") == "dumb":
         return ""
     given = environ.get("PAGER")
@@ -88,14 +88,14 @@ def command(environ: Mapping[str, str]) -> str:
 
 
 def _is_terminal(stream: IO[str] | None) -> bool:
-    # Of a closed one there is no stream.
+    # A closed stream is None.
     return stream is not None and stream.isatty()
 
 
 def _is_long(text: str) -> bool:
     columns, lines = shutil.get_terminal_size()
     shown = sum(max(1, -(-len(line) // columns)) for line in text.splitlines())
-    # The prompt wants a line, too.
+    # The prompt needs a line, too.
     return shown >= lines
 
 
@@ -108,7 +108,7 @@ def _replay(held: list[tuple[IO[str], str]]) -> None:
 
 
 class _Holding(io.TextIOBase):
-    """A stream that says of itself what the terminal's says, and keeps what is written."""
+    """A stream that answers as the terminal does, and stores what is written."""
 
     def __init__(self, stream: IO[str], held: list[tuple[IO[str], str]]) -> None:
         self._stream, self._held = stream, held
@@ -128,7 +128,7 @@ class _Holding(io.TextIOBase):
 
     def write(self, text: str) -> int:
         if not isinstance(text, str):
-            # By this click knows a stream of text.
-            raise TypeError("text is written here")
+            # Click recognises a text stream by this error.
+            raise TypeError("only text can be written here")
         self._held.append((self._stream, text))
         return len(text)

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def quarantine(
     *,
     retry: Annotated[
-        bool, typer.Option("--retry", help="Send them again; those that InfluxDB now accepts leave the quarantine.")
+        bool, typer.Option("--retry", help="Send the hits again. Those that InfluxDB now accepts leave the quarantine.")
     ] = False,
-    lines: Annotated[bool, typer.Option("--lines", help="Print them as line protocol.")] = False,
-    drop: Annotated[bool, typer.Option("--drop", help="Remove them permanently.")] = False,
+    lines: Annotated[bool, typer.Option("--lines", help="Print the hits as line protocol.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Remove the hits permanently.")] = False,
     format_: Form = Format.TABLE,
     settings: Settings,
     quiet: bool,
@@ -36,16 +36,16 @@ def quarantine(
 
     if retry + lines + drop > 1:
         raise InvalidValueError("--retry, --lines and --drop cannot be combined", "Use one of them.")
-    with quarantine_of(settings) as found:
+    with quarantine_of(settings) as store:
         if retry:
-            written, left = write_again(settings, found)
+            written, left = write_again(settings, store)
             if not quiet:
                 note(f"{written:,} points were written")
         else:
-            left = found.all()
+            left = store.all()
         if drop:
             for each in left:
-                found.remove(each)
+                store.remove(each)
             typer.echo(f"{sum(each.count for each in left):,} points were removed")
             return
     if lines:
@@ -73,10 +73,10 @@ def _show(left: Sequence[Refused], format_: Format) -> None:
 
 def _by_reason(left: Sequence[Refused]) -> dict[str, list[Refused]]:
     """Rows by reason. Batches are halved until the faulty points are found, so many rows share a reason."""
-    found: dict[str, list[Refused]] = {}
+    by_reason: dict[str, list[Refused]] = {}
     for each in left:
-        found.setdefault(each.reason, []).append(each)
-    return found
+        by_reason.setdefault(each.reason, []).append(each)
+    return by_reason
 
 
 def _second(moment: int) -> str:

@@ -48,7 +48,7 @@ class Every(enum.StrEnum):
 if TYPE_CHECKING:
     Dialect = str
 else:
-    # What the engines have.
+    # The dialects of the engines.
     Dialect = one_of("Dialect", registry.choices(registry.dialects()))
 
 
@@ -57,7 +57,7 @@ _NONE = "none"
 
 
 class Source(enum.StrEnum):
-    """Bucket of the figures."""
+    """Data to read."""
 
     AUTO = "auto"
     RAW = "raw"
@@ -147,7 +147,7 @@ def _ask(
 
 
 def _show(result: BlockedRatio) -> None:
-    """Print the sentence, and the rows with their total."""
+    """Print the sentence, then the rows with their total."""
     from pfa_flux.cli import render
 
     shown = render.console()
@@ -161,12 +161,12 @@ def _show(result: BlockedRatio) -> None:
 
 
 def _finish(result: BlockedRatio, instead: Sequence[str], *, quiet: bool) -> None:
-    """Print the warnings of an answer. Without data, print what the store holds, and exit with that code."""
+    """Print the warnings of an answer. If there is no data, print the given lines, and exit with that code."""
     from pfa_flux.cli.exits import NO_DATA
 
     if not quiet:
-        for caveat in result.warnings:
-            note(f"warning: {caveat.message}")
+        for warning in result.warnings:
+            note(f"warning: {warning.message}")
         for line in instead:
             note(line)
     if not result.has_data:
@@ -174,14 +174,14 @@ def _finish(result: BlockedRatio, instead: Sequence[str], *, quiet: bool) -> Non
 
 
 def last_week() -> bool:
-    """Print the answer for the last seven days in one sentence; false if there are neither settings nor data."""
+    """Print the answer for the last seven days in one sentence. False if there are neither settings nor data."""
     from pfa_flux.cli import render
 
     settings = load()
     if not _is_set_up(settings):
         return False
-    for word in settings.warnings:
-        note(f"warning: {word}")
+    for warning in settings.warnings:
+        note(f"warning: {warning}")
     result, instead = _ask(settings, {}, {"start": "7d"}, {"by": ()}, quiet=False)
     shown = render.console()
     shown.print(render.escaped(result.sentence))
@@ -191,7 +191,7 @@ def last_week() -> bool:
 
 
 def _is_set_up(settings: Settings) -> bool:
-    """There is a setting, or the embedded store exists."""
+    """A setting was made, or the embedded store exists."""
     from pfa_flux import connect
 
     if settings.file or settings != Settings():

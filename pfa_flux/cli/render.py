@@ -36,13 +36,13 @@ def working(what: str, quiet: bool) -> Iterator[None]:
     if quiet or not sys.stderr.isatty():
         yield
         return
-    # Beside the stream that a pager may hold back.
+    # Write to the real stream, because a pager may hold back `sys.stderr`.
     with console(sys.__stderr__).status(what):
         yield
 
 
 def blocked_ratio(shown: Console, result: BlockedRatio, truth: dict[str, float] | None = None) -> Table:
-    """Table of a blocked ratio. `truth`: known ratios by the first key's value, for a further column."""
+    """Table of a blocked ratio. `truth` adds a column: known ratios by the value of the first key."""
     from pfa_flux.present.sheet import Column
     from pfa_flux.ratio.phrasing import percent
 

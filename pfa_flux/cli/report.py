@@ -27,7 +27,7 @@ def report(
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Write one self-contained HTML file: the ratio by network, over time and by page, with data quality."""
+    """Write one self-contained HTML file: the ratio by network, over time and by page, and the quality of the data."""
     from pfa_flux import connect
     from pfa_flux.cli import render
     from pfa_flux.cli.exits import NO_DATA

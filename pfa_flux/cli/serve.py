@@ -17,19 +17,22 @@ def serve(
     listen: Annotated[str | None, typer.Option(help="HOST:PORT, or unix:PATH.", show_default="127.0.0.1:8480")] = None,
     admin: Annotated[
         str | None,
-        typer.Option(help="HOST:PORT of /healthz and /metrics; '' for none.", show_default="127.0.0.1:8481"),
+        typer.Option(help="HOST:PORT for /healthz and /metrics; '' for none.", show_default="127.0.0.1:8481"),
     ] = None,
     accept_clock: Annotated[
         bool,
         typer.Option(
             "--accept-clock",
-            help=("Trust the clock for removing raw rows from the embedded store, even if it looks wrong."),
+            help=("Trust the clock when removing raw rows from the embedded store, even if it looks wrong."),
         ),
     ] = False,
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Serve the pixel and count hits, in InfluxDB if --url is set, else in the embedded store. Ends on SIGTERM."""
+    """Serve the pixel and count hits. They go to InfluxDB if --url is set, else to the embedded store.
+
+    Ends on SIGTERM.
+    """
     import logging
     import sys
 

@@ -67,8 +67,8 @@ def _has_display() -> bool:
 
 def _open(url: str) -> None:
     try:
-        found = webbrowser.get()
+        browser = webbrowser.get()
     except webbrowser.Error:
         return
-    if getattr(found, "name", "") not in _IN_TERMINALS:
-        found.open(url)
+    if getattr(browser, "name", "") not in _IN_TERMINALS:
+        browser.open(url)

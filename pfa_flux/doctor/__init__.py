@@ -1,1 +1,1 @@
-"""What `pfa-flux doctor` checks: data, tasks, rights, the pixel, the web server, a page."""
+"""The checks of `pfa-flux doctor`: data, tasks, rights, the pixel, the web server, a page."""

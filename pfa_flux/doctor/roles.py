@@ -1,4 +1,4 @@
-"""Who a token is for: a reader, the pixel, who installs the tasks. Asked of the server, right by right."""
+"""Roles of a token: a reader, the pixel, an administrator of tasks. The server is asked about each right."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pfa_flux.windows.store_check import MEASUREMENT
 
 
 class Role(NamedTuple):
-    """What a token is for.
+    """A use of a token.
 
     Attributes:
-        name: what it is called.
-        commands: what it is enough for.
-        rights: what it needs.
+        name: its name.
+        commands: commands that it is for.
+        rights: rights that it needs.
     """
 
     name: str
@@ -29,10 +29,10 @@ class Role(NamedTuple):
     rights: tuple[str, ...]
 
 
-def look(analytics: Analytics) -> Check:
-    """The roles that the token has all rights for, and what it lacks for the others.
+def check_roles(analytics: Analytics) -> Check:
+    """Roles that the token has all rights for, and rights that it lacks for the others.
 
-    Failed where it is enough for nothing, a warning where it has some rights of who installs the tasks and not all.
+    The check fails if the token is enough for no role. It warns if the token has only some of the admin's own rights.
     """
     settings, engine = analytics.settings, analytics.engine
     task = analytics.task()
@@ -55,19 +55,19 @@ def look(analytics: Analytics) -> Check:
     )
     lacks = {role.name: [right for right in role.rights if right not in held] for role in roles}
     has = [role for role in roles if not lacks[role.name]]
-    words = "; ".join((
+    summary = "; ".join((
         *(f"{role.name}: enough for {role.commands}" for role in has),
         *(f"{role.name}: no, it lacks {' and '.join(lacks[role.name])}" for role in roles if role not in has),
     ))  # fmt: skip
     if not has:
-        return Check("token", "failed", words, "Give it the rights of one of them: docs/operations.md has the table.")
+        return Check("token", "failed", summary, "Give it the rights of one role: docs/operations.md has the table.")
     if lacks["admin"] and held.intersection(own):
-        return Check("token", "warning", words, "If it is to install tasks, give it what it lacks.")
-    return Check("token", "ok", words)
+        return Check("token", "warning", summary, "To install tasks, it needs the missing rights.")
+    return Check("token", "ok", summary)
 
 
 def _may(ask: Callable[[], object]) -> bool:
-    """A right is there. What else may be in the way, such as a missing bucket, has a row of its own."""
+    """The token has a right. Other obstacles, such as a missing bucket, have checks of their own."""
     try:
         ask()
     except AccessDeniedError:
@@ -78,7 +78,7 @@ def _may(ask: Callable[[], object]) -> bool:
 
 
 def _ship(analytics: Analytics) -> None:
-    """Ask for the right to write as the pixel does, through a relay if there is one."""
+    """Test the right to write as the pixel does, through a relay if there is one."""
     if registration(analytics.settings.url).hits != "spool":
         analytics.engine.probe_write(analytics.settings.raw_bucket)
         return

@@ -1,4 +1,4 @@
-"""Whether the pixel of the settings is served: it answers where it listens, is well, and refuses no domain of ours."""
+"""Checks that the pixel of the settings runs: it answers at its address, is healthy, and refuses no domain of yours."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ _SECONDS = 5.0
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _METRIC = re.compile(r"^pfa_flux_(\S+) (\S+)$", re.M)
 _MANY = 0.02
-"""Share of views that may be refused for their domain before it is said: made-up Referers are always among them."""
+"""Share of refused domains that is normal, because made-up Referers always occur."""
 _START = "Start it: pfa-flux serve, or systemctl start pfa-flux.service."
 
 
 def serving(settings: Settings) -> list[Check]:
-    """Look at the pixel of the settings, where it runs on this machine or has run.
+    """Check the pixel of the settings, if it runs on this machine or has run here.
 
     Args:
-        settings: where it listens.
+        settings: the settings with its address.
     """
     pixel = settings.pixel
     try:
         status = _ask(pixel.listen, "HEAD", pixel.path)[0]
     except PermissionError:
-        advice = "Run doctor as root, or as a user who may enter the socket's directory."
+        advice = "Run doctor as root, or as a user with access to the socket's directory."
         return [Check("serve", "skipped", f"you may not connect to {pixel.listen}", advice)]
     except (OSError, http.client.HTTPException) as error:
         return _silent(settings, error)
@@ -48,26 +48,26 @@ def serving(settings: Settings) -> list[Check]:
         if not _is_expected(settings):
             return []
         advice = f"Does pfa-flux serve listen there, with path = {pixel.path!r} under [pixel]?"
-        return [Check("serve", "failed", f"what listens at {pixel.listen} answers {status} for {pixel.path}", advice)]
+        return [Check("serve", "failed", f"{pixel.listen} answers {status} for {pixel.path}", advice)]
     return _told(pixel)
 
 
 def _silent(settings: Settings, error: Exception) -> list[Check]:
-    """Nothing answers where it should listen."""
-    found = f"nothing answers at {settings.pixel.listen} ({_word(error)})"
+    """The checks if nothing answers at the pixel's address."""
+    silence = f"nothing answers at {settings.pixel.listen} ({_word(error)})"
     if not _is_expected(settings):
         return []
     if _is_held(settings.data_dir / (SPOOL_LOCK if settings.url else LOCK_NAME)):
-        advice = "Write the address that it was started with into the settings: listen and admin under [pixel]."
-        return [Check("serve", "warning", f"{found}; pfa-flux serve runs, and listens elsewhere", advice)]
+        advice = "Write the address of the running pixel into the settings: listen and admin under [pixel]."
+        return [Check("serve", "warning", f"{silence}; pfa-flux serve runs, but listens elsewhere", advice)]
     if not _has_run(settings.data_dir):
         elsewhere = "" if settings.url == "" else ", unless it runs on another machine"
-        return [Check("serve", "skipped", f"{found}; it has not run here yet", f"{_START.rstrip('.')}{elsewhere}.")]
-    return [Check("serve", "failed", f"{found}: page views are not counted", _START)]
+        return [Check("serve", "skipped", f"{silence}; it has not run here yet", f"{_START.rstrip('.')}{elsewhere}.")]
+    return [Check("serve", "failed", f"{silence}: page views are not counted", _START)]
 
 
 def _is_expected(settings: Settings) -> bool:
-    """A pixel should be here: for a server elsewhere, and settings that say nothing of one, it may be anywhere."""
+    """A pixel should run here. With InfluxDB and no settings of a pixel, it may run on another machine."""
     return not settings.url or settings.pixel != PixelSettings() or _has_run(settings.data_dir)
 
 
@@ -75,12 +75,12 @@ def _has_run(folder: Path) -> bool:
     try:
         return any((folder / name).exists() for name in (SPOOL_NAME, regulars.NAME))
     except OSError:
-        # The directory is another user's; there is a check of that.
+        # The directory belongs to another user; another check reports that.
         return False
 
 
 def _is_held(path: Path) -> bool:
-    """Another process holds a lock, as the one that serves does for as long as it runs."""
+    """Another process holds a lock, as a running `pfa-flux serve` does."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -101,49 +101,49 @@ def _word(error: Exception) -> str:
 
 
 def _told(pixel: PixelSettings) -> list[Check]:
-    """What the pixel tells of itself."""
+    """The state that the pixel reports."""
     if not pixel.admin:
         return [Check("serve", "ok", f"answers at {pixel.listen}")]
-    found = counts(pixel)
-    if found is None:
-        advice = f"Look at the log of pfa-flux serve, and at what has taken {pixel.admin}."
+    metrics = counts(pixel)
+    if metrics is None:
+        advice = f"Read the log of pfa-flux serve, and check what else uses {pixel.admin}."
         return [Check("serve", "warning", f"answers at {pixel.listen}; no /metrics at {pixel.admin}", advice)]
-    hits, loads = (int(found.get(f'hits_total{{kind="{kind}"}}', 0)) for kind in ("hit", "load"))
+    hits, loads = (int(metrics.get(f'hits_total{{kind="{kind}"}}', 0)) for kind in ("hit", "load"))
     counted = f"{phrasing.counted(hits, 'hit')} and {phrasing.counted(loads, 'load')}"
-    said = f"answers at {pixel.listen}; {counted} since its start"
+    state = f"answers at {pixel.listen}; {counted} since its start"
     wrong = _unwell(pixel)
     status: Literal["failed", "ok"] = "failed" if wrong else "ok"
-    advice = "docs/operations.md says what to do when something fails." if wrong else ""
-    checks = [Check("serve", status, f"{said}; {wrong}" if wrong else said, advice)]
-    refused = int(sum(found.get(f'rejected_total{{reason="{why}"}}', 0) for why in _REFUSED))
+    advice = "docs/operations.md says what to do about each failure." if wrong else ""
+    checks = [Check("serve", status, f"{state}; {wrong}" if wrong else state, advice)]
+    refused = int(sum(metrics.get(f'rejected_total{{reason="{why}"}}', 0) for why in _REFUSED))
     if refused > _MANY * (hits + loads + refused):
-        checks.append(Check("domains", "warning", f"{refused:,} views were refused for their domain", _REFUSED_ADVICE))
+        checks.append(Check("domains", "warning", f"{refused:,} page views were refused by domain", _REFUSED_ADVICE))
     return checks
 
 
 _REFUSED = ("domain_not_allowed", "too_many_domains")
 _REFUSED_ADVICE = (
-    "Are all names of your sites in domains under [pixel], with www and without? "
-    "pfa-flux doctor https://www.example.com/ checks one."
+    "Does domains under [pixel] have all names of your sites, with www and without? "
+    "To check one: pfa-flux doctor https://www.example.com/"
 )
 
 
 def _unwell(pixel: PixelSettings) -> str:
-    """What /healthz says is wrong, empty where all is well."""
+    """What is wrong according to /healthz; empty if nothing is."""
     try:
         status, body = _ask(pixel.admin, "GET", "/healthz")
-        said = json.loads(body)
+        health = json.loads(body)
     except (OSError, http.client.HTTPException, ValueError) as error:
         return f"/healthz cannot be read ({_word(error)})"
-    if status == 200 or not isinstance(said, dict):
+    if status == 200 or not isinstance(health, dict):
         return ""
-    journal = str(said.get("journal", ""))
-    wrong = [str(each) for each in said.get("wrong", [])] + ([journal] if journal.startswith("not ") else [])
+    journal = str(health.get("journal", ""))
+    wrong = [str(each) for each in health.get("wrong", [])] + ([journal] if journal.startswith("not ") else [])
     return printable("; ".join(wrong) or "it is about to end")
 
 
 def counts(pixel: PixelSettings) -> dict[str, float] | None:
-    """/metrics of the pixel, by name without the prefix; None where there are none to be had."""
+    """/metrics of the pixel, by name without the prefix; None if they cannot be read."""
     if not pixel.admin:
         return None
     try:
@@ -154,7 +154,7 @@ def counts(pixel: PixelSettings) -> dict[str, float] | None:
 
 
 def _ask(address: str, method: str, path: str) -> tuple[int, str]:
-    """Status and body of an answer at an address to listen on. The pixel counts nothing of it."""
+    """Status and body of the answer at a listening address. The pixel does not count this request."""
     client = http.client.HTTPConnection("localhost", timeout=_SECONDS)
     client.sock = _connected(address)
     try:

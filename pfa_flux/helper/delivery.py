@@ -1,15 +1,15 @@
-"""How hits are written so that the store takes each of them, once: in the type and the form that it has room for.
+"""Writes hits so that the store accepts each of them once: in a type and form that it has room for.
 
-A write that is refused is narrowed down until its reason is known. Two reasons can be met:
+A refused write is narrowed down until its reason is known. Two reasons have a remedy:
 
-- A field has one type within a shard of the store. Where that is not the one that pfa-flux writes, points are written
-  in the other: hits as floats, page loads as integers. A shard is taken for what it was found to be for the hour that
-  the points are of, because no shard begins within one; in the next hour, pfa-flux's own type is tried first again.
-- InfluxDB 1.x holds a limited number of values of a tag in a measurement (`max-values-per-tag`), 100,000 as shipped.
-  Where a `sess` has no room, its points carry it in a tag of another name, which has room of its own. So they need no
-  new value of `sess`, stay apart from the points of every other writer, and a re-sent one overwrites itself.
+- A field has one type within a shard of the store. If that is not pfa-flux's own type, points are written in the
+  other: hits as floats, page loads as integers. What was learned about a shard applies to the hour of the points,
+  because no shard begins within an hour. For the next hour, pfa-flux's own type is tried first.
+- InfluxDB 1.x limits the number of values of a tag in a measurement (`max-values-per-tag`, 100,000 by default). If a
+  `sess` has no room, its points have it in another tag, which has room of its own. So they need no new value of `sess`,
+  do not overwrite points of other writers, and a re-sent point overwrites itself.
 
-What is still refused is returned. The rest is in the store.
+Points that are still refused are returned. All others are in the store.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from pfa_flux.settings import Settings
 from pfa_flux.times import NS
 
 MOST_POINTS = 5_000
-"""Points in one write, as InfluxData recommends."""
+"""Maximum number of points in a write, as InfluxData recommends."""
 EPOCH = "epoch"
-"""Tag that holds `sess` where the store has no room for another value of that."""
+"""Tag that holds `sess` if the store has no room for another value of `sess`."""
 _REFUSED = (400, 413, 422)
-"""Statuses that say of the points, not of the server, that they are wrong."""
+"""Statuses that blame the points, not the server."""
 _TOO_LARGE = 413
 _HOUR = 3600 * NS
 _MOST_HOURS = 10_000
@@ -42,12 +42,12 @@ _NO_ROOM = re.compile(r'max-values-per-tag limit exceeded \(\d+/\d+\): measureme
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Points that the store does not take.
+    """Points that the store refuses.
 
     Attributes:
         lines: the points, as pfa-flux writes them.
-        message: what the store said.
-        why: the same in words of our own, that name nothing of what a client sent.
+        message: the store's message.
+        why: the reason in pfa-flux's own words, which quote no client.
     """
 
     lines: Sequence[str]
@@ -60,8 +60,10 @@ class _Part:
     """Lines that are written together.
 
     Attributes:
-        other: in the other type than pfa-flux's own; None: as the store was found to want them.
-        tried: both types were.
+        bucket: their bucket.
+        lines: the lines.
+        other: write them in the other type; None to use what was learned about the store.
+        tried: both types were tried.
     """
 
     bucket: str
@@ -71,15 +73,15 @@ class _Part:
 
 
 class Delivery:
-    """Writes lines. It remembers how the store takes them."""
+    """Writes lines, and remembers how the store accepts them."""
 
     def __init__(self, settings: Settings, writer: Writer, notes: Notes) -> None:
-        """Make it.
+        """Create it.
 
         Args:
             settings: names of buckets and measurements.
-            writer: where to write.
-            notes: remembers which points are written in another form, over the end of the process.
+            writer: writes to the store.
+            notes: keeps what was learned across restarts.
         """
         self._settings, self._writer, self._notes = settings, writer, notes
         self._loads = start_of(settings.schema.loads_measurement)
@@ -87,7 +89,7 @@ class Delivery:
         self._prefetches = start_of(settings.schema.prefetches_measurement)
         self._moved = notes.moved()
         self._other: set[tuple[str, int]] = set()
-        """Measurement and hour of points that the store has in the other type."""
+        """Pairs of measurement and hour that the store has in the other type."""
         self._most = MOST_POINTS
 
     def write(self, lines: Sequence[str], progress: Callable[[], None] = lambda: None) -> list[Refusal]:
@@ -98,7 +100,7 @@ class Delivery:
             progress: called after each write.
 
         Raises:
-            PfaFluxError: the store cannot be reached, refuses access, or refuses even an empty write.
+            PfaFluxError: the store is unreachable, denies access, or refuses even an empty write.
         """
         parts, refused, probed = self._by_bucket(lines), list[Refusal](), False
         while parts:
@@ -114,7 +116,7 @@ class Delivery:
                 smaller = self._adapted(part, error.said)
                 if smaller is None:
                     if not probed:
-                        # Is an empty write refused as well, then it is the request that is wrong, not these lines.
+                        # If it also refuses an empty write, the request is wrong, not these lines.
                         self._writer.probe_write(part.bucket)
                         probed = True
                     smaller = self._halved(part, error)
@@ -131,14 +133,14 @@ class Delivery:
 
     def _by_bucket(self, lines: Sequence[str]) -> list[_Part]:
         settings = self._settings
-        found: dict[str, list[str]] = {}
+        by_bucket: dict[str, list[str]] = {}
         for line in lines:
             bucket = settings.raw_bucket_of(Side.LOADS if line.startswith(self._loads) else Side.HITS)
-            found.setdefault(bucket, []).append(line)
-        return [_Part(bucket, each) for bucket, each in found.items()]
+            by_bucket.setdefault(bucket, []).append(line)
+        return [_Part(bucket, each) for bucket, each in by_bucket.items()]
 
     def _formed(self, part: _Part) -> Sequence[str]:
-        """Lines in the form that is tried with the store."""
+        """The lines in the form to try."""
         lines = part.lines
         if part.other or (part.other is None and self._other):
             lines = [_retyped(line) if self._is_other(part, line) else line for line in lines]
@@ -162,7 +164,7 @@ class Delivery:
         return next((start for start in others if line.startswith(start)), self._hits)
 
     def _adapted(self, part: _Part, message: str) -> list[_Part] | None:
-        """Parts that meet what the store refuses; None where nothing can."""
+        """Parts that the store may accept; None if there is no remedy."""
         if "field type conflict" in message:
             return self._other_type(part)
         if _NO_ROOM.search(message):
@@ -170,14 +172,14 @@ class Delivery:
         return None
 
     def _other_type(self, part: _Part) -> list[_Part] | None:
-        # Days apart, too: a server answers when the first shard refuses, and still writes to the others. Points in the
-        # other type could overtake that in a shard that holds nothing yet.
+        # Also separate by day: a server answers when the first shard refuses, but still writes to the others. Points in
+        # the other type could reach an empty shard before these writes.
         apart = self._apart(part, lambda line: (self._measurement(line), self._is_other(part, line), _day(line)))
         if apart:
             return apart
         if not part.tried:
             return [replace(part, other=not self._is_other(part, part.lines[0]), tried=True)]
-        # Neither type for all of them: those of one shard and those of another, or another type altogether.
+        # Neither type fits all of them: they are in several shards, or the field has a third type.
         if len(part.lines) == 1:
             return None
         return [_Part(part.bucket, half) for half in _halves(part.lines)]
@@ -194,14 +196,14 @@ class Delivery:
         return [part]
 
     def _apart(self, part: _Part, key: Callable[[str], Hashable]) -> list[_Part]:
-        """Parts of lines that are alike; none where all are."""
-        found: dict[Hashable, list[str]] = {}
+        """Parts of lines with equal keys; empty if all lines have the same key."""
+        by_key: dict[Hashable, list[str]] = {}
         for line in part.lines:
-            found.setdefault(key(line), []).append(line)
-        return [_Part(part.bucket, lines) for lines in found.values()] if len(found) > 1 else []
+            by_key.setdefault(key(line), []).append(line)
+        return [_Part(part.bucket, lines) for lines in by_key.values()] if len(by_key) > 1 else []
 
     def _halved(self, part: _Part, error: QueryError) -> list[_Part]:
-        """Halves of what is refused, none of a single line. The reason is that of one line; others may have others."""
+        """Halves of refused lines; empty for a single line. The store named one line's reason; others may differ."""
         if len(part.lines) == 1:
             return []
         if error.status == _TOO_LARGE:
@@ -238,8 +240,8 @@ def _day(line: str) -> int:
 
 
 def _sess(line: str) -> str:
-    found = _SESS.search(line)
-    return found[1] if found else ""
+    match = _SESS.search(line)
+    return match[1] if match else ""
 
 
 def _retyped(line: str) -> str:
@@ -253,7 +255,7 @@ def _retyped(line: str) -> str:
 
 
 def _why(error: QueryError) -> str:
-    """Why points are refused, in words of our own."""
+    """The reason of a refusal in pfa-flux's own words."""
     if "field type conflict" in error.said:
         return "a field has another type in the store, and neither integers nor floats are taken"
     if "max-values-per-tag" in error.said:
@@ -262,4 +264,4 @@ def _why(error: QueryError) -> str:
         return "they are older than the bucket keeps points"
     if error.status == _TOO_LARGE:
         return "a single point is too large"
-    return f"the store answers {error.status}; pfa-flux quarantine shows its words"
+    return f"the store answers {error.status}; pfa-flux quarantine shows its message"

@@ -1,4 +1,4 @@
-"""What has to be done now and then: downsampling where nobody else does it, and letting go of old raw rows."""
+"""Periodic work: downsampling if nothing else does it, and removing old raw rows."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from pfa_flux.windows.verify import verify
 log = logging.getLogger("pfa_flux")
 
 EVERY = 15.0
-"""Seconds between two looks whether something is due."""
+"""Seconds between two checks for due work."""
 
 
 class Housekeeper:
-    """Runs what is due until it is told to stop."""
+    """Does what is due until it is told to stop."""
 
     def __init__(
         self,
@@ -46,16 +46,16 @@ class Housekeeper:
         tell: Callable[[dict[str, Any]], None] = lambda _: None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Make it.
+        """Create it.
 
         Args:
-            settings: whose task it is.
-            wait: waits for seconds; true: stop.
-            lock: of the embedded store, where the process that serves holds it; None where there is an InfluxDB.
-            newest_series: series of the store up to this one belong to nobody who still writes.
-            accept_clock: believe the clock of the start.
-            tell: told of what comparing windows with raw data has found, after each pass.
-            clock: the present, nanoseconds.
+            settings: settings of the tasks.
+            wait: waits for a number of seconds. Returns true to stop.
+            lock: handle of the embedded store's lock, which the serving process holds; None with InfluxDB.
+            newest_series: no running process writes to series of the store up to this one.
+            accept_clock: trust the clock at the start.
+            tell: receives the results of comparing windows with raw data, after each pass.
+            clock: returns the current time, nanoseconds.
         """
         self._settings, self._wait, self._lock, self._clock = settings, wait, lock, clock
         self._newest_series, self._accept_clock, self._tell = newest_series, accept_clock, tell
@@ -65,7 +65,7 @@ class Housekeeper:
         self._looked = self._doubted = self._cannot_compare = False
 
     def run(self) -> None:
-        """Do what is due, wait, and so on."""
+        """Do what is due, wait, and repeat."""
         while True:
             due = self._spec.due(self._clock())
             if due != self._done:
@@ -74,7 +74,7 @@ class Housekeeper:
                     self._done = due
                     self._said = ""
                 except PfaFluxError as error:
-                    # Once, and not again with every attempt.
+                    # Log an error once, not with every attempt.
                     if error.message != self._said:
                         log.error("what is due could not be downsampled: %s", error)
                     self._said = error.message
@@ -82,10 +82,10 @@ class Housekeeper:
                 return
 
     def once(self) -> None:
-        """Recompute what is due or compare what a server made, then remove raw rows that have had their time.
+        """Compute due windows, or compare those of a server's task. Then remove raw rows that have expired.
 
         Raises:
-            PfaFluxError: it failed; it is tried again.
+            PfaFluxError: it failed, and is tried again later.
         """
         if self._settings.url:
             self._run_due()
@@ -99,7 +99,7 @@ class Housekeeper:
     def _run_embedded(self) -> None:
         with contextlib.closing(Embedded(self._settings, lock=self._lock)) as store, self._state() as state:
             believed = self._believes_clock(store, state)
-            # Both, whatever `[task] loads` says: raw rows are removed once the windows of both sides are proved.
+            # Both sides, even with `[task] loads = false`: raw rows are removed once both sides' windows are proved.
             tasks = [Task(store, state, self._settings, what, OWN_BACKEND, self._clock) for what in BOTH]
             for task in tasks:
                 if not task.backend.find():
@@ -111,7 +111,7 @@ class Housekeeper:
                 purge(store, self._settings, self._clock(), self._newest_series)
 
     def _believes_clock(self, store: Embedded, state: State) -> bool:
-        """The clock may be believed, as far as raw rows are removed by it; says so once where it may not."""
+        """Whether raw rows may be removed by this clock. Logs a doubt once."""
         now = self._clock()
         if not self._looked:
             if self._accept_clock:
@@ -124,16 +124,16 @@ class Housekeeper:
             rows = (rollup.newest_raw(start, stop) for rollup in rollups)
             return max((row for row in rows if row is not None), default=None)
 
-        words = doubt(look(state, now, newest))
-        if words and not self._doubted:
-            log.warning("%s", words)
-        elif self._doubted and not words:
-            log.warning("the clock is believed again: raw rows are removed as before")
-        self._looked, self._doubted = True, bool(words)
-        return not words
+        reason = doubt(look(state, now, newest))
+        if reason and not self._doubted:
+            log.warning("%s", reason)
+        elif self._doubted and not reason:
+            log.warning("the clock is trusted again: raw rows are removed as before")
+        self._looked, self._doubted = True, bool(reason)
+        return not reason
 
     def _run_due(self) -> None:
-        """Of a server: run the tasks that pfa-flux runs itself, compare what the server's own have made."""
+        """With a server: run the tasks that pfa-flux runs itself, and compare windows of the server's own tasks."""
         with self._state() as state:
             own = bool(state.select("SELECT 1 FROM task WHERE active"))
         if self._cannot_compare and not own:
@@ -144,7 +144,7 @@ class Housekeeper:
             with connect(self._settings) as analytics:
                 tasks = [analytics.task(what.value, backend=OWN_BACKEND) for what in self._settings.task.sides]
                 for task in tasks:
-                    if any(found.active for found in task.backend.find()):
+                    if any(installed.active for installed in task.backend.find()):
                         task.run_due()
                     elif not self._cannot_compare:
                         self._compare(analytics.task(task.spec.what.value))
@@ -155,8 +155,8 @@ class Housekeeper:
             self._leave_comparing_to_others(error.message)
 
     def _compare(self, task: Task) -> None:
-        """Compare what a server's task has made with raw data, where the token may."""
-        if task.backend.name == OWN_BACKEND or not any(found.active for found in task.backend.find()):
+        """Compare the windows of a server's task with raw data, if the token may read them."""
+        if task.backend.name == OWN_BACKEND or not any(each.active for each in task.backend.find()):
             return
         try:
             task.keep_up()
@@ -164,25 +164,24 @@ class Housekeeper:
             self._leave_comparing_to_others(error.message)
 
     def _leave_comparing_to_others(self, why: str) -> None:
-        """The token may only write, as a pixel's mostly may."""
+        """Stop comparing: the token may only write, like that of most pixels."""
         self._cannot_compare = True
-        log.info("windows are not compared with raw data here (%s); pfa-flux task run --due does that elsewhere", why)
+        log.info("windows are not compared with raw data here (%s); run pfa-flux task run --due elsewhere", why)
 
     def _state(self) -> contextlib.closing[State]:
         return contextlib.closing(State(self._settings))
 
 
 def purge(store: Embedded, settings: Settings, now: int, newest_series: int) -> int:
-    """Remove raw rows older than `raw_retention`, once all of their windows are proved. Returns their number.
+    """Remove raw rows older than `raw_retention`, once all their windows are proved. Returns their number.
 
-    Numbers of prefetches are in no window, and go with their age alone.
-
-    Rows that arrived when those of their windows had been removed are in no window, and are removed and counted apart.
+    Numbers of prefetches are in no window, so they are removed by age alone. Rows that arrived after those of their
+    windows were removed are in no window either. They are removed, too, and their number is logged.
 
     Args:
         store: the embedded store.
-        settings: how long raw rows are kept.
-        now: the present, nanoseconds.
+        settings: retention of raw rows.
+        now: the current time, nanoseconds.
         newest_series: series up to this one may be removed with their last row.
     """
     rollups = _rollups(store, settings)
@@ -194,23 +193,23 @@ def purge(store: Embedded, settings: Settings, now: int, newest_series: int) -> 
     for rollup in rollups:
         if dropped := drop_late(store, rollup.spec.raw, limit, now):
             log.warning(
-                "%d raw rows of %s were removed uncounted: they arrived when those of their windows had been removed",
+                "%d raw rows of %s were removed uncounted: the other rows of their windows were removed earlier",
                 dropped,
                 rollup.spec.source,
             )
-    # Counted before and apart from what is compared, and never an empty proof of rows that are there.
+    # Count the rows before the comparison and independently of it, so that an empty comparison proves nothing.
     since = spec.ceiling(store.kept_since(bucket, now))
     counted = census(store, store.table(bucket), sources, since, limit)
     if counted and not all(_proved(rollup, limit, now, counted) for rollup in rollups):
         return 0
-    # Without any there may be what a removal that was broken off has left of its last window.
+    # Even without rows to count, an interrupted removal may have left rows of its last window.
     gone = store.purge(bucket, sources, limit, proved=windows)
     if not gone and counted:
-        log.warning("raw rows of before %s are kept for now: their windows have just changed", format_instant(limit))
+        log.warning("raw rows before %s are kept for now: their windows have just changed", format_instant(limit))
     if not gone:
         return 0
     store.remove_unused_series(newest_series)
-    log.info("%d raw rows of before %s were removed; their windows are kept", gone, format_instant(limit))
+    log.info("%d raw rows before %s were removed; their windows are kept", gone, format_instant(limit))
     return gone
 
 
@@ -219,7 +218,7 @@ def _rollups(store: Embedded, settings: Settings) -> list[Rollup]:
 
 
 def _views(spec: TaskSpec, counted: Sequence[Counted]) -> int:
-    """Page views among raw rows. Other rows of their measurement are removed with them, and are in no window."""
+    """Number of page views among raw rows. Other rows of the measurement are in no window, but are removed, too."""
     return sum(
         row.rows if spec.what is Side.LOADS else int(row.total)
         for row in counted
@@ -228,21 +227,21 @@ def _views(spec: TaskSpec, counted: Sequence[Counted]) -> int:
 
 
 def _proved(rollup: Rollup, limit: int, now: int, counted: Sequence[Counted]) -> bool:
-    """The windows before `limit` are what the raw rows say; made so first, where they are not."""
+    """Whether the windows before `limit` match the raw rows. Recomputes them first if they do not."""
     spec, views = rollup.spec, _views(rollup.spec, counted)
     oldest = rollup.oldest_raw(limit)
     if oldest is not None:
-        found = verify(rollup, oldest, limit, now)
-        if not found.clean:
-            recompute(rollup, found.spans)
-            found = verify(rollup, oldest, limit, now)
-        if not found.clean:
-            log.error("raw rows of before %s are kept: %d windows of %s are not what they say",
-                      format_instant(limit), found.count, spec.measurement)  # fmt: skip
+        verification = verify(rollup, oldest, limit, now)
+        if not verification.clean:
+            recompute(rollup, verification.spans)
+            verification = verify(rollup, oldest, limit, now)
+        if not verification.clean:
+            log.error("raw rows before %s are kept: %d windows of %s do not match them",
+                      format_instant(limit), verification.count, spec.measurement)  # fmt: skip
             return False
-        views -= found.counted
+        views -= verification.counted
     if views > 0:
-        log.error("raw rows of before %s are kept: %d page views of %s were not compared with their windows",
+        log.error("raw rows before %s are kept: %d page views of %s were not compared with their windows",
                   format_instant(limit), views, spec.source)  # fmt: skip
         return False
     first = spec.floor(min(row.first for row in counted))

@@ -20,19 +20,19 @@ from pfa_flux.windows.spec import TaskSpec
 def retry(
     settings: Settings, quarantine: Quarantine, clock: Callable[[], int] = time.time_ns
 ) -> tuple[int, Sequence[Refused]]:
-    """Write quarantined points again. Those that InfluxDB accepts leave the quarantine; late ones are noted for repair.
+    """Write quarantined points again. Accepted points leave the quarantine, and late ones are noted for repair.
 
     Args:
-        settings: where to write.
-        quarantine: what to write.
-        clock: the present, nanoseconds.
+        settings: names and address of the store.
+        quarantine: the points.
+        clock: returns the current time, nanoseconds.
 
     Returns:
-        The number of points written, and the points refused again.
+        The number of points written, and the points that were refused again.
 
     Raises:
         SettingsError: no InfluxDB is set.
-        PfaFluxError: it is unreachable or denies access; points accepted until then have left the quarantine.
+        PfaFluxError: it is unreachable or denies access. Points accepted until then have left the quarantine.
     """
     if not settings.url:
         raise SettingsError("no InfluxDB is set", "Set its address with --url or PFA_FLUX_URL.")

@@ -1,7 +1,7 @@
-"""The shipper: takes hits from the spool to InfluxDB, or to anything else that answers `/api/v2/write`.
+"""The shipper: sends hits from the spool to InfluxDB, or to another server that answers `/api/v2/write`.
 
-It works in a process of its own beside the one that serves, so that neither its imports nor its work slow a hit down.
-Points are written again until the server says that it has them; written twice they overwrite themselves.
+It runs in its own process, so neither its imports nor its work delay a hit. Points are written again until the server
+confirms them. A point that is written twice overwrites itself.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ from pfa_flux.windows.spec import TaskSpec
 log = logging.getLogger("pfa_flux")
 
 POLL = 1.0
-"""Seconds that hits wait for others to be shipped with."""
+"""Seconds that hits wait to be shipped together with later ones."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _LOUD_EVERY = 60.0
 _JUDGED_BY = 100
-"""Points, the newest ones, by which a store is said to refuse most of them."""
+"""Number of newest points that decide whether the store refuses most of them."""
 _RELAY_EVERY = 300.0
 _MOST_START_BYTES = 32 * 1024 * 1024
 
 
 class Shipper:
-    """Ships until it is told to stop."""
+    """Ships hits until it is told to stop."""
 
     def __init__(
         self,
@@ -63,14 +63,14 @@ class Shipper:
         wait: Callable[[float], bool],
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Make it.
+        """Create it.
 
         Args:
-            settings: where to ship to.
-            spool: where the hits are.
-            tell: told of every step.
-            wait: waits for seconds; true: stop.
-            clock: the present, nanoseconds.
+            settings: names and address of the store.
+            spool: the hits.
+            tell: receives a report after every step.
+            wait: waits for a number of seconds. Returns true to stop.
+            clock: returns the current time, nanoseconds.
         """
         self._settings, self._spool, self._tell, self._wait, self._clock = settings, spool, tell, wait, clock
         self._writer = registry.open_writer(settings)
@@ -86,7 +86,7 @@ class Shipper:
         self.done = Shipped(refusing=self._outcome.why if self._outcome.refusing else "")
 
     def run(self) -> None:
-        """Ship what is there, wait for more, and so on."""
+        """Ship all waiting hits, wait for more, and repeat."""
         stop = False
         while not stop:
             batch = self._read()
@@ -103,10 +103,10 @@ class Shipper:
         self._spool.close()
 
     def _read(self) -> list[Waiting]:
-        """The next rows; damaged ones go into quarantine. None while the file is busy or its disk is full.
+        """The next rows. Damaged hits go into quarantine. Empty if the file is busy or its disk is full.
 
         Raises:
-            sqlite3.DatabaseError: the file is damaged beyond single rows.
+            sqlite3.DatabaseError: more than single rows is damaged.
         """
         try:
             batch = self._spool.after(self.done.upto, MOST_POINTS)
@@ -122,11 +122,11 @@ class Shipper:
         damaged = sum(turn.damaged.count for turn in batch if turn.damaged is not None)
         if damaged:
             self.done.damaged += damaged
-            log.error("%d hits are damaged in the spool: their bytes were put into quarantine", damaged)
+            log.error("%d hits in the spool are damaged: their bytes were put into quarantine", damaged)
         return batch
 
     def _count_quarantined(self) -> int:
-        """Hits in quarantine. None expires while most points are refused, and for as long again as they are kept."""
+        """Number of hits in quarantine. None expires while the store refuses most, or for seven days after."""
         now = self._clock()
         refusing = self.done.refusing or now - self._outcome.time < KEPT_SECONDS * NS
         try:
@@ -135,23 +135,23 @@ class Shipper:
             return self.done.quarantined
 
     def _ship(self, batch: Sequence[Waiting]) -> bool:
-        """Write a batch, however long it takes. Returns whether it is through; if not, it was told to stop."""
+        """Write a batch, however long it takes. Returns false if it was told to stop."""
         lines = self._lines(batch)
         pause = _FIRST_PAUSE
         while True:
             try:
-                self._look_first()
+                self._test_store()
                 refused = self._delivery.write(lines, self._progress)
-                self._put_by(refused)
+                self._quarantine(refused)
                 break
             except PfaFluxError as error:
                 failure = error
             except Exception as error:
-                # Whatever a server or a disk comes up with: hits wait, and are written again.
-                failure = PfaFluxError(f"an error within: {place(error)}")
+                # Whatever goes wrong, the hits wait and are written again.
+                failure = PfaFluxError(f"an internal error: {place(error)}")
             asked = failure.retry_after if isinstance(failure, BusyError) else 0.0
             self._failed(failure)
-            # Jitter, so that several pixels do not all come back at once, even if the server tells all the same.
+            # Jitter spreads the attempts of several pixels, even if the server gives all of them the same delay.
             if self._wait(max(asked * random.uniform(1.0, 1.25), pause * random.uniform(0.5, 1.0))):
                 return False
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -168,11 +168,11 @@ class Shipper:
         self.done.batches += 1
         return True
 
-    def _look_first(self) -> None:
-        """Look at a store before the first hits go there.
+    def _test_store(self) -> None:
+        """Test the store before the first hits are written.
 
         Raises:
-            StoreUnfitError: it does not keep what it is sent. UnreachableError, BusyError: not now.
+            StoreUnfitError: it does not keep points as sent. UnreachableError, BusyError: try again later.
         """
         if self._looked:
             return
@@ -180,27 +180,27 @@ class Shipper:
         if not self._spool.notes.has_seen(store):
             self.done.unknown = first_look(self._settings)
             if self.done.unknown:
-                log.warning("it is not known if the store keeps what it is sent: %s", self.done.unknown)
+                log.warning("the store could not be tested: %s", self.done.unknown)
             else:
                 self._spool.notes.see(store)
         self._looked = True
 
     def _progress(self) -> None:
-        """A write is through; of a batch that is narrowed down there may be thousands."""
+        """Called after each write. A batch that is narrowed down may need thousands."""
         self._tell(self.done)
 
     def _name_relay(self) -> None:
-        """Ask what takes the writes, now and then, and say it if it is no database."""
+        """From time to time, check whether a relay takes the writes, and log its name."""
         if time.monotonic() - self._asked_relay < _RELAY_EVERY:
             return
         self._asked_relay = time.monotonic()
-        found = self._writer.relay()
-        if found and found != self.done.relay:
-            log.warning("hits are written through %s: %s", found, registry.RELAY_PROMISE)
-        self.done.relay = found
+        relay = self._writer.relay()
+        if relay and relay != self.done.relay:
+            log.warning("hits are written through %s: %s", relay, registry.RELAY_PROMISE)
+        self.done.relay = relay
 
     def _failed(self, error: PfaFluxError) -> None:
-        """Count a failure, and say it, once a minute while it lasts."""
+        """Count a failure. Log it once a minute while it lasts."""
         self.done.retries += 1
         self.done.error = error.message
         self._tell(self.done)
@@ -209,42 +209,45 @@ class Shipper:
             log.log(logging.ERROR if lasting else logging.WARNING, "hits wait in the spool: %s", error)
 
     def _is_loud(self, what: str) -> bool:
-        """It is to be said again."""
+        """A message is due again."""
         now = time.monotonic()
         if now - self._loud.get(what, -_LOUD_EVERY) < _LOUD_EVERY:
             return False
         self._loud[what] = now
         return True
 
-    def _put_by(self, refused: Sequence[Refusal]) -> None:
-        """Put what was refused into quarantine, once all of the batch is through: it may have begun anew."""
+    def _quarantine(self, refused: Sequence[Refusal]) -> None:
+        """Put refused points into quarantine. Called once per complete batch, because a failed one starts again."""
         self._spool.quarantine.put_all(self._clock(), [(each.message, each.lines) for each in refused])
 
     def _judge(self, count: int, refused: Sequence[Refusal]) -> None:
-        """Count what was taken and refused, and say it where the store refuses most."""
+        """Count accepted and refused points, and log if the store refuses most of them."""
         lost = sum(len(each.lines) for each in refused)
         self.done.points += count - lost
         self.done.refused += lost
         self._recent.append((count - lost, lost))
         while len(self._recent) > 1 and sum(map(sum, self._recent)) - sum(self._recent[0]) >= _JUDGED_BY:
             self._recent.popleft()
-        before = self._outcome
+        earlier = self._outcome
         taken, gone = (sum(column) for column in zip(*self._recent, strict=True))
-        why = refused[-1].why if refused else before.why
-        if gone > taken or before.refusing:
-            # What is in quarantine has its days from the time on that most points are taken again.
+        why = refused[-1].why if refused else earlier.why
+        if gone > taken or earlier.refusing:
+            # The retention of the quarantine starts when the store accepts most points again.
             self._outcome = Outcome(self._clock(), taken, gone, why)
             with contextlib.suppress(sqlite3.OperationalError):
                 self._spool.notes.remember(self._outcome)
         self.done.refusing = why if self._outcome.refusing else ""
         if self.done.refusing and self._is_loud("refused"):
             log.error(
-                "most hits are refused, %d of the last %d, and are put into quarantine: %s", gone, taken + gone, why
+                "InfluxDB refuses most hits, %d of the last %d; they are put into quarantine: %s",
+                gone,
+                taken + gone,
+                why,
             )
         elif lost and not self.done.refusing and self._is_loud("some"):
             log.error("%d refused hits were put into quarantine: %s", lost, why)
-        elif before.refusing and not self.done.refusing:
-            log.warning("most hits are taken again; pfa-flux quarantine --retry writes those that were refused")
+        elif earlier.refusing and not self.done.refusing:
+            log.warning("InfluxDB accepts most hits again. To write the refused ones: pfa-flux quarantine --retry")
 
     def _lines(self, batch: Sequence[Waiting]) -> list[str]:
         lines = []
@@ -258,7 +261,7 @@ class Shipper:
         return lines
 
     def _start(self, sess: str, view: View) -> str:
-        """The line of a page view up to its time."""
+        """The line of a page view without its time."""
         start = line(point_of(view, self._settings.schema, sess, 0)).removesuffix("0")
         self._start_bytes += size_of(view)
         if self._start_bytes > _MOST_START_BYTES:
@@ -267,7 +270,7 @@ class Shipper:
         return start
 
     def _note_late(self, batch: Sequence[Waiting]) -> bool:
-        """Note the windows that a batch came too late for. Returns whether that is done."""
+        """Note the windows for which a batch is late. Returns whether this succeeded."""
         now = self._clock()
         late: dict[TaskSpec, set[int]] = {}
         for turn in batch:
@@ -281,6 +284,6 @@ class Shipper:
         except StoreError as error:
             self.done.error = error.message
             self._tell(self.done)
-            log.warning("late hits cannot be noted for pfa-flux task repair: %s", error)
+            log.warning("late hits could not be noted for pfa-flux task repair: %s", error)
             return False
         return True

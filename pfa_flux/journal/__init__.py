@@ -1,1 +1,1 @@
-"""Where hits are kept: the spool for InfluxDB, or the embedded store."""
+"""Stores hits: in the spool for InfluxDB, or in the embedded store."""

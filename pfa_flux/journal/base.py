@@ -26,39 +26,39 @@ from pfa_flux.settings import Settings
 log = logging.getLogger("pfa_flux")
 
 CHECKPOINT_BYTES = 16 * 1024 * 1024
-"""Size of the write-ahead log that triggers writing it back."""
+"""Size of the write-ahead log from which it is written back."""
 RESERVE = 4 * 1024 * 1024
-"""Free disk space below which no hits are accepted, because removing shipped hits needs a little."""
+"""Free disk space below which hits are shed, because removing shipped hits needs a little space."""
 _CHECKED_WHOLE = 256 * 1024 * 1024
-"""Maximum size of a file to check at the start."""
+"""Maximum size of a file that is checked at the start."""
 
 
 class JournalFile(ABC):
-    """One journal. All methods but `checkpoint` are called by the event loop's thread."""
+    """A journal. The event loop's thread calls all methods except `checkpoint`."""
 
     known_by_sess = False
-    """The journal's ids of pages are valid for one `sess` only."""
+    """Ids of pages are valid for only one `sess`."""
     ships = False
-    """Hits wait in the journal for the helper process to ship them."""
+    """Hits wait in the journal until the helper process ships them."""
 
     def __init__(self, path: Path, synchronous: str) -> None:
         self.path = path
         self._synchronous = synchronous
         self._epoch = Epoch()
         self._file = object()
-        """Identifies the current file that ids of pages belong to."""
+        """Identifies the current file. Ids of pages belong to one file."""
         self._sess = ""
         self._inode = self._log_inode = 0
         self.opened = 0
-        """Number of files opened: reports about an earlier file do not apply to this one."""
+        """Number of files opened. Reports about an earlier file do not apply to the current one."""
         self.full = ""
-        """Why no hits are accepted at the moment; empty if they are."""
+        """Why hits are shed at the moment; empty if they are not."""
         self.failing = ""
         """Error of the last commit; empty without one."""
         self.waiting = 0
         """Number of hits waiting to be shipped."""
         self.oldest: int | None = None
-        """Time of the oldest of them, nanoseconds, at the last tick."""
+        """Time of the oldest waiting hit at the last tick, nanoseconds."""
         self.room_for_pages = True
         """There was room for new pages at the last tick."""
         self.set_aside = 0
@@ -67,10 +67,10 @@ class JournalFile(ABC):
 
     @abstractmethod
     def order(self, settings: Settings) -> Order:
-        """What the helper process is to do."""
+        """Work for the helper process."""
 
-    def taken_over(self, seq: int) -> None:  # noqa: B027 - where nothing is shipped, nothing is
-        """The rows up to `seq` are safe elsewhere."""
+    def taken_over(self, seq: int) -> None:  # noqa: B027 - a journal that does not ship needs nothing here
+        """The rows up to `seq` are safe in InfluxDB or in quarantine."""
 
     @abstractmethod
     def _open(self) -> sqlite3.Connection:
@@ -80,7 +80,7 @@ class JournalFile(ABC):
     def _write(self, connection: sqlite3.Connection, pages: Sequence[Page], sess: str, first: int) -> None:
         """Write hits within a transaction."""
 
-    def _committed(self) -> None:  # noqa: B027 - not every journal has to know
+    def _committed(self) -> None:  # noqa: B027 - not every journal needs it
         """Called when the written hits are on disk."""
 
     def _checked(self, connection: sqlite3.Connection) -> None:  # noqa: B027 - the same
@@ -134,20 +134,20 @@ class JournalFile(ABC):
         self._committed()
 
     def _forget(self) -> None:
-        """Ids of pages are no longer valid."""
+        """Make the ids of pages invalid."""
         self._file = object()
 
-    def tidy(self, pages: Iterable[Page]) -> None:  # noqa: B027 - where nothing is left behind, nothing is done
+    def tidy(self, pages: Iterable[Page]) -> None:  # noqa: B027 - not every journal has pages to remove
         """Called every minute: remove pages that are no longer known."""
 
     def tick(self) -> None:
-        """Called every second: check that there is room, and that the file is still the opened one."""
+        """Called every second: check the free space, and that the file is still the opened one."""
         try:
             if self.path.stat().st_ino != self._inode:
                 raise FileNotFoundError
         except OSError:
             self._replace(OSError("it was removed or replaced"))
-        self._look_at_log()
+        self._check_log()
         room = os.statvfs(self.path.parent)
         free = room.f_bavail * room.f_frsize
         self.full = f"the disk of {self.path.parent} has {free:,} bytes left" if free < RESERVE else ""
@@ -159,8 +159,8 @@ class JournalFile(ABC):
                 connection.execute(f"PRAGMA user_version = {version}")
                 self.failing = ""
 
-    def _look_at_log(self) -> None:
-        """Check that the write-ahead log is still the one with the hits; if not, save them to the file."""
+    def _check_log(self) -> None:
+        """Check that the write-ahead log is still the one with the hits. If not, save them to the file."""
         try:
             inode = self._log.stat().st_ino
         except FileNotFoundError:
@@ -169,7 +169,7 @@ class JournalFile(ABC):
             self._log_inode = inode
             return
         log.error("the log %s was removed or replaced; its content was saved to %s", self._log, self.path)
-        # The log is still open here, and no other process can have it.
+        # This process still has the log open, and no other process can.
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
         self._forget()
@@ -181,7 +181,7 @@ class JournalFile(ABC):
 
     @property
     def trouble(self) -> str:
-        """Why hits are shed at the moment; empty if they are kept."""
+        """Why hits are shed at the moment; empty if they are not."""
         return self.full or self.failing
 
     @property
@@ -210,11 +210,11 @@ class JournalFile(ABC):
             log.warning("the journal's log could not be written back: %s", error)
 
     def close(self) -> None:
-        """Close the file; its log is written back."""
+        """Close the file, which writes back its log."""
         self._connection.close()
 
     def _open_sound(self) -> sqlite3.Connection:
-        """Open the file; rename a damaged file and create a new one."""
+        """Open the file. If it is damaged, rename it and create a new one."""
         try:
             return self._opened()
         except sqlite3.DatabaseError as error:
@@ -231,15 +231,15 @@ class JournalFile(ABC):
             connection.execute("PRAGMA secure_delete = ON")
             # Done in a separate thread (`checkpoint`), never during a commit.
             connection.execute("PRAGMA wal_autocheckpoint = 0")
-            # A restarted log is truncated, so that its size shows how much to write back.
+            # Truncate a restarted log, so that its size shows how much to write back.
             connection.execute("PRAGMA journal_size_limit = 0")
             if self.path.stat().st_size <= _CHECKED_WHOLE:
-                (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-                if found != "ok":
-                    raise _Damaged(found)
+                (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+                if result != "ok":
+                    raise _Damaged(result)
             self._checked(connection)
             # Write back what a dead process left in the log. SQLite must not close a file with locks, so it keeps each
-            # checkpoint's handle for the next: this opens the one handle at the start.
+            # checkpoint's handle for the next one. This opens that handle at the start.
             self.checkpoint()
         except BaseException:
             connection.close()
@@ -250,7 +250,7 @@ class JournalFile(ABC):
 
     @property
     def progress(self) -> Hashable:
-        """Progress of the waiting hits at the last tick; None if none are waiting."""
+        """Progress of the waiting hits at the last tick; None if no hits wait."""
         return None
 
     def give_up(self, why: str) -> None:

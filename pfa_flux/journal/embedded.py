@@ -1,4 +1,4 @@
-"""The embedded store as a journal: hits become raw rows at once, and `blocked-ratio` can read them at any time."""
+"""The embedded store as a journal. Hits become raw rows at once, so `blocked-ratio` can read them at any time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class StoreJournal(JournalFile):
         super().__init__(self._store.path, settings.pixel.synchronous)
 
     def order(self, settings: Settings) -> Order:
-        """Work for the helper process, which uses the same file."""
+        """Work for the helper process, which uses the same store."""
         return Order(settings, self.lock, self.newest_series)
 
     @property
@@ -38,7 +38,7 @@ class StoreJournal(JournalFile):
 
     @property
     def newest_series(self) -> int:
-        """Id of the newest series in the store; those that this process makes come after it."""
+        """Id of the newest series in the store. Series of this process come after it."""
         return int(self._connection.execute("SELECT coalesce(max(id), 0) FROM series").fetchone()[0])
 
     def _open(self) -> sqlite3.Connection:
@@ -54,14 +54,14 @@ class StoreJournal(JournalFile):
             rows = [(first + n, page.id, number_of(page.view)) for n, page in enumerate(pages)]
             connection.executemany(f"INSERT INTO {PREFETCHES} VALUES (?, ?, ?)", rows)
             return
-        # One statement for all: loads by negative numbers, because their value is another.
+        # One statement for all. Loads have negative ids, because their value differs.
         ids = [page.id if page.view.kind == "hit" else -page.id for page in pages]
         connection.execute(
             f"INSERT INTO {self._table} "
             "SELECT ?1 + key, abs(value), CASE WHEN value > 0 THEN 1 ELSE 0.0 END FROM json_each(?2)",
             (first, str(ids)),
         )
-        # Late because the clock was set back, or because the commit took long.
+        # Rows are late if the clock was set back, or if the commit took long.
         connection.execute(BACK_FOR_HITS, (first,))
 
     def _forget(self) -> None:

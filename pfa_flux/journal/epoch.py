@@ -1,4 +1,4 @@
-"""`sess` and time of hits: no two hits of one page can overwrite each other, and nothing links two of one visitor."""
+"""`sess` and time of hits. They prevent hits from overwriting each other, and do not link hits of a visitor."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pfa_flux.times import NS
 
 
 class Epoch:
-    """What one writing process stamps its hits with.
+    """The `sess` and times of one writing process.
 
-    `sess` is 16 random hex digits, made when the process starts. A hit's time is its second, or one nanosecond after
-    the last hit, whichever is later: unique within a `sess`, and no more precise than the second. A clock that steps
-    back by more than a second starts a new `sess`, so that times can begin again.
+    `sess` is 16 random hexadecimal digits, created when the process starts. A hit's time is its second, or one
+    nanosecond after the last hit, whichever is later. So it is unique within a `sess`, and no more precise than a
+    second. If the clock steps back by more than a second, a new `sess` begins.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Epoch:
         self._renew(0)
 
     def stamp(self, now: int, count: int) -> int:
-        """Time of the first of `count` hits, each one nanosecond after the one before; `now` in nanoseconds."""
+        """Time of the first of `count` hits. Each further hit is one nanosecond later. `now` is in nanoseconds."""
         second = now // NS * NS
         if second < self._second - NS:
             self._renew(second)

@@ -1,4 +1,4 @@
-"""The shipper's persistent notes in the spool's file: how a store accepts hits, and whether it does."""
+"""The shipper's notes in the spool's file: how the store accepts hits, and whether it does."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import sqlite3
 from dataclasses import dataclass
 
 _MOVED = """
--- Values of `sess` that the store has no room for, by measurement: their hits are written with a tag of another name.
+-- Values of `sess` that the store has no room for, by measurement. Their hits are written with another tag.
 CREATE TABLE IF NOT EXISTS moved (measurement TEXT NOT NULL, sess TEXT NOT NULL, UNIQUE (measurement, sess)) STRICT
 """
 _OUTCOME = """
--- What became of the last points that were sent, where any was refused. `why` names nothing that a client sent.
+-- Outcome of the last points sent, if any was refused. `why` quotes no client.
 CREATE TABLE IF NOT EXISTS outcome (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     time INTEGER NOT NULL, taken INTEGER NOT NULL, refused INTEGER NOT NULL, why TEXT NOT NULL
 ) STRICT
 """
 _SEEN = """
--- Stores that were seen to keep what they are sent, by address and bucket.
+-- Stores that passed the test that they keep points as sent, by address and bucket.
 CREATE TABLE IF NOT EXISTS seen (store TEXT PRIMARY KEY) STRICT
 """
 TABLES = (_MOVED, _OUTCOME, _SEEN)
@@ -31,7 +31,7 @@ class Outcome:
         time: time of the last one, nanoseconds.
         taken: number of accepted points.
         refused: number of refused points.
-        why: the reason as our own text; empty if none was refused.
+        why: the reason in pfa-flux's own words; empty if none was refused.
     """
 
     time: int = 0
@@ -50,33 +50,33 @@ class Notes:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        # `pfa-flux quarantine` needs the tables in a file of an older version that no pixel has opened since.
+        # `pfa-flux quarantine` needs these tables in older files, too.
         for table in TABLES:
             connection.execute(table)
 
     def moved(self) -> set[tuple[str, str]]:
-        """Measurements and values of `sess` without room, after forgetting those without waiting hits."""
+        """Pairs of measurement and `sess` that the store has no room for. First forgets those without waiting hits."""
         self._connection.execute("DELETE FROM moved WHERE sess NOT IN (SELECT sess FROM turn)")
         return set(self._connection.execute("SELECT measurement, sess FROM moved"))
 
     def move(self, measurement: str, sess: str) -> None:
-        """Record one before its first hit is written: a hit must not be written both ways."""
+        """Record a pair before its first hit is written, because a hit must not be written both ways."""
         self._connection.execute("INSERT OR IGNORE INTO moved VALUES (?, ?)", (measurement, sess))
 
     def outcome(self) -> Outcome:
         """The recorded outcome of the last points."""
-        found = self._connection.execute("SELECT time, taken, refused, why FROM outcome").fetchone()
-        return Outcome(*found) if found else Outcome()
+        row = self._connection.execute("SELECT time, taken, refused, why FROM outcome").fetchone()
+        return Outcome(*row) if row else Outcome()
 
     def has_seen(self, store: str) -> bool:
-        """A store has passed the test that it keeps what it is sent."""
+        """A store has passed the test that it keeps points as sent."""
         return self._connection.execute("SELECT 1 FROM seen WHERE store = ?", (store,)).fetchone() is not None
 
     def see(self, store: str) -> None:
-        """Record that a store has passed."""
+        """Record that a store has passed the test."""
         self._connection.execute("INSERT OR IGNORE INTO seen VALUES (?)", (store,))
 
-    def remember(self, found: Outcome) -> None:
+    def remember(self, outcome: Outcome) -> None:
         """Record the outcome of the last points."""
-        values = (found.time, found.taken, found.refused, found.why)
-        self._connection.execute("INSERT OR REPLACE INTO outcome VALUES (1, ?, ?, ?, ?)", values)
+        row = (outcome.time, outcome.taken, outcome.refused, outcome.why)
+        self._connection.execute("INSERT OR REPLACE INTO outcome VALUES (1, ?, ?, ?, ?)", row)

@@ -1,4 +1,4 @@
-"""What the helper process is told to do."""
+"""The helper process's work."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pfa_flux.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the helper is to do.
+    """Work for the helper process.
 
     Attributes:
         settings: all settings.
-        lock: handle of the embedded store's lock; None where there is an InfluxDB.
-        newest_series: of the embedded store.
-        accept_clock: believe the clock that it starts with.
+        lock: handle of the embedded store's lock; None with InfluxDB.
+        newest_series: id of the newest series in the embedded store.
+        accept_clock: trust the clock at the start.
     """
 
     settings: Settings

@@ -1,6 +1,6 @@
-"""The quarantine: points that InfluxDB refused, as line protocol with the reason, kept for seven days.
+"""The quarantine: points that InfluxDB refused, as line protocol with the reason. They are kept for seven days.
 
-A table of the spool's file. The process that serves imports this, and so no client at its head.
+It is a table in the spool's file. The serving process imports this module, so it imports no client at the top.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pfa_flux.times import NS
 KEPT_SECONDS = 7 * 86400
 """Retention of refused points."""
 TABLE = """
--- Lines that the server has refused, as line protocol, with its words; kept for seven days.
+-- Points that the server refused, as line protocol with its message. Kept for seven days.
 CREATE TABLE quarantine (
     id INTEGER PRIMARY KEY, time INTEGER NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL, lines TEXT NOT NULL
 ) STRICT;
@@ -27,11 +27,11 @@ class Refused:
     """Points that were refused together.
 
     Attributes:
-        id: of the row.
-        time: when, nanoseconds.
-        reason: what the server said, which may quote the points.
-        lines: the points, as line protocol; one comment where they could not be read.
-        count: how many they are.
+        id: id of the row.
+        time: time of the refusal, nanoseconds.
+        reason: the server's message, which may quote the points.
+        lines: the points as line protocol; a comment if they could not be read.
+        count: number of points.
     """
 
     id: int
@@ -42,7 +42,7 @@ class Refused:
 
     @property
     def damaged(self) -> bool:
-        """They could not be read from the spool: only their bytes remain, and nothing can be written."""
+        """The points could not be read from the spool. Only their bytes remain, and they cannot be written."""
         return self.lines[0].startswith("#")
 
     @property
@@ -63,7 +63,7 @@ class Quarantine:
         self.put_all(now, [(reason, lines)])
 
     def put_all(self, now: int, refused: Iterable[tuple[str, Sequence[str]]]) -> None:
-        """Store lines refused for several reasons: all of them, or none if that fails."""
+        """Store lines that were refused for several reasons. If that fails, store none of them."""
         rows = [(now, reason, len(lines), "\n".join(lines)) for reason, lines in refused]
         if not rows:
             return
@@ -77,7 +77,7 @@ class Quarantine:
             raise
 
     def put_bytes(self, now: int, reason: str, count: int, content: bytes) -> None:
-        """Store unreadable hits, each once, as a comment in line protocol with their bytes."""
+        """Store unreadable hits once, as a comment in line protocol with their bytes."""
         comment = f"# {content.hex()}"
         self._connection.execute(
             "INSERT INTO quarantine (time, reason, count, lines) SELECT ?1, ?2, ?3, ?4 "

@@ -1,4 +1,4 @@
-"""What the shipper has done: a message from the helper to the process that serves."""
+"""The shipper's report: a message from the helper to the serving process."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass, fields
 
 @dataclass(slots=True)
 class Shipped:
-    """What the shipper has done, as it tells the process that serves.
+    """The shipper's report to the serving process.
 
     Attributes:
-        upto: rows of the spool up to this one are safe.
-        points: points that the store has taken since the start, each once.
-        batches: batches written.
-        retries: writes that had to be repeated.
-        quarantined: hits in quarantine now.
-        refused: points refused since the start.
-        damaged: hits that could not be read in the spool since the start.
-        late: windows noted for repair since the start, by their minutes.
-        error: what the last write failed with, empty where it did not.
-        refusing: why most points are refused, empty where they are not.
-        relay: what takes the writes and is no database, with its version; empty where nothing does.
-        unknown: why it is not known if the store keeps what it is sent; empty where it is.
+        upto: rows of the spool up to this one are safe, in InfluxDB or in quarantine.
+        points: points that the store accepted since the start, each counted once.
+        batches: batches written since the start.
+        retries: writes that were repeated since the start.
+        quarantined: points in quarantine now.
+        refused: points that the store refused since the start.
+        damaged: hits in the spool that could not be read, since the start.
+        late: minutes noted for repair since the start.
+        error: error of the last write; empty if it succeeded.
+        refusing: why the store refuses most points; empty if it does not.
+        relay: name and version of a relay that takes the writes; empty if it is a database.
+        unknown: why the store could not be tested; empty if it passed the test.
     """
 
     upto: int = 0
@@ -38,10 +38,10 @@ class Shipped:
     unknown: str = ""
 
     def __post_init__(self) -> None:
-        """Check that it is what it says.
+        """Check the types of all values.
 
         Raises:
-            TypeError: a number is none, or a text.
+            TypeError: a value has the wrong type, or a number is negative.
         """
         for each in fields(self):
             value = getattr(self, each.name)

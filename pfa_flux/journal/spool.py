@@ -1,8 +1,8 @@
 """The spool: hits waiting for InfluxDB, in `data_dir`/spool.sqlite3.
 
-A row holds the hits of one turn of the event loop: their `sess`, the time of the first, each further one a nanosecond
-later, the pages they are of, four bytes each, and a checksum. The serving process writes; the shipper reads, and
-reports up to which row InfluxDB has the hits.
+A row holds the hits that were committed together: their `sess`, the time of the first (each further hit is one
+nanosecond later), the ids of their pages, four bytes each, and a checksum. The serving process writes the rows. The
+shipper reads them, and reports which rows are safe in InfluxDB or in quarantine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pfa_flux.journal.base import JournalFile
 from pfa_flux.journal.notes import Notes
 from pfa_flux.journal.order import Order
 from pfa_flux.journal.quarantine import Quarantine
-from pfa_flux.journal.spool_file import FORMAT, bring_up_to_date, create, digest, is_damage, page_crc, page_of, turn_crc
+from pfa_flux.journal.spool_file import FORMAT, create, digest, is_damage, page_crc, page_of, turn_crc, upgrade
 from pfa_flux.pixel.hit import View
 from pfa_flux.pixel.pages import Page, size_of
 from pfa_flux.settings import Settings
@@ -35,22 +35,22 @@ SPOOL_NAME = "spool.sqlite3"
 SPOOL_LOCK = "spool.lock"
 
 _MOST_AT_ONCE = 4096
-"""Maximum hits of a row."""
+"""Maximum number of hits in a row."""
 _DELETED_AT_ONCE = 200
 MOST_PAGE_BYTES = 64 * 1024 * 1024
-"""Maximum size of the pages of waiting hits in the file, in addition to `spool_mib`."""
+"""Maximum size of the waiting hits' pages in the file, in addition to `spool_mib`."""
 _TIDIED_UPTO = 200_000
-"""Hits that wait: from there on pages stay, as most of them have some."""
+"""Number of waiting hits above which no pages are removed, because most of them have waiting hits."""
 _TIDIED_AT_ONCE = 5_000
 _PAGE_BYTES = "coalesce(sum(100 + (length(domain) + length(page)) * 3 / 2), 0)"
-"""Size of pages in the file, with their index; a high estimate."""
+"""Estimated size of pages in the file, with their index. The estimate is high."""
 _MOST_VIEW_BYTES = 16 * 1024 * 1024
 _WAITING = "coalesce(sum(length(pages) / 4), 0)"
 assert array("I").itemsize == 4
 
 
 class Spool(JournalFile):
-    """The journal of a pixel with InfluxDB. One process holds it by a lock."""
+    """The journal of a pixel with InfluxDB. A lock ensures that only one process uses it."""
 
     ships = True
 
@@ -68,15 +68,15 @@ class Spool(JournalFile):
     def _open(self) -> sqlite3.Connection:
         connection = connect(self.path, isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
         try:
-            if found == 0:
+            if version == 0:
                 create(connection)
-            elif 0 < found < FORMAT:
-                bring_up_to_date(connection, found)
-            elif found != FORMAT:
+            elif 0 < version < FORMAT:
+                upgrade(connection, version)
+            elif version != FORMAT:
                 raise StoreError(
-                    f"{self.path} has format {found}, this version of pfa-flux reads format {FORMAT}",
+                    f"{self.path} has format {version}, this version of pfa-flux reads format {FORMAT}",
                     "Use the version of pfa-flux that wrote it until it is empty, or use another data directory.",
                 )
         except BaseException:
@@ -86,11 +86,11 @@ class Spool(JournalFile):
 
     def _checked(self, connection: sqlite3.Connection) -> None:
         newest, self.waiting = connection.execute(f"SELECT coalesce(max(seq), 0), {_WAITING} FROM turn").fetchone()
-        # Of a later file by the clock, too: a word of the shipper on an earlier one never fits its rows.
+        # Numbers of a new file start higher than those of an earlier one. So a late report about that file fits no row.
         self._next = max(newest + 1, time.time_ns() // 1000)
         self._done = self._deleted = 0
         if not newest:
-            # Pages are kept only while their hits wait or the pages are known.
+            # Pages are kept only while they are known or have waiting hits.
             connection.execute("DELETE FROM page")
         (self._page_bytes,) = connection.execute(f"SELECT {_PAGE_BYTES} FROM page").fetchone()
 
@@ -113,7 +113,7 @@ class Spool(JournalFile):
     def _committed(self) -> None:
         self._next, self._deleted, more = self._after
         self.waiting += more
-        self._count_anew()
+        self._recount_if_needed()
 
     def _intern(self, connection: sqlite3.Connection, view: View) -> int:
         key = digest(view)
@@ -121,8 +121,8 @@ class Spool(JournalFile):
             # A damaged row is not a page, although the index may still find it.
             if page_of(connection, known) == view:
                 return int(known)
-        found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'page'").fetchone()
-        number = (int(found[0]) if found else 0) + 1
+        last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'page'").fetchone()
+        number = (int(last[0]) if last else 0) + 1
         row = number, *view, page_crc(number, view), key
         connection.execute("INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         self._page_bytes += _bytes_of(view)
@@ -146,7 +146,7 @@ class Spool(JournalFile):
         connection.execute("DELETE FROM turn WHERE seq <= ?", (upto,))
         return upto, gone
 
-    def _count_anew(self) -> None:
+    def _recount_if_needed(self) -> None:
         if self._recount:
             (self.waiting,) = self._connection.execute(f"SELECT {_WAITING} FROM turn").fetchone()
             self._recount = False
@@ -156,16 +156,16 @@ class Spool(JournalFile):
         return Order(settings)
 
     def taken_over(self, seq: int) -> None:
-        """The rows up to `seq` are safe in InfluxDB. The next commits remove them, a few at a time."""
+        """The rows up to `seq` are safe elsewhere. The next commits remove them, a few at a time."""
         self._done = max(self._done, min(seq, self._next - 1))
 
     @property
     def progress(self) -> Hashable:
-        """The last row safe in InfluxDB, and the oldest row still here."""
+        """The last row that is safe elsewhere, and the time of the oldest row here."""
         return None if self.oldest is None else (self._done, self.oldest)
 
     def tick(self) -> None:
-        """Remove shipped rows, and check for room."""
+        """Remove shipped rows, and check the free space."""
         super().tick()
         try:
             for _ in range(5):
@@ -176,7 +176,7 @@ class Spool(JournalFile):
                     self._deleted, gone = self._remove(self._connection)
                     self._connection.execute("COMMIT")
                     self.waiting -= gone
-                    self._count_anew()
+                    self._recount_if_needed()
                 except BaseException:
                     self._connection.execute("ROLLBACK")
                     raise
@@ -229,7 +229,7 @@ class Damaged:
 
     Attributes:
         count: number of hits, as far as known.
-        why: the fault, as our own text.
+        why: the fault in pfa-flux's own words.
         content: the stored bytes.
     """
 
@@ -240,12 +240,12 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Hits, each of one page view, for the shipper.
+    """Hits of a row, for the shipper. Each hit has one page view.
 
     Attributes:
-        seq: their row.
-        sess: their `sess`.
-        time: time of the first, nanoseconds; each further one is a nanosecond later.
+        seq: number of the row.
+        sess: `sess` of the hits.
+        time: time of the first hit, nanoseconds. Each further hit is one nanosecond later.
         views: their page views; None for an unreadable one.
         damaged: the unreadable part of the row; None if there is none.
     """
@@ -277,23 +277,23 @@ class SpoolReader:
         self.notes = Notes(self._connection)
 
     def after(self, seq: int, most: int) -> list[Waiting]:
-        """Rows after `seq`, in order, of `most` hits together or a little more.
+        """Rows after `seq`, in order, with about `most` hits in total.
 
         Raises:
-            sqlite3.DatabaseError: the file is damaged beyond single rows.
+            sqlite3.DatabaseError: more than single rows is damaged.
         """
         rows: list[_Row] = []
-        found = 0
+        hits = 0
         for row in self._rows(seq):
             rows.append(row)
-            found += len(row[3] or b"") // 4
-            if found >= most:
+            hits += len(row[3] or b"") // 4
+            if hits >= most:
                 break
-        # After the rows: a page is there before its first hit is.
+        # Read the pages after the rows, because a page is written before its first hit.
         return [self._waiting(row) for row in rows]
 
     def _rows(self, seq: int) -> Iterator[_Row]:
-        """Rows after `seq`. A row that SQLite cannot read is included, without content."""
+        """Rows after `seq`. A row that SQLite cannot read is included without content."""
         while True:
             try:
                 with closing(self._connection.execute(f"{_ROW} WHERE seq > ? ORDER BY seq", (seq,))) as cursor:
@@ -311,16 +311,16 @@ class SpoolReader:
                 return
             _check_order(seq, following)
             try:
-                found = self._connection.execute(f"{_ROW} WHERE seq = ?", (following,)).fetchone()
+                content = self._connection.execute(f"{_ROW} WHERE seq = ?", (following,)).fetchone()
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     raise
-                found = None
-            yield found or (following, 0, b"", b"", -1)
+                content = None
+            yield content or (following, 0, b"", b"", -1)
             seq = following
 
     def _waiting(self, row: _Row) -> Waiting:
-        """A row as hits. Anything that its checksum does not confirm is discarded."""
+        """The hits of a row. Anything that its checksum does not confirm is discarded."""
         seq, moment, sess, pages, crc = row
         moment, sess, pages = moment or 0, sess or b"", pages or b""
         content = b"%d %d %b %b" % (seq, moment, sess, pages)
@@ -332,15 +332,15 @@ class SpoolReader:
         return Waiting(seq, sess.decode(), moment, views, damaged)
 
     def _view(self, page: int) -> View | None:
-        found = self._views.get(page)
-        if found is None:
-            found = page_of(self._connection, page)
-            if found is not None:
-                self._view_bytes += size_of(found)
+        view = self._views.get(page)
+        if view is None:
+            view = page_of(self._connection, page)
+            if view is not None:
+                self._view_bytes += size_of(view)
                 if self._view_bytes > _MOST_VIEW_BYTES:
-                    self._views, self._view_bytes = {}, size_of(found)
-                self._views[page] = found
-        return found
+                    self._views, self._view_bytes = {}, size_of(view)
+                self._views[page] = view
+        return view
 
     def close(self) -> None:
         """Close the file."""
@@ -348,12 +348,12 @@ class SpoolReader:
 
 
 def _bytes_of(view: View) -> int:
-    """What it takes in the file, as `_PAGE_BYTES` has it."""
+    """Size of a page in the file, as in `_PAGE_BYTES`."""
     return 100 + (len(view.domain) + len(view.page)) * 3 // 2
 
 
 def _is_sess(sess: bytes) -> bool:
-    """It is what can be written as a tag: a file of an older format has a checksum of whatever it held."""
+    """It can be written as a tag. Upgraded files have valid checksums even for rows that were damaged before."""
     return sess.isalnum()
 
 
@@ -364,10 +364,10 @@ def _check_order(seq: int, following: int) -> None:
 
 @contextmanager
 def quarantine_of(settings: Settings) -> Iterator[Quarantine]:
-    """The quarantine of the pixel in a data directory, while it serves or while it does not.
+    """The quarantine in a data directory, whether or not its pixel runs.
 
     Raises:
-        StoreError: no pixel that ships to an InfluxDB has run there, or its spool cannot be opened.
+        StoreError: no pixel has shipped to InfluxDB from there, or its spool cannot be opened.
     """
     path = settings.data_dir / SPOOL_NAME
     hint = "Set the pixel's data directory (PFA_FLUX_DATA_DIR), and run as root or as the user of pfa-flux serve."

@@ -1,4 +1,4 @@
-"""The layout of the spool's file: tables, pages, checksums of rows, and how older files are brought up to date."""
+"""The spool's file: its tables, pages, checksums of rows, and the upgrade of older files."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pfa_flux.pixel.hit import Kind, View
 
 FORMAT = 2
 _PAGE = """
--- crc: of id and texts, `page_crc`. A damaged row is left as it is, so that the same page may be here again. An id is
--- never used again: the shipper knows pages by it.
+-- crc: checksum of id and texts, `page_crc`. A damaged row stays, so the same page may exist twice. An id is never
+-- used again, because the shipper knows pages by their ids.
 CREATE TABLE page (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     kind TEXT NOT NULL, scheme TEXT NOT NULL, domain TEXT NOT NULL, page TEXT NOT NULL,
     crc INTEGER NOT NULL, digest INTEGER NOT NULL
 ) STRICT;
 """
-# An index of the texts would take several times what they do: those beyond a quarter of a block get one of their own.
+# An index of the texts would be several times as large as the texts themselves.
 _PAGE_INDEX = "CREATE INDEX page_digest ON page (digest);"
 _TURN = """
--- time: of the first hit, nanoseconds; pages: ids of `page`, four bytes each, little-endian; crc: of all of it.
+-- time: of the first hit, nanoseconds; pages: ids of `page`, four bytes each, little-endian; crc: of the whole row.
 CREATE TABLE turn (
     seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, sess TEXT NOT NULL, pages BLOB NOT NULL, crc INTEGER NOT NULL
 ) STRICT;
@@ -34,7 +34,7 @@ _CREATE = f"{_PAGE} {_PAGE_INDEX} {_TURN} {TABLE} {';'.join(TABLES)}; PRAGMA use
 
 
 def turn_crc(seq: int, time: int, sess: bytes, pages: bytes) -> int:
-    """Checksum of a row of `turn`. Its numbers are where the sum begins: as texts they would cost as much as all."""
+    """Checksum of a row of `turn`. It starts with the row's numbers, because encoding them as text would be slow."""
     both = seq * 31 + time
     return crc32(pages, crc32(sess, (both ^ both >> 32) & 0xFFFFFFFF))
 
@@ -45,7 +45,7 @@ def page_crc(number: int, view: View) -> int:
 
 
 def digest(view: View) -> int:
-    """By what a page is found: nobody can make up many that have the same."""
+    """Key by which a page is found. Nobody can make up many pages with the same key."""
     return _digest(*(word.encode() for word in view))
 
 
@@ -54,12 +54,12 @@ def _digest(*words: bytes) -> int:
 
 
 def page_of(connection: sqlite3.Connection, number: int) -> View | None:
-    """The page of an id; None where there is none, or its row is not what was written."""
+    """The page of an id; None if it does not exist, or if its row is damaged."""
     columns = ", ".join(f"CAST({name} AS BLOB)" for name in View._fields)
     try:
         row = connection.execute(f"SELECT {columns}, crc FROM page WHERE id = ?", (number,)).fetchone()
-        *words, crc = row or (None,)
-        view = View(*(word.decode() for word in words))
+        *texts, crc = row or (None,)
+        view = View(*(text.decode() for text in texts))
     except (AttributeError, TypeError, ValueError):
         return None
     except sqlite3.DatabaseError as error:
@@ -70,30 +70,30 @@ def page_of(connection: sqlite3.Connection, number: int) -> View | None:
 
 
 def _can_be_stored(view: View) -> bool:
-    """It is what the pixel makes of a request: a file of an older format has a checksum of whatever it held."""
+    """The pixel can have made it. Upgraded files have valid checksums even for rows that were damaged before."""
     if view.kind == "prefetch" and not view.page.isdecimal():
         return False
-    # Where pages are not kept, they are empty.
+    # If pages are off in the settings, they are empty.
     return view.kind in get_args(Kind) and all(
-        word and word[-1] != "\\" and min(word) >= " " and "\x7f" not in word for word in (*view[:-1], view.page or "/")
+        text and text[-1] != "\\" and min(text) >= " " and "\x7f" not in text for text in (*view[:-1], view.page or "/")
     )
 
 
 def is_damage(error: sqlite3.DatabaseError) -> bool:
-    """A part of the file is damaged, and not the statement or the disk at fault."""
+    """Part of the file is damaged; neither the statement nor the disk is at fault."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Make the tables of an empty file."""
+    """Create the tables in an empty file."""
     connection.executescript(f"BEGIN; {_CREATE} COMMIT")
 
 
-def bring_up_to_date(connection: sqlite3.Connection, found: int) -> None:
-    """Bring a file of an older format to today's, in one transaction; hits and quarantine stay what they are."""
+def upgrade(connection: sqlite3.Connection, version: int) -> None:
+    """Upgrade a file of an older format, in one transaction. Hits and quarantine stay the same."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for step in _STEPS[found - 1 :]:
+        for step in _STEPS[version - 1 :]:
             step(connection)
         connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")
@@ -103,14 +103,14 @@ def bring_up_to_date(connection: sqlite3.Connection, found: int) -> None:
 
 
 def _add_checksums(connection: sqlite3.Connection) -> None:
-    """Format 1 to 2. What is damaged by now gets no right checksum by it: it is told by what it says."""
+    """Format 1 to 2. Rows that are already damaged get checksums, too, so their content is checked when it is read."""
     connection.create_function("turn_crc", 4, _crc_of_turn, deterministic=True)
     connection.create_function("page_crc", 5, _crc_of_page, deterministic=True)
     connection.create_function("digest", 4, _digest, deterministic=True)
-    words = ", ".join(f"CAST({word} AS BLOB)" for word in View._fields)
+    texts = ", ".join(f"CAST({name} AS BLOB)" for name in View._fields)
     for name, table, sums in (
         ("turn", _TURN, "turn_crc(seq, time, CAST(sess AS BLOB), pages)"),
-        ("page", _PAGE, f"page_crc(id, {words}), digest({words})"),
+        ("page", _PAGE, f"page_crc(id, {texts}), digest({texts})"),
     ):
         connection.execute(f"ALTER TABLE {name} RENAME TO old_{name}")
         connection.execute(table)
@@ -136,4 +136,4 @@ def _crc_of_page(number: int, *words: bytes) -> int:
 
 
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_add_checksums,)
-"""What brings each format to the next, from 1 on."""
+"""Steps that upgrade each format to the next, from 1 on."""

@@ -1,4 +1,4 @@
-"""The pixel itself: requests in, page views into the journal, and a GIF out once they are on disk."""
+"""The pixel: stores page views in the journal, and sends a GIF once they are on disk."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from pfa_flux.times import NS
 
 GIF = bytes.fromhex(
     "474946383961 01000100 800000 000000ffffff"  # GIF89a, one by one, two colours
-    "21f90401000000 00 2c 00000000 01000100 00"  # the first of them transparent; the image
+    "21f90401000000 00 2c 00000000 01000100 00"  # the first colour is transparent; the image
     "02024401 00 3b"
 )
-"""One transparent dot, 43 bytes. https://www.w3.org/Graphics/GIF/spec-gif89a.txt"""
+"""One transparent pixel, 43 bytes. https://www.w3.org/Graphics/GIF/spec-gif89a.txt"""
 
 VIEW_HEADER = "X-Pfa-Flux-View"
-"""In the answer to `pfa-flux doctor`: `hit https example.com /page`, or the reason why nothing would be counted.
+"""Header of the answer to `pfa-flux doctor`: `hit https example.com /page`, or why the request would not count.
 
-Where the front leaves out who asks, that word stands before what others' views count as.
+If the front skips this client, its keyword comes first, followed by what the views of others count as.
 """
 _SAFE = " !\"#$%&'()*+,/:;<=>?@[]^`{|}"
-"""Of ASCII nothing is encoded: a page that says `%C3` stays as it is."""
+"""All ASCII characters that may occur in a page. They stay as they are, so `%C3` is not encoded again."""
 
 _SHED = "shed"
 _GATHER = 0.001
-"""Seconds that a commit waits for further hits, as long as such come in."""
+"""Seconds that a commit waits for more hits while hits keep arriving."""
 _RETRY = 0.002
-"""Seconds until a journal that another process is writing to is tried again."""
+"""Seconds until a busy journal is tried again."""
 _PATIENCE = 5.0
-"""Seconds that hits wait for it before they are shed."""
+"""Seconds that hits wait for a busy journal before they are shed."""
 _MOST_KNOWN = 16_384
-"""Referers that are remembered with their page view."""
+"""Maximum number of Referers for which the page is remembered."""
 _LONGEST_KNOWN = 256
-"""Bytes of such a one: what all of them may take together is bounded."""
+"""Maximum bytes of a remembered Referer. Together with their number, this limits the memory."""
 
 
 class Pixel:
-    """Counts. The application of the connections that browsers open."""
+    """Counts page views: the application behind the connections of browsers."""
 
     def __init__(
         self,
@@ -61,12 +61,12 @@ class Pixel:
         settings = rules.settings
         kinds: tuple[tuple[str, Kind], ...] = ((settings.path, "hit"), (settings.load_path, "load"))
         self.paths = tuple(path for path, _ in kinds if path)
-        """Paths it counts at."""
+        """Paths at which it counts."""
         self._known: dict[bytes, dict[bytes, Page]] = {}
         self._kinds: dict[bytes, Kind] = {}
         for path, kind in kinds:
             known: dict[bytes, Page] = {}
-            # nginx has one spelling for both, other servers pass on what was asked for.
+            # nginx rewrites both spellings to one. Other servers pass on the requested one.
             for spelling in {path.encode(), respelled(path).encode()} if path else ():
                 self._known[spelling], self._kinds[spelling] = known, kind
         self.pages = Pages(rules, regulars, gone=self._forget)
@@ -87,7 +87,7 @@ class Pixel:
         self.heads = self.not_found = self.bad_methods = 0
 
     def handle(self, request: Request, connection: Connection) -> None:
-        """Answer a request, or count it and let its answer wait for the journal."""
+        """Answer a request. If it counts, its answer waits for the journal."""
         known = self._known.get(request.path)
         if known is None:
             self.not_found += 1
@@ -98,13 +98,13 @@ class Pixel:
             return
         page = known.get(request.referer) if request.plain and request.referer else None
         if page is None:
-            found = self._look(request)
+            found = self._page_of(request)
             if not isinstance(found, Page):
                 self.rejected[found] += 1
                 if found is Reason.PREFETCH:
                     self._note_prefetch(request)
                 close = not request.keep_alive
-                more = self._of_check(request) if request.check else {}
+                more = self._check_headers(request) if request.check else {}
                 connection.answer(_gif(found.value, close=close, more=more))
                 return
             page = found
@@ -123,10 +123,10 @@ class Pixel:
         self.refused_requests[status] += 1
 
     def flush(self) -> None:
-        """Commit the hits of this turn of the loop together, then send their GIFs."""
+        """Commit all waiting hits together, then send their GIFs."""
         batch, waiting = self._batch, self._waiting
         if len(batch) > self._seen and time.monotonic() - self._since < _GATHER:
-            # A commit costs the same for one hit as for a hundred: as long as more come in, it waits for them.
+            # A commit costs the same for one hit as for a hundred, so it waits while more arrive.
             self._seen = len(batch)
             self._later(0, self.flush)
             return
@@ -146,7 +146,7 @@ class Pixel:
             self._shed(len(batch), "the journal is being written to by another process")
             reason = _SHED
         except Exception as error:
-            # Of another kind than a journal should raise, it still must not keep this batch and all that follow.
+            # An unexpected error must not block this batch and all later ones.
             self._shed(len(batch), str(error) if isinstance(error, OSError) else f"an error: {type(error).__name__}")
             reason = _SHED
         else:
@@ -154,7 +154,7 @@ class Pixel:
             self.counted["hit"] += len(batch) - loads
             self.counted["load"] += loads
         if self._gifs_of != (now // NS, reason):
-            # Their Date is of this second; all of it share them.
+            # All GIFs of one second are the same, because only their Date changes.
             self._gifs_of = now // NS, reason
             self._gifs = _gif(reason, close=False), _gif(reason, close=True)
         self._batch, self._waiting, self._due = [], [], False
@@ -162,20 +162,20 @@ class Pixel:
             connection.release(*self._gifs)
 
     def keep_prefetches(self, *, last: bool = False) -> None:
-        """Keep how many prefetches there were, once a minute. Where the journal cannot, they stay for the next time.
+        """Store the numbers of prefetches once a minute. If that fails, they stay for the next attempt.
 
         Args:
-            last: whatever the minute is.
+            last: store them even if the minute is not over.
         """
-        found = self._prefetches
-        if self.on_hold or not (found.due or (last and found)):
+        prefetches = self._prefetches
+        if self.on_hold or not (prefetches.due or (last and prefetches)):
             return
         try:
-            self._journal.commit(found.as_pages(), self._clock())
+            self._journal.commit(prefetches.as_pages(), self._clock())
         except Exception:
-            # Whatever it is, hits meet it as well, and it is told of there.
+            # Hits meet the same error, and report it.
             return
-        found.kept()
+        prefetches.kept()
 
     def _note_prefetch(self, request: Request) -> None:
         view = once_seen(self._kinds[request.path], request, self._rules)
@@ -190,19 +190,19 @@ class Pixel:
         close = not request.keep_alive
         if request.method == b"HEAD":
             self.heads += 1
-            headers = _GIF_HEADERS | (self._of_check(request) if request.check else {})
+            headers = _GIF_HEADERS | (self._check_headers(request) if request.check else {})
             connection.answer(answer(200, GIF, headers, close=close, head=True))
         else:
             self.bad_methods += 1
             connection.answer(answer(405, headers={"Allow": "GET, HEAD"}, close=close))
 
-    def _look(self, request: Request) -> Page | Reason:
-        """The page of a request that is not known by its Referer alone."""
-        found = page_view(self._kinds[request.path], request, self._rules)
-        if not isinstance(found, View):
-            return found
-        page = self.pages.of(found)
-        # What is remembered is no more than the page view itself: no query or user, and nothing that a mask hides.
+    def _page_of(self, request: Request) -> Page | Reason:
+        """The page of a request whose Referer is not remembered, or why the request does not count."""
+        view = page_view(self._kinds[request.path], request, self._rules)
+        if not isinstance(view, View):
+            return view
+        page = self.pages.of(view)
+        # Remember only Referers that equal the page view: no query, no user, nothing that a mask would hide.
         if isinstance(page, Page) and request.plain and _is_of(request.referer, page.view):
             known = self._known[request.path]
             if len(known) >= _MOST_KNOWN:
@@ -210,28 +210,28 @@ class Pixel:
             known[request.referer] = page
         return page
 
-    def _of_check(self, request: Request) -> dict[str, str]:
-        """What the answer to `pfa-flux doctor` says: what the request would have counted as.
+    def _check_headers(self, request: Request) -> dict[str, str]:
+        """Headers of the answer to `pfa-flux doctor`: what the request would have counted as.
 
-        It follows from the request itself and the settings. Nothing that others have sent is in it, not even whether
-        the page is told apart.
+        They depend only on the request and the settings. They reveal nothing that others sent, not even whether the
+        page is known.
         """
         kind = self._kinds[request.path]
-        found = [without_mark(kind, request, self._rules)]
-        if isinstance(found[0], Reason) and found[0].skipped:
-            # Who asks is left out; what others' views count as is still worth knowing.
-            found.append(of_anybody(kind, request, self._rules))
-        said = " ".join(" ".join(each) if isinstance(each, View) else each.value for each in found)
-        return {"X-Pfa-Flux": Reason.CHECK.value, VIEW_HEADER: quote(said, safe=_SAFE)}
+        results = [without_mark(kind, request, self._rules)]
+        if isinstance(results[0], Reason) and results[0].skipped:
+            # The front skips this client. What the views of others count as is still useful.
+            results.append(of_anybody(kind, request, self._rules))
+        text = " ".join(" ".join(each) if isinstance(each, View) else each.value for each in results)
+        return {"X-Pfa-Flux": Reason.CHECK.value, VIEW_HEADER: quote(text, safe=_SAFE)}
 
     def _forget(self) -> None:
-        """Pages are told apart no more."""
+        """Forget all remembered Referers, because some of their pages are no longer known."""
         for known in self._known.values():
             known.clear()
 
 
 def _is_of(referer: bytes | None, view: View) -> TypeGuard[bytes]:
-    """A Referer is the address of a page view, and says nothing else."""
+    """A Referer is exactly the address of a page view."""
     return (
         referer is not None
         and len(referer) <= _LONGEST_KNOWN
@@ -241,13 +241,13 @@ def _is_of(referer: bytes | None, view: View) -> TypeGuard[bytes]:
 
 _GIF_HEADERS = {
     "Content-Type": "image/gif",
-    # A browser that answers from its cache would not be counted.
+    # A request that a browser answers from its cache is not counted.
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
 
 
 def _gif(reason: str, *, close: bool, more: Mapping[str, str] | None = None) -> bytes:
-    """The pixel as an answer, with the reason why it was not counted, empty where it was."""
+    """The GIF as an answer. `reason` says why it was not counted; empty if it was."""
     headers = {**_GIF_HEADERS, "X-Pfa-Flux": reason, **(more or {})} if reason else _GIF_HEADERS
     return answer(200, GIF, headers, close=close)

@@ -1,6 +1,6 @@
-"""From a request to its page view: a pure function of Referer, Host and a few flags.
+"""Turns a request into its page view. This is a pure function of Referer, Host and a few flags.
 
-Nothing else of a request is read, and the result has only scheme, domain and page.
+It reads nothing else of a request, and the result has only scheme, domain and page.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pfa_flux.settings.rules import DEFAULT_PORTS, Rules
 Kind = Literal["hit", "load", "prefetch"]
 
 UNKNOWN, OTHER = "(unknown)", "(other)"
-"""Pages for hits without a page, and for pages beyond the limits."""
+"""Page of hits without a page, and page of hits beyond the limits."""
 
 LONGEST_PAGE = 1024
 """Maximum characters of a page; a longer one counts as `(other)`."""
@@ -43,7 +43,7 @@ class Reason(enum.StrEnum):
 
     @property
     def skipped(self) -> str:
-        """The keyword with which the server in front asked not to count; empty if the reason is the pixel's own."""
+        """The keyword with which the front asked not to count; empty if the reason is the pixel's own."""
         return self.value.removeprefix(_SKIPPED) if self.value.startswith(_SKIPPED) else ""
 
 
@@ -61,7 +61,7 @@ class View(NamedTuple):
 
 
 class Asked(Protocol):
-    """The parts of a request that are read. Header values as sent; None if absent."""
+    """The parts of a request that are read. Header values are as sent; None if absent."""
 
     @property
     def referer(self) -> bytes | None:
@@ -81,7 +81,7 @@ class Asked(Protocol):
 
     @property
     def prefetch(self) -> bool:
-        """Sec-Purpose, Purpose, X-Purpose or X-Moz say that nobody is viewing the page, at least not yet."""
+        """Sec-Purpose, Purpose, X-Purpose or X-Moz say that nobody is viewing the page yet."""
 
     @property
     def gpc(self) -> bool:
@@ -93,7 +93,7 @@ class Asked(Protocol):
 
     @property
     def embedded(self) -> bool:
-        """Sec-Fetch-Dest does not say that the pixel is opened alone, for example from the address bar."""
+        """The pixel was requested by a page, not opened alone, such as from the address bar (Sec-Fetch-Dest)."""
 
     @property
     def skip(self) -> bytes | None:
@@ -110,24 +110,24 @@ def page_view(kind: Kind, asked: Asked, rules: Rules) -> View | Reason:
 
 
 def without_mark(kind: Kind, asked: Asked, rules: Rules) -> View | Reason:
-    """The result for a request of `pfa-flux doctor` without its mark; for other requests, their page view."""
+    """The result of a request from `pfa-flux doctor` if it had no mark. For other requests, their page view."""
     if asked.skip:
         return _SKIPS.get(asked.skip.lower(), Reason.SKIPPED_OTHER)
     return of_anybody(kind, asked, rules)
 
 
 def of_anybody(kind: Kind, asked: Asked, rules: Rules) -> View | Reason:
-    """The same, ignoring what the server in front says about the client."""
+    """The result as for any other client: ignores what the front says about this one."""
     if not asked.embedded:
         return Reason.DESTINATION
-    # The mark contains prefetch, so that older pixels do not count it either.
+    # The mark contains "prefetch", so older pixels do not count it either.
     if asked.prefetch and not asked.check:
         return Reason.PREFETCH
     return once_seen(kind, asked, rules)
 
 
 def once_seen(kind: Kind, asked: Asked, rules: Rules) -> View | Reason:
-    """The same, once somebody looks at the page: what a prefetch stands for."""
+    """The result once somebody views the page. For a prefetch, this is what it stands for."""
     wishes = rules.settings.opt_out
     if wishes and ((asked.gpc and "gpc" in wishes) or (asked.dnt and "dnt" in wishes)):
         return Reason.OPT_OUT
@@ -142,7 +142,7 @@ def once_seen(kind: Kind, asked: Asked, rules: Rules) -> View | Reason:
         return Reason.SCHEME
     named = domain_of(parts[2], scheme)
     if named is None:
-        # Browsers send A-labels.
+        # Browsers send hosts as A-labels.
         return Reason.MALFORMED_REFERER if parts[2].isascii() else Reason.NON_ASCII_HOST
     domain = rules.counted(named)
     if domain is None:
@@ -151,7 +151,7 @@ def once_seen(kind: Kind, asked: Asked, rules: Rules) -> View | Reason:
 
 
 def _by_host(kind: Kind, referer: bytes | None, asked: Asked, rules: Rules) -> View | Reason:
-    """For a request with a Referer without a host: I2P's proxy cuts it to the path, some browsers send none."""
+    """The result for a Referer without a host: I2P's proxy cuts it to the path, and some browsers send none."""
     settings = rules.settings
     if not referer and settings.no_referer == "reject":
         return Reason.NO_REFERER
@@ -172,7 +172,7 @@ def _by_host(kind: Kind, referer: bytes | None, asked: Asked, rules: Rules) -> V
 
 
 def domain_of(authority: bytes, scheme: str) -> str | None:
-    """Domain of `user@host:port`, canonical and without the scheme's default port; None if it is none.
+    """Domain of `user@host:port`, canonical and without the scheme's default port; None if it is invalid.
 
     https://www.rfc-editor.org/rfc/rfc3986#section-3.2
     """
@@ -181,7 +181,7 @@ def domain_of(authority: bytes, scheme: str) -> str | None:
 
 
 def page_of(path: bytes, rules: Rules) -> str:
-    """Page of a path: canonical, with the rules applied."""
+    """Page of a path: canonical, after the rules were applied."""
     if rules.settings.page == "off":
         return ""
     page = rules.page(path.decode("utf-8", "surrogateescape"))

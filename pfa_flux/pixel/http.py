@@ -16,9 +16,9 @@ MAX_HEAD = 16 * 1024
 MAX_LINE = 8 * 1024
 MAX_FIELDS = 100
 MAX_BODY = 64 * 1024
-"""Maximum bytes of a body to read and discard; a longer body ends the connection."""
+"""Maximum bytes of a body, which is read and discarded. A longer body ends the connection."""
 
-# All characters allowed in a head: visible characters, blank, tab, and bytes beyond ASCII.
+# All characters allowed in a head: visible characters, space, tab, and bytes beyond ASCII.
 _TEXT = bytes([9, *range(32, 127), *range(128, 256)])
 _LINE_ENDS = b"\r\n" * (MAX_FIELDS + 1)
 _BLANK = b"\r\n\r\n"
@@ -51,7 +51,7 @@ _READ = {
 _FIELDS: dict[bytes, int] = {
     form: what for name, what in _READ.items() for form in (name.encode(), name.title().encode(), name.upper().encode())
 }
-"""The meaning of a header in its usual spellings; other spellings are compared letter by letter."""
+"""The meaning of a header in its usual spellings. Other spellings are compared without regard to case."""
 
 _EMBEDDED = (b"image", b"empty", b"")
 _UNSEEN = (b"prefetch", b"prerender", b"preview")
@@ -64,10 +64,10 @@ _USUAL = rb"""(?x)
     (?: {host} (?:{ignored})*+ (?:{referer})?+ | {referer} (?:{ignored})*+ {host} )
     (?:{ignored})*+
 """
-# Capitalised as by browsers, or in lower case as by HAProxy.
+# Capitalised as browsers do, or in lower case as HAProxy does.
 _HOST_LINE = rb"""[Hh]ost:\x20 ([A-Za-z0-9._-]++ (?::[0-9]*+)?+) \r\n"""
 _REFERER_LINE = rb"""[Rr]eferer:\x20 ([!-~]++) \r\n"""
-# A header that starts with a letter of no known header, or a browser's header that does not matter here.
+# A header that starts with a letter of no relevant header, or one of a browser's headers that do not matter.
 _IGNORED_LINE = rb"""(?:
     [ABEFGIJ-OQUVWYZabefgij-oquvwyz][!\#$%&'*+\-.^_`|~0-9A-Za-z]*+
     | [Ss]ec-(?: [Cc][Hh]-[A-Za-z-]++
@@ -78,7 +78,7 @@ _IGNORED_LINE = rb"""(?:
 
 
 class RefusedError(Exception):
-    """The request is refused and ends the connection; has the status and a short reason."""
+    """The request is refused, and its connection ends. Has the status and a short reason."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(f"{status} {why}")
@@ -86,7 +86,7 @@ class RefusedError(Exception):
 
 
 class Request:
-    """The parts of a request that are read; other headers are never read.
+    """The parts of a request that are read. Other headers are ignored.
 
     Attributes:
         method: as sent.
@@ -100,10 +100,10 @@ class Request:
         prefetch: Sec-Purpose, Purpose, X-Purpose or X-Moz say that nobody is viewing the page yet.
         gpc: Sec-GPC: 1.
         dnt: DNT: 1.
-        embedded: Sec-Fetch-Dest, where there is one, says image, or empty as a script's `fetch` has it.
+        embedded: Sec-Fetch-Dest is absent, image, or empty (a script's `fetch`).
         skip: X-Pfa-Skip.
-        check: Sec-Purpose or one of its kin has the mark of `pfa-flux doctor`, which counts for nothing.
-        plain: the last eight are as without their headers.
+        check: Sec-Purpose or a similar header has the mark of `pfa-flux doctor`, which never counts.
+        plain: all headers of the attributes after `host` are absent, except for an ordinary Sec-Fetch-Dest.
     """
 
     # Defaults of the class, so an absent header costs nothing.
@@ -125,9 +125,9 @@ class Request:
 
 
 class Parser:
-    """Parses heads. `paths` are the paths requested most.
+    """Parses heads. `paths` are the most requested paths.
 
-    One pattern parses what browsers usually send; the rest is parsed line by line, with the same result.
+    One pattern parses the usual requests of browsers. Others are parsed line by line, with the same result.
     """
 
     def __init__(self, paths: tuple[str, ...] = ()) -> None:
@@ -137,19 +137,19 @@ class Parser:
         self._usual = re.compile(rb"(?x)GET\x20(" + lines + rb")\x20HTTP/1\.1\r\n" + usual + rb"(?:\r\n)?")
 
     def whole(self, data: bytes) -> Request | None:
-        """The request in `data`, if that is exactly one request in the usual form, including its blank line.
+        """The request in `data`, if that is exactly one usual request including its blank line.
 
-        Most reads from a connection are, and need no search for the end.
+        Most reads from a connection are, so they need no search for the end of the head.
         """
         if not data.endswith(_BLANK) or len(data) > MAX_HEAD or not _is_text(data):
             return None
         return self._read_usual(data)
 
     def head(self, head: bytes) -> Request:
-        """The request of a head: its lines with their ends, without the blank line.
+        """The request of a head. The head has its lines with their ends, but no blank line.
 
         Raises:
-            RefusedError: it is malformed, ambiguous, too long or of another protocol.
+            RefusedError: it is malformed, ambiguous or too long, or not HTTP/1.
         """
         if not _is_text(head):
             raise RefusedError(431, "fields") if head.count(b"\n") > MAX_FIELDS + 1 else RefusedError(400, "control")
@@ -169,13 +169,13 @@ class Parser:
 
 def _is_text(data: bytes) -> bool:
     """The head has only lines of allowed characters with complete line ends, and not too many lines."""
-    # After removal of all allowed characters, only line ends may be left.
+    # Without all allowed characters, only line ends may remain.
     ends = data.translate(None, _TEXT)
     return _LINE_ENDS.startswith(ends) and len(ends) % 2 == 0
 
 
 def by_lines(head: bytes) -> Request:
-    """The request of a head with checked characters.
+    """The request of a head whose characters were checked.
 
     Raises:
         RefusedError: see `Parser.head`.
@@ -225,28 +225,33 @@ def by_lines(head: bytes) -> Request:
         raise RefusedError(400, "host")
     if authority is not None:
         request.host = authority
+    _set_length(request, coding, length, http10=http10)
+    if http10 or (connection is not None and connection != b"keep-alive"):
+        tokens = {token.strip(b" \t").lower() for token in (connection or b"").split(b",")}
+        request.keep_alive = b"close" not in tokens and (not http10 or b"keep-alive" in tokens)
+    if expects and request.length:
+        # After the answer, the client may send the body or not, so the next bytes would be ambiguous.
+        request.keep_alive = False
+    return request
+
+
+def _set_length(request: Request, coding: bytes | None, length: bytes | None, *, http10: bool) -> None:
+    """Set the length of the body, or refuse it."""
     if coding is not None:
-        # A body of unknown length is never legitimate here.
+        # A body of unknown length has no use here.
         raise RefusedError(400 if length is not None or http10 else 411, "coding")
     if length is not None:
         request.length = int(length)
         if request.length > MAX_BODY:
             raise RefusedError(413, "body")
-    if http10 or (connection is not None and connection != b"keep-alive"):
-        tokens = {token.strip(b" \t").lower() for token in (connection or b"").split(b",")}
-        request.keep_alive = b"close" not in tokens and (not http10 or b"keep-alive" in tokens)
-    if expects and request.length:
-        # After the answer, the client may or may not send the body, so the next bytes would be ambiguous.
-        request.keep_alive = False
-    return request
 
 
 def _request_line(line: bytes, request: Request) -> bool:
     """Parse a request line into `request`, with the host of an absolute target. Returns whether it is HTTP/1.0."""
-    found = _REQUEST_LINE.fullmatch(line)
-    if found is None:
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
         raise RefusedError(400, "line")
-    method, target, major, minor = found.groups()
+    method, target, major, minor = match.groups()
     if major != b"1":
         raise RefusedError(505, "version")
     request.method = method
@@ -264,7 +269,7 @@ def _request_line(line: bytes, request: Request) -> bool:
 def _unusual(name: bytes, colon: bytes) -> int:
     """The meaning of a header in an unusual spelling."""
     if not colon or not _TOKEN.fullmatch(name):
-        # No colon, a blank before it, or a line folded onto the next.
+        # It has no colon, a blank before the colon, or is folded onto the next line.
         raise RefusedError(400, "field")
     return _READ.get(name.decode("ascii").lower(), _IGNORED)
 
@@ -272,9 +277,9 @@ def _unusual(name: bytes, colon: bytes) -> int:
 def _flag(request: Request, what: int, value: bytes) -> None:
     request.plain = False
     if what == _PURPOSE:
-        asked = value.lower()
-        request.check = request.check or asked == _CHECK
-        request.prefetch = request.prefetch or any(word in asked for word in _UNSEEN)
+        purpose = value.lower()
+        request.check = request.check or purpose == _CHECK
+        request.prefetch = request.prefetch or any(word in purpose for word in _UNSEEN)
     elif what == _GPC:
         request.gpc = value == b"1"
     elif what == _DNT:
@@ -288,17 +293,17 @@ def _flag(request: Request, what: int, value: bytes) -> None:
 
 
 def _joined(before: bytes | None, value: bytes) -> bytes:
-    """A list that may span several lines (RFC 9110, 5.3)."""
+    """A list with another line appended (RFC 9110, 5.3)."""
     return value if before is None else before + b"," + value
 
 
 def answer(
     status: int, body: bytes = b"", headers: Mapping[str, str] | None = None, *, close: bool = False, head: bool = False
 ) -> bytes:
-    """Bytes of an answer. `head`: without the body, for HEAD."""
+    """Bytes of an answer. With `head`, without the body."""
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Date: {formatdate(usegmt=True)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     lines.append(f"Content-Length: {len(body)}")
-    # Sent in both cases, because HTTP/1.0 clients need to know that the connection stays open.
+    # Always sent, because HTTP/1.0 clients must be told that the connection stays open.
     lines.append(f"Connection: {'close' if close else 'keep-alive'}")
     return "\r\n".join((*lines, "", "")).encode("latin-1") + (b"" if head else body)

@@ -1,4 +1,4 @@
-"""What the pixel needs of a journal. `pfa_flux.journal` has two that do it."""
+"""What the pixel needs from a journal. `pfa_flux.journal` has two implementations."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pfa_flux.pixel.pages import Page
 
 
 class Busy(Exception):  # noqa: N818 - not an error: the commit is tried again
-    """The journal is being written to by another process just now."""
+    """Another process is writing to the journal."""
 
 
 class Journal(Protocol):
-    """Where hits are kept before they are answered."""
+    """Stores hits before they are answered."""
 
     def commit(self, pages: list[Page], now: int) -> None:
-        """Keep a hit of each page, for good. Pages are of hits and loads, or of prefetches alone.
+        """Store a hit for each page, durably. The pages are either hits and loads, or only prefetches.
 
         Raises:
-            Busy: not now. OSError: it cannot be written to; the words say why, and name nothing that a client sent.
+            Busy: try again later. OSError: the journal cannot be written. Its text says why, and quotes no client.
         """

@@ -1,13 +1,14 @@
 """Known pages: limited in number and bytes, admitted at a rate, and forgotten over time.
 
-A client can make up pages and, unless a list names the domains, domains too. So their number is limited, and three
-rules keep the site's own pages known during a flood:
+A client can make up pages and, if no list names the domains, domains too. So their number is limited, and three rules
+keep the site's own pages known during a flood:
 
-- A new page of a domain needs a token: there are `max_pages` tokens at the start, and as many more per day, at least
-ten a minute. Without a token the page counts as `(other)`. New domains follow the same rule. - A page of an earlier day
-needs no token. Each domain has separate room for `max_pages` of them, and they stay known after a restart
-(`pixel/regulars.py`). - If there is no room, pages without a hit for a minute are forgotten: first those with hits in a
-single minute, the longest idle first.
+- A new page of a domain needs a token. There are `max_pages` tokens at the start, and as many more per day, at least
+  ten a minute. Without a token, the page counts as `(other)`. New domains follow the same rule.
+- A page of an earlier day needs no token. Each domain has separate room for `max_pages` of them, and they stay known
+  after a restart (`pixel/regulars.py`).
+- If there is no room, pages without a hit for a minute are forgotten: first those with hits in a single minute, the
+  longest idle first.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from pfa_flux.settings.rules import Rules
 MOST_BYTES = 32 * 1024 * 1024
 """Maximum memory of all pages, by `size_of`."""
 LEAST_PER_MINUTE = 10
-"""New pages of a domain, and new domains, admitted per minute even during a flood."""
+"""New pages of a domain, and new domains, that are admitted per minute even during a flood."""
 SHARED = 4
-"""New pages of all unnamed domains, as a multiple of those of one domain."""
+"""New pages of all unnamed domains together, as a multiple of those of one domain."""
 _REMEMBERED_DAYS = 60
 """Days without a hit after which a page is no longer regular."""
 _DAY = 86400.0
@@ -66,29 +67,29 @@ class Regular(NamedTuple):
 
 
 class Bucket:
-    """Tokens that refill at a rate."""
+    """A token bucket: tokens refill at a rate."""
 
     __slots__ = ("_most", "_rate", "_since", "_tokens")
 
     def __init__(self, most: int, now: float, least_per_minute: float = LEAST_PER_MINUTE) -> None:
-        """Make it full.
+        """Create a full bucket.
 
         Args:
             most: maximum number of tokens, and refill per day.
-            now: the present, seconds.
+            now: the current time, seconds.
             least_per_minute: minimum refill per minute.
         """
         self._most, self._tokens, self._since = most, float(most), now
         self._rate = max(most / _DAY, least_per_minute / _MINUTE)
 
     def has(self, now: float) -> bool:
-        """There is one."""
+        """There is a token."""
         self._tokens = min(self._most, self._tokens + (now - self._since) * self._rate)
         self._since = now
         return self._tokens >= 1
 
     def take(self) -> None:
-        """Take one that is there."""
+        """Take a token."""
         self._tokens -= 1
 
 
@@ -96,10 +97,10 @@ class Place:
     """The pages of one kind and domain.
 
     Attributes:
-        pages: by their views.
-        named: the domain is one that the settings name.
-        strangers: how many of the pages are not regular.
-        searched: minute in which no room was found.
+        pages: the pages, by their views.
+        named: the settings name the domain.
+        strangers: number of pages that are not regular.
+        searched: last minute in which room was searched for.
     """
 
     __slots__ = ("bucket", "named", "pages", "searched", "strangers")
@@ -111,12 +112,12 @@ class Place:
 
     @property
     def regular(self) -> bool:
-        """It has a page that was seen on an earlier day."""
+        """It has a page that had hits on an earlier day."""
         return self.strangers < len(self.pages)
 
     @property
     def seen(self) -> int:
-        """Minute in which one of its pages was last seen."""
+        """Last minute in which one of its pages had a hit."""
         return max((page.seen for page in self.pages.values()), default=0)
 
 
@@ -138,14 +139,14 @@ class Pages:
         clock: Callable[[], float] = time.monotonic,
         today: Callable[[], int] = lambda: int(time.time() // _DAY),
     ) -> None:
-        """Make it.
+        """Create it with the saved pages.
 
         Args:
-            rules: what counts, and the bounds.
+            rules: what counts, and the limits.
             regulars: saved pages.
             gone: called after pages were forgotten.
-            clock: the present, seconds.
-            today: the day, from 1970 on, UTC.
+            clock: returns the current time, seconds.
+            today: returns the current day, counted from 1970, UTC.
         """
         self._rules, self._gone, self._clock, self._today = rules, gone, clock, today
         settings = rules.settings
@@ -176,7 +177,7 @@ class Pages:
             yield from place.pages.values()
 
     def of(self, view: View) -> Page | Reason:
-        """The page of a view: its own, or `(other)` beyond the limits, or the reason why it does not count."""
+        """The page of a view: its own, or `(other)` beyond the limits. If the view does not count, the reason."""
         place = self._places.get((view.kind, view.domain)) or self._new_place(view)
         if place is None:
             return Reason.TOO_MANY_DOMAINS
@@ -189,7 +190,7 @@ class Pages:
         return self.of(view._replace(page=OTHER))
 
     def has_hits(self, domain: str) -> bool:
-        """A domain is one that the settings name, or hits of it are told apart."""
+        """The settings name the domain, or its hits are known."""
         return domain in self._rules.exact or ("hit", domain) in self._places
 
     def look(self) -> bool:
@@ -204,7 +205,7 @@ class Pages:
         return True
 
     def _count(self) -> None:
-        """Count the day and the minute of what was seen in it."""
+        """Count the current day and minute for every page with a hit in them."""
         for page in self:
             if page.seen == self.minute:
                 page.minutes += 1
@@ -236,7 +237,7 @@ class Pages:
         return Place(bucket, named=view.domain in self._rules.exact)
 
     def _new_place(self, view: View) -> Place | None:
-        """Room for the pages of a domain; None where there is none."""
+        """A place for the pages of a domain; None if there is no room."""
         made = self._place(view)
         # Clients can make up a domain that is allowed only by a wildcard or by the lack of a list.
         if not made.named and not self._admits_domain(view.kind):
@@ -260,7 +261,7 @@ class Pages:
         return True
 
     def _admits(self, place: Place) -> bool:
-        """A new page of a place can be told apart."""
+        """A new page of a place may be added."""
         now = self._clock()
         buckets = [place.bucket] if place.named or place.regular else [place.bucket, self._shared]
         if self.closed or not all(bucket.has(now) for bucket in buckets) or not self._has_room(place):
@@ -270,8 +271,8 @@ class Pages:
         return True
 
     def _has_room(self, place: Place) -> bool:
-        """There is room for a page, or is made."""
-        # Twice what is admitted at once, so that a flood leaves what was there before; and four without a name.
+        """There is room for a page. If necessary, make room."""
+        # Twice what is admitted at once, so a flood leaves the earlier pages. Four more for pages without a name.
         most = 2 * self._rules.settings.max_pages + 4
         if place.strangers >= most and place.searched != self.minute:
             place.searched = self.minute
@@ -282,7 +283,7 @@ class Pages:
         return place.strangers < most and self.bytes < MOST_BYTES
 
     def _make_room(self, places: Iterable[Place]) -> None:
-        """Forget a tenth of the pages idle for a minute: first those with hits in a single minute, as forged ones."""
+        """Forget a tenth of the pages idle for a minute. Those with hits in only one minute go first."""
         idle = [page for place in places for page in _idle(place, self.minute)]
         idle.sort(key=lambda page: (page.minutes > 1, page.seen))
         self._forget(idle[: -(-len(idle) // 10)])
@@ -302,7 +303,7 @@ class Pages:
             del place.pages[page.view]
             place.strangers -= not page.regular
             self.bytes -= size_of(page.view)
-            # Whoever still uses the page gets a new id for it.
+            # If the page is still used, it gets a new id.
             page.file = None
             if not place.pages:
                 del self._places[key]
@@ -310,7 +311,7 @@ class Pages:
             self._gone()
 
     def _turn_day(self, today: int) -> None:
-        """Make the day's pages regular, as far as there is room. Of the rest, keep those in use now."""
+        """Make the pages of the day regular, as far as there is room. Forget the others, unless they are in use now."""
         keep = set(self._most_regular(today))
         for place in self._places.values():
             for page in place.pages.values():
@@ -328,7 +329,7 @@ class Pages:
                 ranked[key] = place, sorted(known, key=_rank, reverse=True)[: settings.max_pages]
         strange: Counter[Kind] = Counter()
         for (kind, _), (place, pages) in sorted(
-            ranked.items(), key=lambda found: (found[1][0].named, _rank(found[1][1][0])), reverse=True
+            ranked.items(), key=lambda item: (item[1][0].named, _rank(item[1][1][0])), reverse=True
         ):
             strange[kind] += not place.named
             if not place.named and strange[kind] > settings.max_domains:
@@ -341,7 +342,7 @@ class Pages:
 
 
 def size_of(view: View) -> int:
-    """Memory of a page in bytes, with all its records; a high estimate."""
+    """Estimated memory of a page with all its records, in bytes. The estimate is high."""
     return 600 + 3 * len(view.page) + 2 * len(view.domain)
 
 

@@ -1,7 +1,7 @@
-"""How many requests were prefetches or previews: counted by domain, and kept once a minute.
+"""Counts prefetches and previews by domain, and stores their numbers once a minute.
 
-A journal keeps page views and nothing else, and everything behind it ships them. So the number of a domain's prefetches
-is kept as one more page view, of a kind of its own: its page is the number.
+A journal stores only page views. So the number of a domain's prefetches is stored as a page view of its own kind, with
+the number as its page.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pfa_flux.pixel.pages import Page, Pages
 
 _NO_SCHEME = "-"
 _MOST_DOMAINS = 10_000
-"""Domains whose numbers wait for the journal."""
+"""Maximum number of domains with numbers that are not stored yet."""
 
 
 class Prefetches:
-    """Those that are not kept yet."""
+    """Prefetches that are not stored yet."""
 
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
@@ -25,7 +25,7 @@ class Prefetches:
         self._number: Counter[str] = Counter()
 
     def add(self, view: View) -> None:
-        """Count what would have been a hit. Domains that have none are a client's to make up, and are left out."""
+        """Count a prefetch of a page, if its domain has hits. A client could make up other domains."""
         room = view.domain in self._number or len(self._number) < _MOST_DOMAINS
         if view.kind == "hit" and room and self._pages.has_hits(view.domain):
             self._number[view.domain] += 1
@@ -35,19 +35,19 @@ class Prefetches:
 
     @property
     def due(self) -> bool:
-        """There are some, and the minute in which others were kept is over."""
+        """There are prefetches, and no others were stored in this minute."""
         return bool(self._number) and self._kept_in != self._pages.minute
 
     def as_pages(self) -> list[Page]:
-        """All of them, for the journal; anew each time, because a journal forgets pages that are not told apart."""
+        """All prefetches, for the journal. New objects each time, because a journal's ids of them do not stay valid."""
         return [Page(View("prefetch", _NO_SCHEME, domain, str(n))) for domain, n in self._number.items()]
 
     def kept(self) -> None:
-        """They are in the journal."""
+        """Forget the prefetches, because they are stored."""
         self._number.clear()
         self._kept_in = self._pages.minute
 
 
 def number_of(view: View) -> int:
-    """How many prefetches a page view of their kind stands for."""
+    """The number of prefetches that a page view of this kind stands for."""
     return int(view.page)

@@ -1,8 +1,8 @@
-"""Pages of earlier days, in a file: `data_dir`/pages.json.
+"""Stores the pages of earlier days in a file, `data_dir`/pages.json.
 
-It keeps them known after a restart, even during a flood. It has what is stored about hits anyway, a page with its
-domain and scheme, and the number of days and minutes with hits. If the file cannot be read, only this knowledge is
-lost.
+With it, the pages are still known after a restart, even during a flood. The file has only what is stored about hits
+anyway: pages with domain and scheme, and the number of days and minutes with hits. If it cannot be read, only this
+knowledge is lost.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ def load(directory: Path) -> list[Regular]:
     try:
         handle = os.open(directory / NAME, os.O_RDONLY | os.O_NOFOLLOW)
         with os.fdopen(handle, "rb") as stream:
-            found = json.loads(stream.read(_MOST_BYTES))
-        if found["format"] != _FORMAT:
+            document = json.loads(stream.read(_MOST_BYTES))
+        if document["format"] != _FORMAT:
             raise ValueError
-        return [_regular(*row) for row in found["pages"]]
+        return [_regular(*row) for row in document["pages"]]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
-        log.warning("%s cannot be read (%s), so pages of earlier days are not known", directory / NAME, place(error))
+        log.warning("%s cannot be read (%s), so pages of earlier days are unknown", directory / NAME, place(error))
         return []
 
 
 def _regular(kind: str, scheme: str, domain: str, page: str, days: int, minutes: int, day: int) -> Regular:
-    words = scheme, domain, page
+    texts = scheme, domain, page
     numbers = days, minutes, day
-    if kind not in ("hit", "load") or not all(isinstance(word, str) and word.isprintable() for word in words):
+    if kind not in ("hit", "load") or not all(isinstance(text, str) and text.isprintable() for text in texts):
         raise ValueError
     if len(page) > LONGEST_PAGE or not all(isinstance(each, int) and 0 <= each < _LARGEST for each in numbers):
         raise ValueError
-    return Regular(View(kind, *words), *numbers)  # type: ignore[arg-type]
+    return Regular(View(kind, *texts), *numbers)  # type: ignore[arg-type]
 
 
 def save(directory: Path, regulars: Sequence[Regular]) -> None:
-    """Save the pages; the file is replaced as a whole or not at all."""
+    """Save the pages. The file is replaced as a whole or not at all."""
     rows = [[*each.view, each.days, each.minutes, each.day] for each in regulars]
     path = directory / NAME
     temporary = path.with_name(f".{NAME}.new")

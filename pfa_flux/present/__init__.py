@@ -1,1 +1,1 @@
-"""How answers look: tables, plots, the report, dashboards."""
+"""Displays answers: tables, plots, the report, dashboards."""

@@ -23,7 +23,7 @@ def day(instant: int, zone: tzinfo, *, clock: bool = False) -> str:
 def short(instants: Sequence[int], zone: tzinfo) -> list[str]:
     """Starts of intervals such as 12 Jan, with year and time of day if they differ.
 
-    The first may lie within an interval, because that is where the range begins.
+    The first may lie within an interval, because the range begins there.
     """
     local = [_local(instant, zone) for instant in instants]
     year = " %Y" if len({each.year for each in local}) > 1 else ""
@@ -31,7 +31,7 @@ def short(instants: Sequence[int], zone: tzinfo) -> list[str]:
     names = [f"{each.day} {each.strftime(f'%b{year}{clock}')}" for each in local]
     if len(set(names)) == len(set(instants)):
         return names
-    # An hour occurs twice when clocks are set back.
+    # When clocks are set back, an hour occurs twice.
     return [f"{name} {each:%Z}" for name, each in zip(names, local, strict=True)]
 
 
@@ -41,9 +41,9 @@ def tick(instant: int, zone: tzinfo, *, clock: bool) -> tuple[str, ...]:
     return (f"{local.day} {local:%b}", f"{local:%H:%M}") if clock else (f"{local.day} {local:%b}",)
 
 
-def dated(words: str, zone: tzinfo) -> str:
-    """A text with its RFC 3339 instants rewritten for readers."""
-    return _RFC_3339.sub(lambda found: day(parse_instant(found[0], 0), zone, clock=True), words)
+def dated(sentence: str, zone: tzinfo) -> str:
+    """A sentence with its RFC 3339 instants rewritten for readers."""
+    return _RFC_3339.sub(lambda match: day(parse_instant(match[0], 0), zone, clock=True), sentence)
 
 
 def _local(instant: int, zone: tzinfo) -> datetime:

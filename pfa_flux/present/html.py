@@ -14,7 +14,7 @@ _STYLES = {"key": _LEFT, "note": _LEFT, "number": _RIGHT, "ratio": _RIGHT, "inte
 
 
 def table(sheet: Sheet) -> str:
-    """HTML of a table. Its cells carry their styles, because notebooks keep only those."""
+    """HTML of a table. Each cell has its own style, because notebooks keep only these."""
     kept = [(i, column) for i, column in enumerate(sheet.columns) if column.kind != "bar"]
     head = "".join(f'<th scope="col"{_STYLES[column.kind]}>{text(column.name)}</th>' for _, column in kept)
     body = "".join(f"<tr>{''.join(_cell(column, row[i]) for i, column in kept)}</tr>" for row in sheet.rows)

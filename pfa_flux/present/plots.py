@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from pfa_flux.ratio.result import RatioAnswer
     from pfa_flux.ratio.rows import RatioRow
 
-# Okabe and Ito's colours: colour-blind readers can tell them apart.
+# Okabe and Ito's colours, which colour-blind readers can tell apart.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _BAR_HEIGHT = 0.42
 
 
 def plot(result: RatioAnswer) -> Figure:
-    """A line over time with the interval as a band if `time` is a key, else a bar for each row.
+    """A line over time, with the interval as a band, if `time` is a key. Otherwise a bar for each row.
 
-    The figure is not registered with pyplot: a notebook displays it, and `savefig` saves it.
+    The figure is not registered with pyplot. A notebook displays it, and `savefig` saves it.
 
     Raises:
         CapabilityError: matplotlib is not installed.
@@ -57,7 +57,7 @@ def _over_time(axes: Axes, result: RatioAnswer) -> None:
     for number, (label, rows) in enumerate(lines.items()):
         colour = _COLOURS[number % len(_COLOURS)]
         times: Any = [to_datetime(row.start or 0) for row in rows]
-        # An interval without a ratio interrupts the line; it is not zero.
+        # An interval without a ratio interrupts the line, because it is not zero.
         low, ratio, high = (_numbers(rows, field) for field in ("ratio_low", "ratio", "ratio_high"))
         axes.fill_between(times, low, high, color=colour, alpha=0.18, linewidth=0)
         axes.plot(times, ratio, color=colour, marker="o", markersize=3, linewidth=1.6, label=label)

@@ -1,4 +1,4 @@
-"""The library's results: answers with their looks."""
+"""The library's results: answers that can display themselves."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class BlockedRatio(RatioAnswer, Table):
         warnings: warnings about the figures.
         tz: time zone of the intervals.
         before: start and stop of the previous period, if requested.
-        total: the figures of all rows together, without a key: the only row of the same question with `by=()`.
-        subject: whose page views these are, as text.
-        covers: first instant that the figures cover and first instant after it; less than the range if the rest is not
-            known.
+        total: figures of all rows together, without a key. It equals the only row of the same question with `by=()`.
+        subject: the sites, domains, networks and pages, as text.
+        covers: first instant that the figures cover, and first instant after it. Shorter than the range if the rest is
+            unknown.
         doubts: codes of the warnings that make the total doubtful, not just single rows.
         store: engine, version and address.
         config: settings file that was read; None without one.
@@ -79,7 +79,7 @@ class BlockedRatio(RatioAnswer, Table):
         return Sheet(columns, rows, total)
 
     def plot(self) -> Figure:
-        """A plot: a line over time with the interval as a band if `time` is a key, else a bar for each row.
+        """A plot: a line over time, with the interval as a band, if `time` is a key. Otherwise a bar for each row.
 
         Raises:
             CapabilityError: matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""An answer as one sentence that claims no more than the figures do."""
+"""An answer as one sentence. It claims no more than the figures show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def sentence(answer: RatioAnswer) -> str:
-    """Page views, range, share with its interval, source of the figures, and warnings that make them doubtful."""
+    """Page views, range, share with its interval, source of the figures, and warnings that make the total doubtful."""
     low, high = answer.covers
     if low >= high:
         # No part of the range is known.

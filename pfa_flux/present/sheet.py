@@ -15,8 +15,8 @@ class Column:
 
     Attributes:
         name: its heading.
-        kind: kind of its content. A bar's cells are ratios from 0 to 1, or None; all others are text.
-        spare: order in which columns are left out if there is little room, the highest first; 0: never.
+        kind: kind of its content. Cells of a bar are ratios from 0 to 1, or None. All others are text.
+        spare: if there is little room, the column with the highest number is left out first; 0 keeps it.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Sheet:
     total: Sequence[Cell] = ()
 
     def with_column(self, column: Column, cells: Sequence[Cell]) -> Sheet:
-        """The same with another column before the bars."""
+        """The sheet with another column before the bars."""
         at = next(n for n, each in enumerate(self.columns) if each.kind == "bar")
         rows = [(*row[:at], cell, *row[at:]) for row, cell in zip(self.rows, cells, strict=True)]
         total = (*self.total[:at], "", *self.total[at:]) if self.total else ()

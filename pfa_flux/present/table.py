@@ -1,4 +1,4 @@
-"""What all results have in common: rows and columns, display, and export."""
+"""What all results have in common: rows, columns, display, and export."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class Table(ABC):
-    """A result: rows under columns."""
+    """A result with rows and columns."""
 
     __slots__ = ()
 
     @classmethod
     def of(cls, answer: Any) -> Self:
-        """The values of an answer, with looks."""
+        """A result with the values of an answer."""
         return cls(**{each.name: getattr(answer, each.name) for each in fields(answer)})
 
     @property
@@ -56,11 +56,11 @@ class Table(ABC):
         return len(self.records())
 
     def to_json(self) -> str:
-        """JSON text, ratios unrounded or null."""
+        """JSON text. Ratios are unrounded, or null."""
         return foreign.json_text(self.as_dict())
 
     def to_csv(self) -> str:
-        """CSV text with a header; missing values are empty.
+        """CSV text with a header. Missing values are empty.
 
         Texts that a spreadsheet would run as a formula begin with '.
         """
@@ -71,7 +71,7 @@ class Table(ABC):
         return out.getvalue()
 
     def to_pandas(self) -> pd.DataFrame:
-        """A DataFrame of the columns; `time` is a time in the result's zone, missing values are NaN.
+        """A DataFrame of the columns. `time` is a time in the result's zone, and missing values are NaN.
 
         Raises:
             CapabilityError: pandas is not installed.

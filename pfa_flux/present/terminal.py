@@ -71,12 +71,12 @@ def table(shown: Console, sheet: Sheet, width: int | None = None) -> Table:
 
 
 def _is_wanted(column: Column, rows: Sequence[Sequence[Cell]], index: int, bars: bool) -> bool:
-    """Bars need a terminal; the last column appears only if there are notes."""
+    """Bars need a terminal. The last column appears only if there are notes."""
     return (bars or column.kind != "bar") and bool(column.name or any(row[index] for row in rows))
 
 
 def _kept(columns: Sequence[Column], widths: Mapping[int, int], room: int) -> list[int]:
-    """Columns to show if keys are as short as possible."""
+    """Columns to show, if keys are shortened as far as possible."""
     keep = list(widths)
     for index in sorted(widths, key=lambda index: -columns[index].spare):
         least = {i: min(widths[i], _LEAST.get(columns[i].kind, widths[i])) for i in keep}
@@ -102,7 +102,7 @@ def _total(widths: Mapping[int, int]) -> int:
 
 
 def _width(column: Column, cells: Sequence[Cell]) -> int:
-    """Width of a column that cuts nothing."""
+    """Width at which nothing in a column is cut."""
     if column.kind == "bar":
         return _BAR
     return max([len(column.name), *(len(phrasing.plain(cell)) for cell in cells if isinstance(cell, str))])
@@ -115,11 +115,11 @@ def _cell(column: Column, value: Cell, width: int) -> RenderableType:
 
 
 def shortened(value: str, width: int) -> str:
-    """A long name without its middle. Both ends distinguish names, and the end shows the network."""
+    """A long name without its middle. Both ends stay, because they distinguish names and show the network."""
     text = phrasing.plain(value)
     if len(text) <= width:
         return value
-    # At least .onion, where that fits.
+    # Keep at least ".onion" if it fits.
     end = max(1, min(width - 2, max(len(".onion"), (width - 1) * 2 // 5)))
     return f"{text[: width - 1 - end]}…{text[-end:]}"
 

@@ -10,9 +10,9 @@ class Caveat:
     """A warning about the figures.
 
     Attributes:
-        code: identifies the kind of warning, for programs.
-        found: what was found and what it means, for any reader.
-        advice: what the operator of pfa-flux can do, with commands and options; may be empty.
+        code: kind of warning, for programs.
+        found: the finding and what it means, for any reader.
+        advice: what the operator of pfa-flux can do, with commands and options; empty if nothing.
     """
 
     code: str
@@ -21,5 +21,5 @@ class Caveat:
 
     @property
     def message(self) -> str:
-        """What was found, then the advice."""
+        """The finding, then the advice."""
         return f"{self.found} {self.advice}" if self.advice else self.found

@@ -13,14 +13,14 @@ from pfa_flux.ratio.interval import interval_of
 from pfa_flux.ratio.question import Question
 from pfa_flux.ratio.result import RatioAnswer, Store
 from pfa_flux.ratio.rows import RatioRow, Status
-from pfa_flux.ratio.warnings import caveats, doubts, partial_data
+from pfa_flux.ratio.warnings import all_warnings, doubts, partial_data
 from pfa_flux.settings import Settings
 
 
 def blocked_ratios(
     engine: Engine, settings: Settings, questions: Sequence[Question], now: int, *, dialect: str, source: str
 ) -> list[RatioAnswer]:
-    """Answer several questions from one read. They share the range and the filters; keys and intervals may differ.
+    """Answer several questions with one read. They share the range and the filters, but keys and intervals may differ.
 
     Args:
         engine: where the data is.
@@ -52,14 +52,14 @@ def _answer(
     engine: Engine, settings: Settings, layout: Layout, counts: Counts, total: RatioRow, total_assumes: bool
 ) -> RatioAnswer:
     question = layout.question
-    found: list[RatioRow] = []
+    judged: list[RatioRow] = []
     independent = total_assumes
     for group in layout.groups(counts) if question.by else ():
         row, assumed = _judge(group)
-        found.append(row)
+        judged.append(row)
         independent |= assumed
-    rows = tuple(found) if question.by else (total,)
-    warnings = caveats(engine, settings, question, counts, rows, independent=independent)
+    rows = tuple(judged) if question.by else (total,)
+    warnings = all_warnings(engine, settings, question, counts, rows, independent=independent)
     return RatioAnswer(
         start=question.start,
         stop=question.stop,
@@ -80,14 +80,14 @@ def _answer(
 
 
 def store_of(engine: Engine) -> Store:
-    """Where an engine's data is."""
+    """Type, version and address of an engine's data."""
     return Store(engine.capabilities.engine, engine.capabilities.version, engine.address)
 
 
 def _with_warnings(answer: RatioAnswer, more: tuple[Caveat, ...]) -> RatioAnswer:
     """An answer with further warnings about all of it."""
-    found = (*more, *answer.warnings)
-    return replace(answer, warnings=found, doubts=(*(caveat.code for caveat in more), *answer.doubts))
+    warnings = (*more, *answer.warnings)
+    return replace(answer, warnings=warnings, doubts=(*(each.code for each in more), *answer.doubts))
 
 
 def _judge(group: Group) -> tuple[RatioRow, bool]:

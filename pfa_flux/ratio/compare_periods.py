@@ -1,4 +1,4 @@
-"""The previous period: its range, and its answer joined to that of the range."""
+"""The previous period: its range, and its answer joined with that of the range."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _DAY = 86400
 def question_before(question: Question) -> Question:
     """The same question about the previous period.
 
-    The previous period is as long as the range. By time it has as many whole intervals as the range needs, so each
-    interval is compared with one like it: days and weeks cover the same hours of the zone's clock.
+    The previous period is as long as the range. By time, it has as many whole intervals as the range needs, so each
+    interval is compared with a similar one: days and weeks cover the same hours of the zone's clock.
     """
     back = question.stop - question.start
     if "time" not in question.by:
@@ -32,7 +32,7 @@ def question_before(question: Question) -> Question:
     local = [to_datetime(instant).astimezone(question.zone) for instant in (question.start, question.stop)]
     long = local[1].replace(tzinfo=None) - local[0].replace(tzinfo=None)
     days = -(-long // timedelta(seconds=width)) * width // _DAY
-    # Clock times of the zone: timedeltas of whole days keep them.
+    # Timedeltas of whole days keep the clock times of the zone.
     start, stop = (from_datetime(instant - timedelta(days=days)) for instant in local)
     return replace(question, start=start + question.start % 1000, stop=stop + question.stop % 1000)
 
@@ -49,7 +49,7 @@ def with_previous(answer: RatioAnswer, before: RatioAnswer) -> RatioAnswer:
         rows += [replace(_empty(row), before=row) for place, row in earlier.items() if place not in now]
         rows.sort(key=lambda row: tuple(row.key.values()))
     # Data missing from the previous period makes the change wrong.
-    missing = tuple(word for word in before.warnings if word.code == PARTIAL.code and word not in answer.warnings)
+    missing = tuple(each for each in before.warnings if each.code == PARTIAL.code and each not in answer.warnings)
     return replace(
         answer,
         rows=tuple(rows),

@@ -1,4 +1,4 @@
-"""How shares differ between networks, domains or pages."""
+"""Differences between the shares of networks, domains or pages."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pfa_flux.times import format_instant
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """How two shares differ.
+    """The difference between two shares.
 
     Attributes:
         first: a value of the key.
         second: another value of the key.
-        difference: ratio of the first minus that of the second, -1 to 1.
+        difference: ratio of the first minus ratio of the second, from -1 to 1.
         difference_low: lower end of its 95% interval.
         difference_high: upper end.
-        sentence: the same as a sentence.
+        sentence: the difference as a sentence.
     """
 
     first: str
@@ -62,6 +62,6 @@ class ComparisonAnswer:
             "start": format_instant(self.start),
             "stop": format_instant(self.stop),
             "key": self.key,
-            "warnings": [{"code": caveat.code, "message": caveat.message} for caveat in self.warnings],
+            "warnings": [{"code": each.code, "message": each.message} for each in self.warnings],
             "rows": self.records(),
         }

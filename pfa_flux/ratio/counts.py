@@ -1,4 +1,4 @@
-"""One read for several questions about one range: hits and loads by domain, page and block of time."""
+"""Reads the counts for several questions about one range at once: hits and loads by domain, page and window."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pfa_flux.windows.rollup import Rollup
 from pfa_flux.windows.spec import TaskSpec
 
 NO_PAGE = ("", "(unknown)", "(other)")
-"""Values of the tag `page` that mean no page."""
+"""Values of the tag `page` that stand for no page."""
 
 _UNCHECKED = Caveat(
     "types_unchecked",
@@ -43,7 +43,7 @@ class Counts:
         width: width of a window, seconds.
         sources: where the counts come from.
         dialect: query language used for raw data.
-        caveats: warnings about the counts.
+        warnings: warnings about the counts.
         prefetches: numbers of prefetches by domain, if they were read.
     """
 
@@ -53,12 +53,12 @@ class Counts:
     width: int
     sources: Sources
     dialect: str
-    caveats: tuple[Caveat, ...]
+    warnings: tuple[Caveat, ...]
     prefetches: Sums = field(default_factory=dict)
 
     @cached_property
     def over_pages(self) -> Counts:
-        """The same with pages summed up; computed once."""
+        """The counts summed over pages. Computed once."""
         if "page" not in self.tags:
             return self
         summed: dict[Side, Sums] = {}
@@ -82,7 +82,7 @@ def read(
     source: str,
     prefetches: bool = False,
 ) -> Counts:
-    """Read what several questions need, once. The questions differ only in keys and intervals.
+    """Read the counts for several questions, once. The questions differ only in keys and intervals.
 
     Args:
         engine: where the data is.
@@ -104,40 +104,40 @@ def read(
     raw = [rollup.spec.raw for rollup in rollups.values()]
     has_raw = any(part.source == "raw" for part in sources.parts)
     chosen, sure = _dialect(engine, dialect, raw if has_raw else [])
-    caveats = (*(() if sure else (_UNCHECKED,)), *sources.caveats)
+    warnings = (*(() if sure else (_UNCHECKED,)), *sources.warnings)
     if first.selects_nothing:
-        return Counts({}, tags, None, width, sources, chosen, caveats)
+        return Counts({}, tags, None, width, sources, chosen, warnings)
     folding = Folding(settings, first)
     where = folding.where(engine, (_rows(part, rollups, side) for part in sources.parts for side in part.sides))
     asks: dict[str, list[Ask]] = {"raw": [], "rollup": []}
     meaning: dict[str, list[Side | None]] = {"raw": [], "rollup": []}
     own = _reads_pages_apart(settings, sources, questions, tags)
-    found: dict[Side | None, list[Sums]] = {}
+    by_side: dict[Side | None, list[Sums]] = {}
     for part in sources.parts:
         for side, ask in _asks(part, rollups, where, tags, width, own=own):
             if part.mixed:
-                found.setdefault(side, []).append(rollups[side or Side.HITS].answer(ask))
+                by_side.setdefault(side, []).append(rollups[side or Side.HITS].answer(ask))
             else:
                 asks[part.source].append(ask)
                 meaning[part.source].append(side)
-    # Their pages are not known.
+    # The pages of prefetches are unknown.
     if prefetches := prefetches and sources.start < sources.stop and not first.pages:
         rows = Rows(settings.raw_bucket, settings.schema.prefetches_measurement, settings.schema.prefetches_field)
         asks["rollup"].append(Ask(rows, sources.start, sources.stop, ("domain",), where, optional=True))
     answers = _answers(engine, asks, chosen)
     noted = folding.sums(answers.pop(), ("domain",)) if prefetches else {}
     for side, sums in zip([*meaning["raw"], *meaning["rollup"]], answers, strict=True):
-        found.setdefault(side, []).append(sums)
-    together = {side: parts[0] if len(parts) == 1 else merged(parts) for side, parts in found.items()}
+        by_side.setdefault(side, []).append(sums)
+    together = {side: parts[0] if len(parts) == 1 else merged(parts) for side, parts in by_side.items()}
     without = folding.sums(together.pop(None, {}), ("domain",)) if own else None
     folded = {side: folding.sums(sums, tags) for side, sums in together.items() if side}
-    return Counts(folded, tags, without, width, sources, chosen, (*caveats, *folding.caveats), noted)
+    return Counts(folded, tags, without, width, sources, chosen, (*warnings, *folding.warnings), noted)
 
 
 def _asks(
     part: Part, rollups: dict[Side, Rollup], where: Where, tags: tuple[str, ...], width: int, *, own: bool
 ) -> list[tuple[Side | None, Ask]]:
-    """Questions to ask about a part; the key None stands for hits without a page."""
+    """Questions to the engine about a part. The key None stands for hits without a page."""
     rows = {side: _rows(part, rollups, side) for side in part.sides}
     asks: list[tuple[Side | None, Ask]] = [
         (side, Ask(rows[side], part.start, part.stop, tags, where, width)) for side in part.sides
@@ -156,7 +156,7 @@ def _rows(part: Part, rollups: dict[Side, Rollup], side: Side) -> Rows:
 def _reads_pages_apart(
     settings: Settings, sources: Sources, questions: Sequence[Question], tags: tuple[str, ...]
 ) -> bool:
-    """Hits without a page need a separate read: pages are known, but the question does not keep them apart."""
+    """Hits without a page need a separate read, because pages are known but are not among the keys."""
     first = questions[0]
     ratio = len(first.sides) > 1
     knows = "page" in settings.task.tags or sources.label == "raw"
@@ -173,10 +173,10 @@ def _answers(engine: Engine, asks: dict[str, list[Ask]], dialect: str) -> list[S
 
 
 def _dialect(engine: Engine, choice: str, raw: Sequence[Rows]) -> tuple[str, bool]:
-    """The dialect, and whether it is known to count right. `auto` takes the engine's fastest dialect that counts right.
+    """The dialect, and whether it surely counts right. `auto` chooses the engine's fastest dialect that counts right.
 
     Raises:
-        InvalidValueError: there is no such dialect. CapabilityError: the engine lacks it, or it would miscount.
+        InvalidValueError: the dialect does not exist. CapabilityError: the engine lacks it, or it would miscount.
     """
     able = engine.dialects
     if choice == "auto":

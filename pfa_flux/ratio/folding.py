@@ -1,7 +1,7 @@
-"""Names stored in other forms than the canonical one: filters find them, answers fold them.
+"""Names stored in other forms than the canonical one. Filters find them, and answers sum them under one name.
 
-Other writers and version 0.1 stored such names. A task cannot fold them, because downsampled rows keep the tags of raw
-data.
+Other writers and version 0.1 stored such names. A task cannot change them, because downsampled rows keep the tags of
+raw data.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pfa_flux.settings.rules import Rules
 
 
 class Folding:
-    """Folds the names of one question, and records which it folded."""
+    """Folds the names of one question into their canonical forms, and records which it folded."""
 
     def __init__(self, settings: Settings, question: Question) -> None:
         rules = Rules(settings.pixel)
@@ -32,8 +32,8 @@ class Folding:
     def where(self, engine: Engine, rows: Iterable[Rows]) -> Where:
         """Filters that find every stored form of the requested names.
 
-        A pattern in the query itself finds the forms of a domain. The forms of a page depend on the settings, so the
-        stored values are searched first.
+        A pattern in the query finds the forms of a domain. The forms of a page depend on the settings, so the stored
+        values are read first.
         """
         domains = (*map(self._form_of, self._question.exact), *map(Below, self._question.below))
         if not self._question.pages:
@@ -46,31 +46,31 @@ class Folding:
         return {"domain": domains, "page": tuple(sorted({*self._question.pages, *forms}))}
 
     def domains_before(self, engine: Engine, rows: Rows, stop: int) -> Where | None:
-        """The same without patterns, for the domains of rows before an instant; None if there are none."""
+        """Filters without patterns for the domains of rows before an instant; None if there are none."""
         if self._question.domains is None:
             return {}
         stored = engine.tag_values(rows, "domain", 0, stop)
-        found = tuple(sorted(value for value in stored if self._selects(self._forms["domain"](value))))
-        return {"domain": found} if found else None
+        matching = tuple(sorted(value for value in stored if self._selects(self._forms["domain"](value))))
+        return {"domain": matching} if matching else None
 
     @staticmethod
     def _form_of(domain: str) -> str | Forms:
-        """A pattern for the forms of a domain. A value that is no domain has no other form."""
+        """A pattern for the forms of a domain. A value that is not a domain has no other form."""
         return Forms(domain) if names.domain_and_port(domain) == domain else domain
 
     def sums(self, sums: Sums, tags: tuple[str, ...]) -> Sums:
-        """Sums by canonical names, for the requested domains."""
+        """Sums under canonical names, for the requested domains."""
         chosen = self._question.domains is not None
         forms = [
             {value: self._forms[tag](value) for value in {values[place] for values in sums}}
             for place, tag in enumerate(tags)
         ]
-        plain = all(value == form for found in forms for value, form in found.items())
+        plain = all(value == form for by_value in forms for value, form in by_value.items())
         if plain and (not chosen or all(map(self._selects, forms[0]))):
             return sums
         folded: Sums = {}
         for values, windows in sums.items():
-            key = tuple([found[value] for found, value in zip(forms, values, strict=True)])
+            key = tuple([by_value[value] for by_value, value in zip(forms, values, strict=True)])
             if chosen and not self._selects(key[0]):
                 continue
             if key != values:
@@ -83,8 +83,8 @@ class Folding:
         return folded
 
     @property
-    def caveats(self) -> tuple[Caveat, ...]:
-        """The warning about folded names, if there are any."""
+    def warnings(self) -> tuple[Caveat, ...]:
+        """The warning about folded names, if any were folded."""
         if not self._folded:
             return ()
         count = len(self._folded)

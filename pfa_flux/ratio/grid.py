@@ -74,7 +74,7 @@ def _within_day(start: int, stop: int, every: int, zone: ZoneInfo) -> list[int]:
     def is_edge(instant: int) -> bool:
         offset = int((to_datetime(instant).astimezone(zone).utcoffset() or timedelta()).total_seconds())
         if offset * NS % _QUARTER:
-            # Local mean time, used in the 19th century.
+            # Local mean time, as used in the 19th century.
             raise InvalidValueError(
                 f"in {format_instant(instant)[:4]} the clocks of {zone} were not whole quarters of an hour from UTC",
                 f"Use {named('tz', 'UTC')}, or {named('every', '1d')}.",

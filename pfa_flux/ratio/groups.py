@@ -1,4 +1,4 @@
-"""Counts by the keys of a question, each with the blocks of time for its interval."""
+"""Counts by the keys of a question, with the blocks of time for their intervals."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from pfa_flux.times import NS
 _MOST_ROWS = 1_000_000
 _DAY = 86400
 _BLOCK_OF_A_DAY = 7200
-"""Seconds. Twelve blocks a day are enough for its interval (benchmarks/coverage.py), and need half the windows of
-24."""
+"""Seconds. Twelve blocks a day are enough for the interval of a day (benchmarks/coverage.py). They need half as many
+windows as 24."""
 
 
 class Group(NamedTuple):
-    """What becomes a row.
+    """Counts of one row.
 
     Attributes:
         key: value of each key.
         hits: hits by blocks of time, including empty blocks.
-        js: loads, the same.
+        js: loads, by the same blocks.
         start: start of the interval, nanoseconds; None without the key `time`.
     """
 
@@ -114,25 +114,25 @@ class Layout:
         """Rows if other keys follow the time."""
         names = tuple(map(str, self.question.by))
         place = names.index("time")
-        # Rows with the same keys before the time are adjacent.
+        # Rows with equal keys before the time are adjacent.
         for _, alike in itertools.groupby(keys, key=lambda values: values[:place]):
             for (label, start, take), values in itertools.product(pieces, list(alike)):
                 key = dict(zip(names, (*values[:place], label, *values[place:]), strict=True))
                 yield Group(key, take(hits.get(values, _NONE)), take(js.get(values, _NONE)), start)
 
     def _folded(self, sums: Sums, tags: tuple[str, ...]) -> dict[Values, ByWindow]:
-        """Sums by the question's keys: domains summed to networks, pages summed over domains."""
+        """Sums by the question's keys: domains are summed to networks, pages over domains."""
         folded: dict[Values, ByWindow] = {}
         own: set[Values] = set()
         by_page = "page" in tags
-        for found, windows in sums.items():
-            domain, page = found if by_page else (*found, "")
+        for stored, windows in sums.items():
+            domain, page = stored if by_page else (*stored, "")
             if not self.question.includes(domain):
                 continue
             values = values_of(self.question, domain, page)
             there = folded.get(values)
             if there is None:
-                # Not copied until something is added to it.
+                # Copy it only when something is added to it.
                 folded[values] = windows
                 continue
             if values not in own:
@@ -147,15 +147,15 @@ class Layout:
         if self.grid is None:
             starts = block_starts(sources.start, sources.stop, self.width // 3600)
             return [_Piece("", None, _taker(starts, starts.start + len(starts) * starts.step, width * NS))]
-        found = []
+        pieces = []
         for start, end in itertools.pairwise(self.grid.edges):
             block = block_hours(0, end - start, self.step // 3600) * 3600 * NS
             first = (max(start, sources.start) - start) // block
             last = (min(end, sources.stop) - 1 - start) // block
-            # Empty if no data is known for the interval.
+            # Empty if the interval has no known data.
             blocks = range(start + first * block, min(end, start + (last + 1) * block), block)
-            found.append(_Piece(self.grid.label(start), start, _taker(blocks, min(end, blocks.stop), width * NS)))
-        return found
+            pieces.append(_Piece(self.grid.label(start), start, _taker(blocks, min(end, blocks.stop), width * NS)))
+        return pieces
 
 
 class _Piece(NamedTuple):

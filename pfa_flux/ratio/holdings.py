@@ -1,4 +1,4 @@
-"""What a store holds in any range, to explain an answer without data."""
+"""The content of a store in any range, to explain an answer without data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DAY = 86400 * NS
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What a store holds, raw or downsampled.
+    """The content of a store, raw or downsampled.
 
     Attributes:
         store: engine, version and address.
@@ -36,8 +36,8 @@ class Holdings:
             hits.
         loads: the same for JS loads.
         asked: the same for the requested hits, or else for the requested JS loads; None without either.
-        meant: domains and pages that were asked for and are not there, as `domains` or `pages`, what was asked for, and
-            what there is that may be meant.
+        meant: suggestions for requested domains and pages that do not exist: `domains` or `pages`, the requested name,
+            and an existing name that may be meant.
     """
 
     store: Store
@@ -50,12 +50,12 @@ class Holdings:
 
 
 def holdings(engine: Engine, settings: Settings, question: Question, now: int) -> Holdings:
-    """What a store holds, compared with the domains and pages of a question. The question's range does not matter.
+    """The content of a store, compared with the domains and pages of a question. The question's range does not matter.
 
     Raises:
         UnreachableError, QueryError, StoreError: the engine refuses.
     """
-    # Other machines' clocks may be ahead.
+    # The clocks of other machines may be ahead.
     whole = replace(question, start=0, stop=now + _DAY)
     specs = {side: TaskSpec.from_settings(settings, side) for side in BOTH}
     rules = Rules(settings.pixel)
@@ -86,7 +86,7 @@ def _near(asked: str, there: set[str]) -> Sequence[str]:
 
 
 def _readable(engine: Engine, spec: TaskSpec, question: Question) -> Iterator[Rows]:
-    """Rows of a side that exist and that the token may read."""
+    """Rows of a side, if they exist and the token can read them."""
     for rows in (spec.raw, spec.rollup):
         with suppress(BucketNotFoundError, AccessDeniedError):
             engine.edge(rows, "last", question.start, question.stop, {})
@@ -95,11 +95,11 @@ def _readable(engine: Engine, spec: TaskSpec, question: Question) -> Iterator[Ro
 
 def _span(engine: Engine, spec: TaskSpec, readable: Sequence[Rows], question: Question, where: Where) -> Span | None:
     """Times of the first and the last row of a side."""
-    found: list[int] = []
+    times: list[int] = []
     for rows in readable:
         for pick in ("first", "last"):
             time = engine.edge(rows, pick, question.start, question.stop, where)
             if time is not None:
                 # A window is named by its start.
-                found.append(spec.ceiling(time) - spec.width if rows.every else time)
-    return (min(found), max(found)) if found else None
+                times.append(spec.ceiling(time) - spec.width if rows.every else time)
+    return (min(times), max(times)) if times else None

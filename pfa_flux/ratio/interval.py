@@ -1,4 +1,4 @@
-"""The 95% interval of a ratio, wide enough for page views that come in visits."""
+"""The 95% interval of a ratio. It allows for page views that come in visits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FEWEST_BLOCKS = 10
 
 
 def wilson(ratio: float, n: float, quantile: float = Z) -> tuple[float, float]:
-    """Wilson score interval of a ratio seen in n independent draws; n need not be whole.
+    """Wilson score interval of a ratio observed in n independent draws. n need not be whole.
 
     Source: Wilson (1927), JASA 22, 209-212; form as in Brown, Cai, DasGupta (2001), Statistical Science 16, 101-133.
     """
@@ -37,7 +37,7 @@ def wilson(ratio: float, n: float, quantile: float = Z) -> tuple[float, float]:
 
 
 def t_quantile(df: float) -> float:
-    """Student's t quantile of 0.975; df, at least 2, need not be whole. Within 1% of the exact value.
+    """Student's t quantile of 0.975. df is at least 2, and need not be whole. Within 1% of the exact value.
 
     Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
     """
@@ -54,7 +54,7 @@ _TERMS = (
 
 
 def effective_n(hits: Sequence[int], js: Sequence[int], all_hits: int, all_js: int) -> tuple[float, float]:
-    """Number of independent page views that tell as much as all page views do, from the variance between blocks.
+    """Number of independent page views with as much information as all page views have, and its quantile.
 
     Args:
         hits: hits of each block.
@@ -62,10 +62,11 @@ def effective_n(hits: Sequence[int], js: Sequence[int], all_hits: int, all_js: i
         all_hits: hits of all blocks, more than 0.
         all_js: page loads of all blocks.
 
-    Page views of one visit are blocked together or not at all, so they count as fewer draws. With b and h the
-    blocked and all hits of each of k blocks, H all hits, r the ratio and d = b - r*h, the ratio estimator's variance
-    is var = k/(k-1) * sum(d^2) / H^2 (Cochran, Sampling Techniques, 3rd ed., 6.3), and n = r(1-r)/var, between 1 and
-    H. If no block deviates, because all page views are blocked or none, n is the number of blocks with hits.
+    Page views of one visit are blocked together or not at all, so they count as fewer draws. The variance between
+    blocks shows how many. Let b and h be the blocked and all hits of each of k blocks, H all hits, r the ratio, and
+    d = b - r*h. The ratio estimator's variance is var = k/(k-1) * sum(d^2) / H^2 (Cochran, Sampling Techniques, 3rd
+    ed., 6.3), and n = r(1-r)/var, between 1 and H. If no block deviates, because all page views are blocked or none
+    is, n is the number of blocks with hits.
 
     An estimated variance requires Student's t instead of the normal quantile (Franco, Little, Louis, Slud (2019), J.
     Survey Statistics and Methodology 7, 334-364). Its degrees of freedom are the number of blocks with hits minus one,
@@ -75,7 +76,7 @@ def effective_n(hits: Sequence[int], js: Sequence[int], all_hits: int, all_js: i
     Returns:
         n, and the quantile to use with it.
     """
-    # Whole numbers, H times d, so that agreeing blocks give exactly 0.
+    # Use whole numbers, H times d, so that equal blocks give exactly 0.
     squares = [(d := h * all_js - j * all_hits) * d for h, j in zip(hits, js, strict=True)]
     deviation, filled, k = sum(squares), len(hits) - hits.count(0), len(hits)
     if deviation == 0:
@@ -84,7 +85,7 @@ def effective_n(hits: Sequence[int], js: Sequence[int], all_hits: int, all_js: i
     n = ratio * (1 - ratio) / variance
     if n >= all_hits:
         return float(all_hits), Z
-    # The sum of the squares is at most the sum times the largest part. That bound usually decides.
+    # The sum of the squares is at most the sum times the largest one. This bound usually decides.
     few: float = filled - 1
     if 4 * deviation < few * max(squares):
         few = min(few, 4 * deviation**2 / sum([square * square for square in squares]))
@@ -114,8 +115,8 @@ def interval(total: Sides, blocks: Sequence[Sides]) -> tuple[float, float, bool]
 
     Args:
         total: hits and loads, with 0 <= js <= hits and hits > 0.
-        blocks: the same for each block of time, including empty blocks. If they do not add up to the total, they come
-            from other data and are ignored.
+        blocks: the same for each block of time, including empty blocks. If they do not add up to the total, they are
+            ignored.
     """
     hits, js = [block.hits for block in blocks], [block.js for block in blocks]
     if (sum(hits), sum(js)) != total:
@@ -124,7 +125,7 @@ def interval(total: Sides, blocks: Sequence[Sides]) -> tuple[float, float, bool]
 
 
 def interval_of(hits: Sequence[int], js: Sequence[int], all_hits: int, all_js: int) -> tuple[float, float, bool]:
-    """The same from hits and loads by block and their totals."""
+    """The same from hits and loads by block, and their totals."""
     ratio = (all_hits - all_js) / all_hits
     if len(hits) < FEWEST_BLOCKS:
         return *wilson(ratio, all_hits), True
@@ -132,10 +133,10 @@ def interval_of(hits: Sequence[int], js: Sequence[int], all_hits: int, all_js: i
 
 
 def block_hours(start: int, stop: int, step: int = 1) -> int:
-    """Width of the blocks of a range in hours: the smallest that makes at most 100 blocks.
+    """Width of the blocks of a range in hours: the smallest width with at most 100 blocks.
 
-    It is a multiple of `step`. If possible it divides a day or is whole days, so that blocks make up days.
-    Blocks are aligned to the epoch, so an unaligned range touches one more. `start`, `stop`: nanoseconds.
+    It is a multiple of `step`. If possible, it divides a day or is a number of whole days, so that blocks make up days.
+    Blocks are aligned to the epoch, so an unaligned range needs one more. `start`, `stop`: nanoseconds.
     """
     hours = step
     while len(block_starts(start, stop, hours)) > MOST_BLOCKS or (24 % step == 0 and 24 % hours and hours % 24):
@@ -144,6 +145,6 @@ def block_hours(start: int, stop: int, step: int = 1) -> int:
 
 
 def block_starts(start: int, stop: int, hours: int) -> range:
-    """Start of each block that a range touches, nanoseconds."""
+    """Start of each block that overlaps a range, nanoseconds."""
     width = hours * 3600 * NS
     return range(start // width * width, stop, width)

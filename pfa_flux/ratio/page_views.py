@@ -25,7 +25,7 @@ class PageViewRow:
     """Page views of one key.
 
     Attributes:
-        key: value of each key asked for, in that order.
+        key: value of each requested key, in their order.
         hits: page views that the pixel counted; None if not requested.
         js: page views that the JavaScript analytics counted; None if not requested.
         start: start of its interval, nanoseconds; None without the key `time`.
@@ -97,6 +97,6 @@ def page_views(engine: Engine, settings: Settings, question: Question, now: int,
         sides,
         counts.sources.label,
         tuple(rows),
-        (*partial_data(engine, before), *counts.caveats),
+        (*partial_data(engine, before), *counts.warnings),
         str(question.zone),
     )

@@ -1,4 +1,4 @@
-"""Figures and names for people."""
+"""Turns figures and names into text for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pfa_flux import shown
 from pfa_flux.foreign import printable
 
 NETWORKS = {"clearnet": "clearnet", "tor": "Tor", "i2p": "I2P"}
-"""Names of networks."""
+"""Display names of networks."""
 
 STATUS = {
     "ok": "",
@@ -17,13 +17,13 @@ STATUS = {
     "js_exceeds_hits": "more JS loads than hits",
     "no_data": "no data",
 }
-"""Status as text in a table."""
+"""Statuses as text in a table."""
 
 SOURCES = {"raw": "raw data", "rollup": "downsampled data", "raw+rollup": "raw and downsampled data"}
 """Sources of figures as text."""
 
 plain = printable
-"""Text without control characters."""
+"""Replaces control characters in a text."""
 
 
 def name(key: str, value: str) -> str:
@@ -32,7 +32,7 @@ def name(key: str, value: str) -> str:
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """Names as part of a sentence. Beyond `most` names the rest are counted: a, b, c and 3 more."""
+    """Names as part of a sentence: a, b, c and 3 more. Beyond `most` names, the others are only counted."""
     if len(names) > most + 1:
         names = (*names[:most], f"{len(names) - most} more")
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

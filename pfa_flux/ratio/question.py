@@ -1,4 +1,4 @@
-"""A question about page views: as given, and checked."""
+"""A question about page views, as given and as checked."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Question:
         start: first nanosecond of the range.
         stop: first nanosecond after it.
         by: keys of the rows, each once; empty for a single row.
-        domains: canonical domains, and `*.` patterns for all domains below one. Each domain gets a row, even without
-            data. None for all domains found.
+        domains: canonical domains, and `*.` patterns for all domains below one. Each domain has a row, even without
+            data. None for all domains.
         networks: clearnet, tor or i2p; empty for all.
         pages: canonical pages, empty for all.
         every: width of an interval with the key `time`: 15m, 1h, 1d or 1w.
         zone: time zone of the intervals.
         sides: hits, loads or both.
-        others: domains that patterns exclude, because another site names them.
-        subject: whose page views these are, as text.
+        others: domains that patterns exclude, because another site has them.
+        subject: the sites, domains, networks and pages, as text.
     """
 
     start: int
@@ -120,7 +120,7 @@ class Options:
     sides: tuple[Side, ...] = BOTH
 
     def fixed(self, settings: Settings, now: int) -> Options:
-        """The same with values as tuples, a range of instants, and a time zone.
+        """The options with values as tuples, a range of instants, and a time zone.
 
         Raises:
             InvalidValueError: a value is of the wrong kind, or malformed.
@@ -132,7 +132,7 @@ class Options:
             domains=tuple(map(host, texts("domains", self.domains))),
             sites=texts("sites", self.sites),
             networks=tuple(map(str.lower, texts("networks", self.networks))),
-            # A page may have a comma.
+            # The name of a page may contain a comma.
             pages=texts("pages", self.pages, commas=False),
             by=texts("by", self.by),
             start=parse_instant(self.start, now, zone, "start"),
@@ -142,7 +142,7 @@ class Options:
         )
 
     def question(self, settings: Settings, now: int) -> Question:
-        """The question, checked.
+        """The checked question.
 
         Raises:
             InvalidValueError: a value is malformed or contradicts another.
@@ -183,7 +183,7 @@ def _domains_of(site: str, settings: Settings) -> Sequence[str]:
 
 
 def _of_others(settings: Settings, sites: Sequence[str], own: Iterable[str]) -> frozenset[str]:
-    """Domains of sites other than the requested ones, except those that a requested pattern includes."""
+    """Domains of sites that were not requested, except those that a requested pattern includes."""
     patterns = [name for name in map(names.below, own) if name]
     named = {domain for site, domains in settings.sites.items() if site not in sites for domain in domains}
     return frozenset(d for d in named if not any(names.is_below(d, name) for name in patterns))
@@ -204,7 +204,7 @@ def values_of(question: Question, domain: str, page: str) -> Values:
 
 
 def asked_for(question: Question) -> set[Values]:
-    """Rows to show even without data: those with every key but the time requested by name."""
+    """Keys of rows to show even without data: all keys except the time were requested by name."""
     if set(question.by) <= {"time"}:
         return {()}
     if "page" in question.by and not question.pages:

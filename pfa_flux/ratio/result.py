@@ -1,4 +1,4 @@
-"""The answer to a question about the blocked ratio: rows with their status, and a total. Values only, no looks."""
+"""The answer to a question about the blocked ratio: rows with their status, and a total. It has values, not looks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Store:
 
     @property
     def title(self) -> str:
-        """Name for people."""
+        """Its name for people."""
         if not self.engine.startswith("influxdb"):
             return f"{self.engine} store"
         return f"InfluxDB {self.version or f'{self.engine[-1]}.x'}"
@@ -72,7 +72,7 @@ class RatioAnswer:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Keys and figures; then, if requested, the previous period and the change; then names for display."""
+        """Keys and figures, then the previous period and the change if requested, then names for display."""
         before = (*(f"before_{name}" for name in FIGURES), *CHANGE) if self.before else ()
         return (*self.by, *FIGURES, *before, *display_columns(self.by))
 
@@ -81,7 +81,7 @@ class RatioAnswer:
         return [row.as_dict() for row in self.rows]
 
     def as_dict(self) -> dict[str, Any]:
-        """The whole result, as in its JSON; with `differences` if the rows are networks."""
+        """The whole result, as in its JSON. It has `differences` if the rows are networks."""
         more: dict[str, Any] = {}
         if self.before:
             more["before"] = dict(zip(("start", "stop"), map(format_instant, self.before), strict=True))
@@ -96,7 +96,7 @@ class RatioAnswer:
             "store": {name: getattr(self.store, name) for name in ("engine", "version", "address")},
             "config": None if self.config is None else str(self.config),
             "total": self.total.as_dict(),
-            "warnings": [{"code": caveat.code, "message": caveat.message} for caveat in self.warnings],
+            "warnings": [{"code": each.code, "message": each.message} for each in self.warnings],
             "rows": self.records(),
             **more,
         }
@@ -113,10 +113,10 @@ class RatioAnswer:
                 "Use one key: network, domain or page.",
             )
         (key,) = self.by
-        found = []
+        contrasts = []
         for second, first in itertools.combinations(self.rows, 2):
             less = minus(first, second)
             if less:
                 names = first.key[key], second.key[key]
-                found.append(Contrast(*names, *less, phrasing.difference(key, *names, *less[1:])))
-        return ComparisonAnswer(self.start, self.stop, key, tuple(found), self.warnings)
+                contrasts.append(Contrast(*names, *less, phrasing.difference(key, *names, *less[1:])))
+        return ComparisonAnswer(self.start, self.stop, key, tuple(contrasts), self.warnings)

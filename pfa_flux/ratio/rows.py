@@ -49,7 +49,7 @@ class RatioRow:
         return minus(self, self.before) if self.before else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Keys and figures, flat; then, if requested, the previous period and the change; then names for display."""
+        """Keys and figures, then the previous period and the change if requested, then names for display."""
         figures = {**self.key, **{name: getattr(self, name) for name in FIGURES}}
         if self.before is None:
             return {**figures, **displayed(self.key)}

@@ -1,4 +1,4 @@
-"""Where the counts of a range come from: raw data, downsampled data, or both, without counting a window twice."""
+"""Chooses where the counts of a range come from: raw data, downsampled data, or both. No window counts twice."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from pfa_flux.windows.trust import FEW_WINDOWS, Trust, raw_begins, trust
 SourceChoice = Literal["auto", "raw", "rollup"]
 
 SLOW_HITS = 2_000_000
-"""From this many raw hits, counting takes about half a second or more, so closed windows are taken from downsampled
+"""Number of raw hits from which counting takes about half a second. Closed windows are then read from downsampled
 data."""
 
 _SHORTEST_SLOW = 86400 * NS
 _MOST_GAPS = 30
-"""If the task missed more stretches than this, all of the range is read from raw data."""
+"""Maximum number of stretches that the task missed. Beyond it, the whole range is read from raw data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Part:
         start: first instant.
         stop: first instant after it.
         sides: hits, loads or both.
-        mixed: the downsampled rows may include rows of other writers, which have to be left out.
+        mixed: the downsampled rows may include rows of other writers, which must be left out.
     """
 
     source: Literal["raw", "rollup"]
@@ -56,23 +56,23 @@ class Sources:
 
     Attributes:
         parts: the parts; no two cover the same side at the same time.
-        start: first instant that the figures cover, nanoseconds; later than the range's start if the past is not known.
+        start: first instant that the figures cover, nanoseconds. It is after the range's start if the past is unknown.
         stop: first instant after it.
-        caveats: warnings about the sources.
+        warnings: warnings about the sources.
     """
 
     parts: tuple[Part, ...]
     start: int
     stop: int
-    caveats: tuple[Caveat, ...] = ()
+    warnings: tuple[Caveat, ...] = ()
 
     @property
     def label(self) -> Source:
         """raw, rollup, or raw+rollup."""
-        found = {part.source for part in self.parts}
-        if found == {"raw", "rollup"}:
+        sources = {part.source for part in self.parts}
+        if sources == {"raw", "rollup"}:
             return "raw+rollup"
-        return "rollup" if found == {"rollup"} else "raw"
+        return "rollup" if sources == {"rollup"} else "raw"
 
 
 def choose(
@@ -92,13 +92,13 @@ def choose(
         question: the range and the filters.
         tags: tags to group by.
         width: width of the windows to query, seconds.
-        choice: raw; rollup: downsampled windows alone; auto: windows that are proved, and raw data for the rest. If the
-            engine stores no proofs, windows whose raw data has expired or would be slow to count.
+        choice: raw; rollup: only downsampled windows; auto: proved windows, and raw data for the rest. If the engine
+            stores no proofs, auto takes windows whose raw data has expired or would be slow to count.
         now: the current time, nanoseconds.
 
     Raises:
-        InvalidValueError: there is no such choice, or downsampled windows do not fit the question.
-        BucketNotFoundError, AccessDeniedError: the downsampled bucket was requested and cannot be read.
+        InvalidValueError: the choice does not exist, or downsampled windows do not fit the question.
+        BucketNotFoundError, AccessDeniedError: the rollup bucket was requested and cannot be read.
     """
     one_of("source", text("source", choice), get_args(SourceChoice))
     chooser = _Chooser(rollups, settings, question, now)
@@ -118,7 +118,7 @@ class _Chooser:
         self._sides, self._kept_sides = tuple(rollups), settings.task.sides
         first = next(iter(rollups.values()))
         self._engine = first.engine
-        # Both sides decide how far back data is known, even if only one is requested.
+        # Both sides decide how far back data is known, even if only one was requested.
         self._both = {side: Rollup(self._engine, TaskSpec.from_settings(settings, side)) for side in BOTH}
         self._spec = first.spec
         self._start, self._stop = question.start, question.stop
@@ -138,8 +138,8 @@ class _Chooser:
     def raw_only(self) -> Sources:
         """Everything from raw data, even if part of it has expired."""
         kept = self._kept_from()
-        caveats = (_expired(kept),) if kept > self._start else ()
-        return Sources((Part("raw", self._start, self._stop, self._sides),), self._start, self._stop, caveats)
+        warnings = (_expired(kept),) if kept > self._start else ()
+        return Sources((Part("raw", self._start, self._stop, self._sides),), self._start, self._stop, warnings)
 
     def auto(self) -> Sources:
         """Downsampled data if raw data has expired or would be slow, raw data otherwise."""
@@ -156,11 +156,11 @@ class _Chooser:
         parts = [replace(part, stop=min(part.stop, stop)) for part in past.parts]
         if self._stop > kept:
             parts += recent.parts
-        caveats = (*self._cut(start, stop, "raw data has expired"), *past.caveats, *recent.caveats)
-        return Sources(_real(parts), start, stop, caveats)
+        warnings = (*self._cut(start, stop, "raw data has expired"), *past.warnings, *recent.warnings)
+        return Sources(_real(parts), start, stop, warnings)
 
     def rollup_only(self) -> Sources:
-        """Downsampled windows only; loads come from raw data if no task downsamples them."""
+        """Only downsampled windows. If no task downsamples loads, they come from raw data."""
         low, high = self._low, min(self._high, self._spec.due(self._now))
         if low >= high:
             raise InvalidValueError(
@@ -175,9 +175,10 @@ class _Chooser:
             for side, rollup in self._both.items()
             if side is Side.HITS or not raw_loads
         }
-        caveats = [*self._cut(start, high, "windows are taken whole")]
-        caveats += [self._gaps(gaps, "are not counted", self._both[side].spec) for side, gaps in missed.items() if gaps]
-        # A window missing from one side is left out of the other too, so both sides cover the same time.
+        warnings = [*self._cut(start, high, "windows are taken whole")]
+        fate = "are not counted"
+        warnings += [self._gaps(gaps, fate, self._both[side].spec) for side, gaps in missed.items() if gaps]
+        # A window that one side lacks is left out for the other, too, so both sides cover the same time.
         spans = without([(start, high)], [gap for gaps in missed.values() for gap in gaps])
         parts: list[Part] = []
         for side in self._sides:
@@ -185,11 +186,11 @@ class _Chooser:
                 parts += [Part("raw", *span, (side,)) for span in spans]
             else:
                 taken, doubts = self._downsampled(side, spans, kept)
-                parts, caveats = [*parts, *taken], [*caveats, *doubts]
-        return Sources(_real(parts), start, high, tuple(caveats))
+                parts, warnings = [*parts, *taken], [*warnings, *doubts]
+        return Sources(_real(parts), start, high, tuple(warnings))
 
     def _kept_from(self) -> int:
-        """Instant from which raw data is kept, an edge of windows; 0 if it is kept for ever."""
+        """Instant from which raw data is kept, aligned to windows; 0 if it is kept forever."""
         # No server has a retention shorter than an hour.
         recent = self._start >= self._now - 3600 * NS
         return 0 if recent else max(rollup.raw_kept_from(self._now) for rollup in self._both.values())
@@ -205,11 +206,11 @@ class _Chooser:
                 begins = max(begins, kept if oldest is None else oldest)
         begins = min(begins, kept)
         parts: list[Part] = []
-        caveats: list[Caveat] = []
+        warnings: list[Caveat] = []
         for side in self._sides:
             taken, doubts = self._downsampled(side, [(begins, high)] if begins < high else [], kept)
-            parts, caveats = [*parts, *taken], [*caveats, *doubts]
-        return Sources(tuple(parts), begins, high, tuple(caveats))
+            parts, warnings = [*parts, *taken], [*warnings, *doubts]
+        return Sources(tuple(parts), begins, high, tuple(warnings))
 
     def _recent_parts(self, start: int) -> Sources:
         """The sources while raw data is kept: raw data, except for windows that are proved or slow to count."""
@@ -218,39 +219,39 @@ class _Chooser:
         high = min(self._high, self._spec.due(self._now))
         proofs = low < high and next(iter(self._rollups.values())).log is None
         if not proofs:
-            # Windows that the next run recomputes may still grow.
+            # The next run may still add to these windows.
             high -= self._spec.reach
             if high - low < _SHORTEST_SLOW or not self._is_slow(low, high):
                 return raw
         parts: list[Part] = [Part("raw", start, low, self._sides), Part("raw", high, self._stop, self._sides)]
-        caveats: list[Caveat] = []
+        warnings: list[Caveat] = []
         for side, rollup in self._rollups.items():
             few = proofs or length(self._trust(side, low, high).unproved) <= FEW_WINDOWS * self._spec.width
-            found = self._proved_parts(side, low, high) if few else self._quick_parts(rollup, low, high)
-            if found is None:
+            choices = self._proved_parts(side, low, high) if few else self._quick_parts(rollup, low, high)
+            if choices is None:
                 return raw
-            downsampled, undone, missed = found
+            downsampled, undone, missed = choices
             taken, doubts = self._downsampled(side, downsampled, 0)
             parts += [*taken, *(Part("raw", *span, (side,)) for span in undone)]
-            caveats += doubts
+            warnings += doubts
             if missed:
-                caveats.append(self._gaps(missed, "were taken from raw data", rollup.spec))
+                warnings.append(self._gaps(missed, "were taken from raw data", rollup.spec))
         if all(part.source == "raw" for part in parts):
-            return replace(raw, caveats=tuple(caveats))
-        return Sources(_real(parts), start, self._stop, tuple(caveats))
+            return replace(raw, warnings=tuple(warnings))
+        return Sources(_real(parts), start, self._stop, tuple(warnings))
 
     def _proved_parts(self, side: Side, low: int, high: int) -> tuple[list[Span], list[Span], list[Span]]:
-        """Spans that are proved, spans that are not, and those of the latter that the task missed."""
+        """Proved ranges, unproved ranges, and those of the unproved ranges that the task missed."""
         rollup, undone = self._both[side], list(self._trust(side, low, high).unproved)
         if len(undone) > _MOST_GAPS:
             undone = [(undone[0][0], undone[-1][1])]
         proved = without([(low, high)], undone)
-        # The newest windows may be due before the task has run.
+        # The newest windows may be due although the task has not run yet.
         missed = self._missed(rollup, low, high - rollup.spec.reach) if proved else []
         return proved, undone, [span for span in missed if span[0] >= proved[0][0]]
 
     def _quick_parts(self, rollup: Rollup, low: int, high: int) -> tuple[list[Span], list[Span], list[Span]] | None:
-        """Spans to take downsampled, spans to take raw, and gaps among the latter. None: take the whole range raw."""
+        """Ranges to read downsampled, ranges to read raw, and gaps among the latter; None to read everything raw."""
         there = rollup.totals(low, high)
         if not there:
             return [], [(low, high)], []
@@ -273,14 +274,14 @@ class _Chooser:
         return known
 
     def _downsampled(self, side: Side, spans: list[Span], kept: int) -> tuple[list[Part], list[Caveat]]:
-        """The downsampled parts of spans, and warnings about them."""
+        """The downsampled parts of ranges, and warnings about them."""
         if not spans:
             return [], []
-        found = self._trust(side, spans[0][0], spans[-1][1])
-        mixed = covered(spans, found.mixed)
+        trust_of = self._trust(side, spans[0][0], spans[-1][1])
+        mixed = covered(spans, trust_of.mixed)
         parts = [Part("rollup", *span, (side,)) for span in without(spans, mixed)]
         parts += [Part("rollup", *span, (side,), mixed=True) for span in mixed]
-        unproved = covered(spans, found.unproved)
+        unproved = covered(spans, trust_of.unproved)
         begins = max(kept, raw_begins(self._both[side], spans[-1][1], self._now)) if unproved else kept
         gone = covered(unproved, [(kept, begins)])
         unknown = [*covered(unproved, [(0, kept)]), *(gone if self._held(side, gone) else ())]
@@ -288,21 +289,20 @@ class _Chooser:
             self._unknown(side, merged(unknown), begins),
             self._unproved(side, without(unproved, [(0, begins)])),
         )
-        return parts, [caveat for caveat in doubts if caveat]
+        return parts, [each for each in doubts if each]
 
     def _unknown(self, side: Side, spans: list[Span], kept: int) -> Caveat | None:
-        """Windows whose raw data expired before anything compared them."""
+        """The warning about windows whose raw data expired before they were compared with it."""
         if not spans or self._engine.capabilities.expires_proved:
             return None
         return Caveat(
             "rollup_unknown",
             f"{length(spans) // self._spec.width} windows of {side} before {format_instant(kept)} were never compared "
-            f"with raw data, which has expired. They hold {self._held(side, spans):,} page views, which are taken on "
-            "trust.",
+            f"with raw data, which has expired. Nothing can confirm their {self._held(side, spans):,} page views.",
         )
 
     def _unproved(self, side: Side, spans: list[Span]) -> Caveat | None:
-        """Windows that differ from raw data, or were not compared with it because that would take long."""
+        """The warning about windows that differ from raw data, or that it would take long to compare."""
         width, count = self._spec.width, length(spans) // self._spec.width
         if not spans:
             return None
@@ -321,7 +321,7 @@ class _Chooser:
         )
 
     def _wrong(self, rollup: Rollup, spans: list[Span]) -> tuple[list[Span], int]:
-        """Windows that differ from raw data, ignoring rows of other writers, and the page views they differ by."""
+        """Windows that differ from raw data, ignoring rows of other writers, and the number of differing page views."""
         ends: set[int] = set()
         most, width = 0, rollup.spec.width
         for low, high in spans:
@@ -341,14 +341,14 @@ class _Chooser:
         return sum(totals.get(end, 0) for low, high in spans for end in range(low + width, high + 1, width))
 
     def _total(self, side: Side, low: int, high: int) -> int:
-        """Sum of the downsampled rows of a span, queried once."""
+        """Sum of the downsampled rows of a range. Queried once."""
         known = self._totals.get((side, low, high))
         if known is None:
             known = self._totals[side, low, high] = self._both[side].total(low, high)
         return known
 
     def _missed(self, rollup: Rollup, low: int, high: int, there: dict[int, int] | None = None) -> list[Span]:
-        """Spans of windows that raw data has and downsampled data lacks."""
+        """Ranges of windows that raw data has but downsampled data lacks."""
         spec = rollup.spec
         if low >= high:
             return []
@@ -379,13 +379,13 @@ class _Chooser:
         if (start, stop) == (self._start, self._stop):
             return ()
         if start >= stop:
-            words = (
+            reason = (
                 f"No part of the range is known: {why}, and there is no downsampled data for both hits and page loads."
             )
         else:
-            words = f"The figures cover {format_instant(start)} to {format_instant(stop)}: {why}"
-            words += ", and downsampled data for both hits and page loads begins there." if start > self._low else "."
-        return (Caveat("range_cut", words),)
+            reason = f"The figures cover {format_instant(start)} to {format_instant(stop)}: {why}"
+            reason += ", and downsampled data for both hits and page loads begins there." if start > self._low else "."
+        return (Caveat("range_cut", reason),)
 
 
 def _real(parts: Iterable[Part]) -> tuple[Part, ...]:

@@ -1,4 +1,4 @@
-"""Warnings about the figures, each with what it means."""
+"""Warnings about the figures. Each says what it means."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ MUCH_PREFETCHED = 0.1
 
 _FEWEST_BLOCKS = 3
 _EXCEPTIONS = 0.1
-"""Share of blocks on either side of an instant that may be exceptions."""
+"""Share of blocks before and after an instant that may be exceptions."""
 _BY_CHANCE = 3
-"""Standard deviations."""
+"""Standard deviations that chance explains."""
 
 _NAMED = 3
 
@@ -48,11 +48,11 @@ PARTIAL = Caveat(
 
 
 def partial_data(engine: Engine, before: int) -> tuple[Caveat, ...]:
-    """The warning about a partial answer, if the engine has given any since their number was `before`."""
+    """The warning about a partial answer, if there were any since their number was `before`."""
     return (PARTIAL,) if engine.partial_answers != before else ()
 
 
-def caveats(
+def all_warnings(
     engine: Engine,
     settings: Settings,
     question: Question,
@@ -72,17 +72,17 @@ def caveats(
         _pixel_is_late(engine, settings, question, counts),
         _IID if independent else None,
     )
-    return (*counts.caveats, *(caveat for caveat in checks if caveat))
+    return (*counts.warnings, *(each for each in checks if each))
 
 
 _OF_ROWS = frozenset({"interval_iid", "interval_wide", "names_folded", "no_page"})
-"""Codes of warnings that do not make a total doubtful: they concern single rows, or report what was done."""
+"""Codes of warnings that do not make a total doubtful, because they concern single rows or report what was done."""
 
 
 def doubts(warnings: Sequence[Caveat], *, independent: bool) -> tuple[str, ...]:
     """Codes of the warnings about the total. `independent`: its interval assumes independent page views."""
     of_rows = _OF_ROWS - {_IID.code} if independent else _OF_ROWS
-    return tuple(caveat.code for caveat in warnings if caveat.code not in of_rows)
+    return tuple(each.code for each in warnings if each.code not in of_rows)
 
 
 def _exceeding(question: Question, rows: Sequence[RatioRow]) -> Caveat | None:
@@ -97,10 +97,10 @@ def _exceeding(question: Question, rows: Sequence[RatioRow]) -> Caveat | None:
 
 
 def _exceeding_since(question: Question, counts: Counts) -> Caveat | None:
-    """When loads began to exceed hits, if they did not before and chance cannot explain it."""
+    """The warning that loads exceed hits since an instant, if they did not before and it is not chance."""
     hits_of, js_of = (_by_window(question, counts, side) for side in (Side.HITS, Side.LOADS))
     blocks = [(window, hits_of[window], js_of[window]) for window in sorted({*+hits_of, *+js_of})]
-    # The stretch, up to the end, with the largest surplus of loads.
+    # The stretch up to the end that has the largest surplus of loads.
     over = list(accumulate(js - hits for _, hits, js in reversed(blocks)))[::-1]
     first = max(range(len(over)), key=over.__getitem__, default=0)
     before, since = blocks[:first], blocks[first:]
@@ -113,33 +113,33 @@ def _exceeding_since(question: Question, counts: Counts) -> Caveat | None:
         return None
     return Caveat(
         "js_exceeds_since",
-        f"Since {format_instant(since[0][0])} there are more JS loads than hits ({js:,} to {hits:,}); before then "
-        "there were not. Check what changed at that time on the pages, in front of the pixel, or in the analytics.",
+        f"Since {format_instant(since[0][0])} there are more JS loads than hits ({js:,} to {hits:,}), but not before. "
+        "Check what changed at that time on the pages, in front of the pixel, or in the analytics.",
     )
 
 
 def _prefetched(question: Question, counts: Counts) -> Caveat | None:
-    """The share of prefetches among the requests for the pixel, where it is known and matters."""
-    found = sum(sum(windows.values()) for (domain,), windows in counts.prefetches.items() if question.includes(domain))
+    """The warning about a large share of prefetches, if their number is known."""
+    number = sum(sum(windows.values()) for (domain,), windows in counts.prefetches.items() if question.includes(domain))
     hits = _by_window(question, counts, Side.HITS).total()
-    if found <= MUCH_PREFETCHED * (found + hits):
+    if number <= MUCH_PREFETCHED * (number + hits):
         return None
     counted = f"{hits:,} hit{'s' * (hits != 1)}"
     return Caveat(
         "prefetches",
-        f"{found / (found + hits):.0%} of the requests for the pixel were prefetches or previews ({found:,} beside "
-        f"{counted}), which do not count. A page that is rendered in advance and then shown does not ask for the pixel "
-        "again: unless it has the script for such views, its JS load has no hit, and the ratio is too low.",
+        f"{number / (number + hits):.0%} of the requests for the pixel were prefetches or previews ({number:,}, next "
+        f"to {counted}), which do not count. A page that is rendered in advance does not request the pixel again when "
+        "it is shown. Without the script for such views, its JS load has no hit, and the ratio is too low.",
         "pfa-flux nginx prints that script.",
     )
 
 
 def _by_window(question: Question, counts: Counts, side: Side) -> Counter[int]:
-    found: Counter[int] = Counter()
+    by_window: Counter[int] = Counter()
     for (domain,), windows in counts.over_pages.sums.get(side, {}).items():
         if question.includes(domain):
-            found.update(windows)
-    return found
+            by_window.update(windows)
+    return by_window
 
 
 def _share_over(blocks: Sequence[tuple[int, int, int]]) -> float:
@@ -147,7 +147,7 @@ def _share_over(blocks: Sequence[tuple[int, int, int]]) -> float:
 
 
 def _loads_without_hits(question: Question, counts: Counts) -> Caveat | None:
-    """Loads on pages without any hit, if pages are known and there are hits."""
+    """The warning about loads on pages without any hit, if pages are known and there are hits."""
     if "page" not in counts.tags:
         return None
     hits, js = (
@@ -220,15 +220,17 @@ def _without_page(question: Question, counts: Counts, rows: Sequence[RatioRow]) 
 
 
 def _hits_without_page(question: Question, counts: Counts) -> int:
-    """Hits without a page; 0 if pages are not known."""
+    """Number of hits without a page; 0 if pages are unknown."""
     if counts.without_page is not None:
-        found = [windows for (domain,), windows in counts.without_page.items() if question.includes(domain)]
+        pageless = [windows for (domain,), windows in counts.without_page.items() if question.includes(domain)]
     elif "page" in counts.tags:
         hits = counts.sums.get(Side.HITS, {})
-        found = [windows for (domain, page), windows in hits.items() if page in NO_PAGE and question.includes(domain)]
+        pageless = [
+            windows for (domain, page), windows in hits.items() if page in NO_PAGE and question.includes(domain)
+        ]
     else:
-        found = []
-    return sum(sum(windows.values()) for windows in found)
+        pageless = []
+    return sum(sum(windows.values()) for windows in pageless)
 
 
 def _pixel_is_late(engine: Engine, settings: Settings, question: Question, counts: Counts) -> Caveat | None:
@@ -241,7 +243,7 @@ def _pixel_is_late(engine: Engine, settings: Settings, question: Question, count
     if first is None or first < start + width:
         return None
     rollup = Rollup(engine, TaskSpec.from_settings(settings))
-    # Earlier rows may exist without being counted, because of a gap.
+    # Earlier rows may exist although they were not counted, because of a gap.
     folding = Folding(settings, question)
     if rollup.has_before(first, lambda rows: folding.domains_before(engine, rows, first)):
         return None

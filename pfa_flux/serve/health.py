@@ -1,4 +1,4 @@
-"""Whether the pixel works: hits are kept, and they reach their destination.
+"""Health of the pixel: it stores hits, and they reach their destination.
 
 The result depends on observed progress, never on the absence of errors.
 """
@@ -18,7 +18,7 @@ from pfa_flux.pixel.counter import Pixel
 from pfa_flux.times import NS
 
 STANDS = 7.0
-"""Seconds without progress after which hits count as stuck: within ten, with the second between two checks."""
+"""Seconds without progress after which hits count as stuck. With the second between two checks, that is under ten."""
 _UNWATCHED = 5.0
 _LATELY = 90.0
 _MOST_RESTARTS = 2
@@ -27,32 +27,32 @@ _COUNTED = ("points", "batches", "retries", "refused", "damaged", "late")
 
 
 class Progress:
-    """Tracks whether waiting hits make progress."""
+    """Tracks whether waiting hits are shipped."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._mark: Hashable = None
-        self._since = self._looked = clock()
+        self._since = self._checked = clock()
 
     def look(self, mark: Hashable) -> None:
-        """Look at it.
+        """Record how far shipping has come.
 
         Args:
-            mark: how far it has come; None where nothing waits.
+            mark: the position; None if nothing is waiting.
         """
-        self._looked = self._clock()
+        self._checked = self._clock()
         if mark is None or mark != self._mark:
-            self._mark, self._since = mark, self._looked
+            self._mark, self._since = mark, self._checked
 
     @property
     def standing(self) -> float:
-        """Seconds that something has waited without progress."""
+        """Seconds that hits have waited without progress."""
         return 0.0 if self._mark is None else self._clock() - self._since
 
     @property
     def unwatched(self) -> float:
-        """Seconds since the last look."""
-        return self._clock() - self._looked
+        """Seconds since the last update."""
+        return self._clock() - self._checked
 
 
 @dataclass(slots=True)
@@ -67,9 +67,9 @@ class State:
         started: Unix time of the start, seconds.
         shipped: the shipper's last report; empty without a shipper.
         clock: returns the current time, nanoseconds.
-        upkeep: what comparing windows with raw data has found, by side; empty where the helper does not do it.
+        upkeep: results of comparing windows with raw data, by side; empty if the helper does not compare.
         progress: whether waiting hits make progress.
-        failures: times that a background task failed and was started again, by its name.
+        failures: number of failures of each background task, by name. A failed task is restarted.
     """
 
     pixel: Pixel
@@ -92,18 +92,18 @@ class State:
         return 0.0 if oldest is None else max(0.0, (self.clock() - oldest) / NS)
 
     def failed(self, name: str) -> None:
-        """A background task has failed."""
+        """Record that a background task failed."""
         self.failures[name] += 1
         self._failed.append((time.monotonic(), name))
 
     @property
     def failed_lately(self) -> list[str]:
-        """Background tasks that have failed in the last minute or so."""
+        """Background tasks that failed in the last 90 seconds."""
         limit = time.monotonic() - _LATELY
         return sorted({name for moment, name in self._failed if moment > limit})
 
     def helper_starts(self) -> None:
-        """A new helper counts from zero."""
+        """Keep the totals of the last helper, because the new one counts from zero."""
         self._before.update({key: self.shipped.get(key, 0) for key in _COUNTED})
         self.shipped.clear()
 
@@ -113,41 +113,41 @@ class State:
 
 
 def health(state: State) -> tuple[int, dict[str, object]]:
-    """Status and body of /healthz: 200 while hits are kept and shipped, else 503 with why."""
+    """Status and body of /healthz: 200 if hits are stored and shipped, otherwise 503 with the reasons."""
     journal, shipped = state.journal, state.shipped
     wrong = _wrong(state)
-    found: dict[str, object] = {
+    body: dict[str, object] = {
         "ready": not state.roster.draining,
         "journal": f"not writable: {journal.trouble}" if journal.trouble else "writable",
         "shed": state.pixel.shed,
     }
     if state.pixel.shed:
-        found["shed_reason"] = state.pixel.shed_why
+        body["shed_reason"] = state.pixel.shed_why
     if journal.ships:
-        found |= {
+        body |= {
             "waiting": journal.waiting,
             "lag_seconds": round(state.lag, 1),
             "shipper": shipped.get("error") or shipped.get("refusing") or "ok",
         }
         for key in ("relay", "unknown"):
             if shipped.get(key):
-                found[key] = shipped[key]
+                body[key] = shipped[key]
     if wrong:
-        found["wrong"] = wrong
-    return (503 if wrong or journal.trouble or state.roster.draining else 200), found
+        body["wrong"] = wrong
+    return (503 if wrong or journal.trouble or state.roster.draining else 200), body
 
 
 def _wrong(state: State) -> list[str]:
-    """What does not work, as text."""
-    shipped, found = state.shipped, []
+    """What is wrong, as text."""
+    shipped, wrong = state.shipped, []
     if state.progress.unwatched > _UNWATCHED:
-        found.append(f"the journal has not been maintained for {state.progress.unwatched:.0f} s")
+        wrong.append(f"the journal has not been maintained for {state.progress.unwatched:.0f} s")
     if state.progress.standing >= STANDS:
         why = shipped.get("error") or "the helper process gives no reason"
-        found.append(f"hits are waiting, and none has been shipped for {state.progress.standing:.0f} s: {why}")
+        wrong.append(f"hits are waiting, and none has been shipped for {state.progress.standing:.0f} s: {why}")
     if shipped.get("refusing"):
-        found.append(f"most hits are refused and go into quarantine: {shipped['refusing']}")
+        wrong.append(f"InfluxDB refuses most hits, and they go into quarantine: {shipped['refusing']}")
     if state.worker.restarts_lately >= _MOST_RESTARTS:
-        found.append(f"the helper process ended {state.worker.restarts_lately} times within a minute")
-    found += [f"the task {name} failed" for name in state.failed_lately]
-    return found
+        wrong.append(f"the helper process ended {state.worker.restarts_lately} times within a minute")
+    wrong += [f"the task {name} failed" for name in state.failed_lately]
+    return wrong

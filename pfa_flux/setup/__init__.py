@@ -1,1 +1,1 @@
-"""Setting up: a draft of settings, web server, services, and their files."""
+"""Sets up pfa-flux: a draft of settings, the web server, services, and their files."""

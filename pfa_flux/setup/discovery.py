@@ -1,4 +1,4 @@
-"""What a store holds before pfa-flux is set up for it: buckets, names and domains that can be proposed as settings."""
+"""Looks into a store before pfa-flux is set up: buckets, names and domains to propose as settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pfa_flux.settings import Settings
 from pfa_flux.windows.spec import TaskSpec
 
 _SYSTEM = ("_monitoring", "_tasks", "_internal/")
-"""Beginnings of the names of the servers' own buckets."""
+"""Prefixes of the servers' own buckets."""
 _MOST_BUCKETS = 50
 _MOST_DOMAINS = 20
 
@@ -25,9 +25,9 @@ class Names:
     """Measurement and field of points that look like page views or page loads.
 
     Attributes:
-        bucket: where they are.
+        bucket: their bucket.
         measurement: their measurement.
-        field: the field that each has.
+        field: a field that every point has.
     """
 
     bucket: str
@@ -37,16 +37,16 @@ class Names:
 
 @dataclass(frozen=True)
 class Discovery:
-    """What was found.
+    """What the store holds. "Usual" names are those of the settings.
 
     Attributes:
-        raw: bucket that holds page views or page loads by the names of the settings; empty where none does, or where
-            the bucket of the settings does.
-        loads: bucket of page loads by the names of the settings, where they are not beside the page views; or empty.
-        rollup: bucket that holds downsampled rows by the names of the settings, as of `raw`.
-        hits: points that look like another pixel's page views, where the bucket has none by the name of the settings.
-        others: points of other names that look like page loads, where it has none by the name of the settings.
-        floats: raw hits of now are floats, because the shard that they go into has such.
+        raw: bucket with page views or page loads of the usual names; empty if there is none, or if the settings
+            name it.
+        loads: bucket with page loads of the usual name, if page views are in another bucket; otherwise empty.
+        rollup: bucket with downsampled rows of the usual names; empty as for `raw`.
+        hits: points that look like page views of another pixel, if the bucket has none of the usual name.
+        others: points that look like page loads, if the bucket has none of the usual name.
+        floats: hits are written as floats, because the current shard has floats.
     """
 
     raw: str = ""
@@ -58,10 +58,10 @@ class Discovery:
 
 
 def discover(engine: Engine, settings: Settings, said: set[str]) -> Discovery:
-    """Look at the buckets that can be seen; of those in `said`, keys of the settings, no other is looked for.
+    """Search the visible buckets. `said` has the keys of buckets that are settled, so others are not proposed.
 
     Raises:
-        UnreachableError: the server has gone.
+        UnreachableError: the server no longer answers.
     """
     wanted = {"raw_bucket": settings.raw_bucket, "rollup_bucket": settings.rollup_bucket}
     wanted |= {"loads_bucket": settings.loads_bucket or settings.raw_bucket}
@@ -72,30 +72,30 @@ def discover(engine: Engine, settings: Settings, said: set[str]) -> Discovery:
     held = {bucket: _measurements(engine, bucket) for bucket in there}
     names = settings.schema
     raw, loads = _home(held, settings.raw_bucket, (names.hits_measurement, names.loads_measurement)), ""
-    found = Discovery()
+    result = Discovery()
     if raw != settings.raw_bucket and "raw_bucket" not in said:
-        found = replace(found, raw=raw)
-    raw = found.raw or settings.raw_bucket
+        result = replace(result, raw=raw)
+    raw = result.raw or settings.raw_bucket
     loads = _home(held, settings.loads_bucket or raw, (names.loads_measurement,))
     if loads not in {settings.loads_bucket, raw} and "loads_bucket" not in said:
-        found = replace(found, loads=loads)
+        result = replace(result, loads=loads)
     rollup = _home(held, settings.rollup_bucket, (names.rollup_hits_measurement,))
     if rollup not in {settings.rollup_bucket, raw} and "rollup_bucket" not in said:
-        found = replace(found, rollup=rollup)
-    loads = found.loads or settings.loads_bucket or raw
+        result = replace(result, rollup=rollup)
+    loads = result.loads or settings.loads_bucket or raw
     strangers = [(bucket, each) for bucket in dict.fromkeys((raw, loads)) for each in _strangers(held[bucket], names)]
     if not _has(held[raw], names.hits_measurement):
         hits = (Names(b, m.name, _field(m, names.hits_field)) for b, m in strangers if m.by_writer and b == raw)
-        found = replace(found, hits=tuple(hits))
+        result = replace(result, hits=tuple(hits))
     if not _has(held[loads], names.loads_measurement):
         others = (Names(b, m.name, _field(m, names.loads_field)) for b, m in strangers if not m.by_writer)
-        found = replace(found, others=tuple(others))
+        result = replace(result, others=tuple(others))
     rows = TaskSpec.from_settings(replace(settings, raw_bucket=raw), Side.HITS).raw
-    return replace(found, floats=_has(held[raw], names.hits_measurement) and engine.takes_floats(rows, engine.now()))
+    return replace(result, floats=_has(held[raw], names.hits_measurement) and engine.takes_floats(rows, engine.now()))
 
 
 def _measurements(engine: Engine, bucket: str) -> Sequence[Measurement]:
-    """What a bucket holds; nothing where it is missing, or may not be read."""
+    """Measurements of a bucket; none if it is missing or cannot be read."""
     with suppress(BucketNotFoundError, AccessDeniedError, CapabilityError, QueryError):
         return engine.measurements(bucket)
     return ()
@@ -106,7 +106,7 @@ def _has(held: Sequence[Measurement], name: str) -> bool:
 
 
 def _home(held: dict[str, Sequence[Measurement]], usual: str, names: Sequence[str]) -> str:
-    """The bucket with the most of these measurements, the usual one before others."""
+    """The bucket with the most of these measurements. If equal, the usual one."""
 
     def worth(bucket: str) -> tuple[int, bool]:
         return sum(_has(held.get(bucket, ()), name) for name in names), bucket == usual
@@ -120,14 +120,14 @@ def _strangers(held: Sequence[Measurement], names: Schema) -> list[Measurement]:
     return [each for each in held if each.name not in own and not each.name.startswith("pfa_flux_")]
 
 
-def _field(found: Measurement, usual: str) -> str:
-    return usual if usual in found.fields else found.fields[0]
+def _field(measurement: Measurement, usual: str) -> str:
+    return usual if usual in measurement.fields else measurement.fields[0]
 
 
 def domains(analytics: Analytics, *, start: str = "30d") -> tuple[tuple[str, ...], int]:
-    """Domains that were viewed, the most viewed first, and how many more there are.
+    """Domains that were viewed, most viewed first, and how many more there are.
 
-    Addresses and names without a dot are left out: they are a developer's own.
+    Leaves out addresses and names without a dot, because these are a developer's own.
     """
     views: dict[str, int] = {}
     for row in analytics.domains(start=start):

@@ -1,4 +1,4 @@
-"""What `pfa-flux init` does: answers become a settings file and a token file, once a server has proved them right."""
+"""A draft of the settings: `pfa-flux init` turns answers into a settings file and a token file."""
 
 from __future__ import annotations
 
@@ -22,42 +22,43 @@ from pfa_flux.setup.staging import File, staged
 from pfa_flux.setup.toml_edit import Change, edited
 
 KEYS = ("url", "org", "raw_bucket", "loads_bucket", "rollup_bucket", "data_dir", "kapacitor_url", "ca_file")
-"""Keys at the top level that are taken from flags and environment, and written."""
+"""Top-level keys that `init` takes from flags and the environment, and writes."""
 
-_HEAD = "# Settings of pfa-flux. `pfa-flux init` writes them, and changes its own keys alone when it is run again.\n"
+_HEAD = "# Settings of pfa-flux, written by `pfa-flux init`. If you run it again, it changes only its own keys.\n"
 LOAD_PATH = "/load.gif"
-"""Where the pixel counts page loads, unless the file says otherwise."""
+"""Default path at which the pixel counts page loads."""
 _LOADS_LEFT_OUT = Change(("task",), "loads", False)
 _SHORT = 3
 _HOME = ("HOME", "XDG_DATA_HOME")
 
 
 def config_path(named: str | None, environ: Mapping[str, str], directory: Path) -> Path:
-    """The settings file to write: the one that is named, else the one that would be found, else a new one.
+    """The settings file to write: the named one, else the one in use, else a new one.
 
-    A new one is root's for the whole machine, and any other user's in that user's configuration directory.
+    A new file of root applies to the whole machine. A new file of another user is in that user's configuration
+    directory.
 
     Raises:
-        SettingsError: this user may not see whether there is one.
-        UntrustedFileError: one is found that another user may have laid there.
+        SettingsError: this user cannot see whether there is one.
+        UntrustedFileError: another user may have put the file there.
     """
-    looked_at = places(named, environ, directory)
-    if looked_at[0].kind == "named":
-        return looked_at[0].path.resolve()
-    found = find_file(looked_at)
-    if found is not None:
-        read_text(found)
-        return found.path.resolve()
+    candidates = places(named, environ, directory)
+    if candidates[0].kind == "named":
+        return candidates[0].path.resolve()
+    existing = find_file(candidates)
+    if existing is not None:
+        read_text(existing)
+        return existing.path.resolve()
     own = "system" if os.geteuid() == 0 else "user"
-    # Without a home directory it is the working directory.
-    return next((place.path for place in looked_at if place.kind == own), looked_at[0].path).resolve()
+    # Without a home directory, use the working directory.
+    return next((place.path for place in candidates if place.kind == own), candidates[0].path).resolve()
 
 
 def site(text: str) -> tuple[str, tuple[str, ...]]:
     """Name and domains of `NAME=domain,domain`.
 
     Raises:
-        SettingsError: it is something else.
+        SettingsError: the text has another form.
     """
     name, mark, rest = (part.strip() for part in text.partition("="))
     if not mark or not name or not name.isprintable() or not rest.strip(", "):
@@ -65,33 +66,33 @@ def site(text: str) -> tuple[str, tuple[str, ...]]:
     return name, domains(rest.split(","), f"the site {name}")
 
 
-def domains(words: Sequence[str], where: str) -> tuple[str, ...]:
-    """Domains, checked, in canonical form, each once.
+def domains(texts: Sequence[str], where: str) -> tuple[str, ...]:
+    """Valid domains in canonical form, each once.
 
     Raises:
-        SettingsError: one is none.
+        SettingsError: a text is not a domain.
     """
-    given = [word.strip() for word in words if word.strip()]
+    given = [text.strip() for text in texts if text.strip()]
     return canonical(given, where, names.pattern)
 
 
 @dataclass(frozen=True)
 class Draft:
-    """Settings as they are to be.
+    """Settings to write.
 
     Attributes:
         path: the settings file.
-        text: what is in it now; empty where there is none.
-        values: answers by the names in `KEYS`; an empty one takes its key away. What is missing stays as it is.
-        token: the token, empty for none.
-        token_file: file that holds it, or is to; None where there is no token.
-        listen: where the pixel listens; None: as it is.
-        domains: domains that count; None: as they are.
-        sites: sites that are new or changed.
-        hits_only: only hits are to be downsampled; false: as it is.
-        loads: who counts page loads; empty: as it is.
-        load_path: path of the pixel's twin for page loads, empty for none; None: as it is.
-        names: names in the data by their keys in `[schema]`, where they are new or changed.
+        text: its current text; empty if it does not exist.
+        values: answers by the names in `KEYS`. An empty one removes its key; keys without an answer stay.
+        token: the token; empty for none.
+        token_file: file of the token, existing or new; None without a token.
+        listen: address of the pixel; None to keep it.
+        domains: domains that count; None to keep them.
+        sites: new or changed sites.
+        hits_only: downsample only hits; false to keep the setting.
+        loads: source of page loads; empty to keep it.
+        load_path: path at which the pixel counts page loads, empty for none; None to keep it.
+        names: new or changed names in the data, by their keys in `[schema]`.
     """
 
     path: Path
@@ -109,28 +110,28 @@ class Draft:
 
     @classmethod
     def of(cls, path: Path) -> Draft:
-        """What is there: the file and the token that it leads to, if it is there yet.
+        """The draft of an existing file and its token, as far as they exist.
 
         Raises:
-            SettingsError: the file cannot be read or is no TOML.
+            SettingsError: the file cannot be read, or is not TOML.
         """
         if not path.exists():
             return cls(path)
         text = read_text(Place(path, "named"))
         document = parsed(text, path)
-        found = cls(path, text)
-        # All of it but the token, which may be gone: that is asked for again.
-        found.settings()
+        draft = cls(path, text)
+        # Check everything but the token. If that is gone, it is asked for again.
+        draft.settings()
         if isinstance(document.get("token"), str):
-            return replace(found, token=Secret(document["token"]), token_file=path.with_suffix(".token"))
+            return replace(draft, token=Secret(document["token"]), token_file=path.with_suffix(".token"))
         if isinstance(document.get("token_file"), str):
             file = Path(document["token_file"]).expanduser().absolute()
-            return replace(found, token=read_token(file)[0] if file.exists() else Secret(""), token_file=file)
-        return found
+            return replace(draft, token=read_token(file)[0] if file.exists() else Secret(""), token_file=file)
+        return draft
 
     @property
     def document(self) -> dict[str, Any]:
-        """What is in the file now, parsed."""
+        """Current content of the file, parsed."""
         return tomllib.loads(self.text)
 
     def with_values(self, **values: str) -> Draft:
@@ -138,31 +139,31 @@ class Draft:
         return replace(self, values={**self.values, **values})
 
     def with_domains(self, more: Sequence[str]) -> Draft:
-        """The draft with further domains that count, beside those that do."""
+        """The draft with more domains that count."""
         known = self.domains if self.domains is not None else self.settings().pixel.domains
         made = list(known)
         made += [name for name in dict.fromkeys(more) if not covered(name, made)]
         return replace(self, domains=tuple(made))
 
     def with_loads(self, loads: str, **names: str) -> Draft:
-        """The draft with who counts page loads and, where it is the analytics, under which names in the data."""
+        """The draft with a source of page loads and, if it is the analytics, the names in its data."""
         path = (self.settings().pixel.load_path or LOAD_PATH) if loads in BY_PIXEL else ""
         return replace(self, loads=loads, load_path=path, names={**self.names, **names})
 
     def settings(self) -> Settings:
-        """The settings that the file will give.
+        """The settings that result from the file.
 
         Raises:
-            SettingsError: an answer, or what is in the file, is malformed.
+            SettingsError: an answer or the file is malformed.
         """
         document = tomllib.loads(self.new_text())
-        # The token is there already, and its file may not be.
+        # The draft has the token, but its file may not exist yet.
         given = {key: value for key, value in document.items() if key not in {"token", "token_file"}}
         home = {name: os.environ[name] for name in _HOME if name in os.environ}
         return replace(resolve(given, home, {}, path=self.path).checked(), token=self.token)
 
     def new_text(self) -> str:
-        """The file's text as it is to be.
+        """The new text of the file.
 
         Raises:
             PfaFluxError: the file cannot be changed without losing something.
@@ -170,7 +171,7 @@ class Draft:
         try:
             return edited(self.text or _HEAD, self._changes())
         except PfaFluxError as error:
-            raise PfaFluxError(f"{self.path}: {error.message}; nothing was changed", error.hint) from error
+            raise PfaFluxError(f"{self.path}: {error.message}. Nothing was changed", error.hint) from error
 
     def _changes(self) -> list[Change]:
         document, usual = self.document, Settings()
@@ -202,19 +203,19 @@ class Draft:
 
 
 def www_twin(domain: str) -> str:
-    """The www name of a domain, or the bare one of a www name; empty where neither is usual."""
+    """The www name of a domain, or the bare name of a www domain; empty if neither is usual."""
     host = without_port(domain)
     if network_of(host) != "clearnet" or "." not in host or host[-1].isdigit() or host.startswith(("*", "[")):
         return ""
     if host.startswith("www."):
         return domain.removeprefix("www.")
     _, *between, _ = host.split(".")
-    # A subdomain has no www name of its own; example.co.uk is none.
+    # A subdomain has no www name. example.co.uk is not a subdomain.
     return f"www.{domain}" if not between or (len(between) == 1 and len(between[0]) <= _SHORT) else ""
 
 
 def covered(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a domain is one of those named, or below one."""
+    """Whether the patterns include a domain, by name or with a wildcard."""
     return name in patterns or any(p.startswith("*.") and name.endswith(p[1:]) for p in patterns)
 
 
@@ -225,14 +226,14 @@ def organisations(settings: Settings) -> list[str]:
     transport = transport_to(replace(settings, org=""))
     try:
         with understood("the answer with organisations"):
-            found = transport.request("GET", "/api/v2/orgs", query={"limit": "100"}).listed("orgs")
-            return sorted(str(org["name"]) for org in found)
+            listed = transport.request("GET", "/api/v2/orgs", query={"limit": "100"}).listed("orgs")
+            return sorted(str(org["name"]) for org in listed)
     finally:
         transport.close()
 
 
 def files_of(draft: Draft, *, own_token: bool) -> list[File]:
-    """The settings file and, where it is for us to write, the token's."""
+    """The settings file and, if pfa-flux owns it, the token file."""
     mode = draft.path.stat().st_mode & 0o777 if draft.path.exists() else 0o644
     made = [File(draft.path, draft.new_text(), mode)]
     if own_token and draft.token and draft.token_file is not None:
@@ -241,7 +242,7 @@ def files_of(draft: Draft, *, own_token: bool) -> list[File]:
 
 
 def _token_text(draft: Draft) -> str:
-    """The token as its file has it already, or on a line of its own."""
+    """The token file's text: unchanged if it has this token, otherwise the token on its own line."""
     assert draft.token_file is not None
     with contextlib.suppress(OSError, UnicodeDecodeError):
         if (text := draft.token_file.read_text(encoding="utf-8")).strip() == draft.token.reveal():
@@ -250,12 +251,12 @@ def _token_text(draft: Draft) -> str:
 
 
 def remember_sides(path: Path, *, loads: bool) -> None:
-    """Write `[task] loads = false` into a settings file or, with `loads`, take it out.
+    """Write `[task] loads = false` into a settings file. With `loads`, remove it.
 
     Raises:
-        PfaFluxError: the file cannot be changed or written; says what to write by hand.
+        PfaFluxError: the file cannot be changed or written. The hint says what to write by hand.
     """
-    # Not the link to it.
+    # Change the file, not a link to it.
     path = path.resolve()
     change = replace(_LOADS_LEFT_OUT, value=None) if loads else _LOADS_LEFT_OUT
     text = edited(path.read_bytes().decode(), [change])

@@ -1,4 +1,4 @@
-"""nginx in front of the pixel: the configuration for the settings at hand.
+"""nginx in front of the pixel: its configuration, from the settings.
 
 https://nginx.org/en/docs/http/ngx_http_proxy_module.html
 """
@@ -15,34 +15,34 @@ from pfa_flux.setup.tags import tags as of_pages
 
 
 class Part(enum.StrEnum):
-    """A part of the configuration, by the block of nginx that it belongs in."""
+    """A part of the configuration, named after the nginx block that it belongs to."""
 
     HTTP = "http"
     SERVER = "server"
 
 
-# What stands in nginx's configuration for itself: no quotes, variables, or ends of anything.
+# Text that means itself in nginx's configuration: no quotes, variables, or delimiters.
 _PLAIN = re.compile(r"[A-Za-z0-9/._:\[\]@+,=~-]+")
-# Nothing that nginx decodes, merges or resolves before it looks for the location.
+# Nothing that nginx decodes, merges or resolves before it chooses a location.
 _PATH = re.compile(r"/|(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+/?")
 _HOST = re.compile(r"[A-Za-z0-9.-]+")
 _ANY = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 
 _HTTP = """\
-# In http {{ }}: connections to the pixel stay open.
+# In http {{ }}: keeps connections to the pixel open.
 upstream pfa_flux_pixel {{
     server {server};
     keepalive 16;
 }}
 
-# The host as the browser sent it, with its port; HTTP/3 leaves $http_host empty.
+# The host as sent by the browser, with its port. HTTP/3 leaves $http_host empty.
 map $http_host $pfa_flux_host {{
     ""      $host;
     default $http_host;
 }}
 
-# Whose requests are answered and not counted: your own, bots and previews that say so. The pixel gets that word alone,
-# and nothing that it is decided by.
+# Requests that are answered but not counted: your own, and bots and previews that say so. The pixel gets only the
+# keyword, not the address or user agent.
 geo $pfa_flux_own {{
     default "";
     # 192.0.2.7 own;
@@ -50,23 +50,23 @@ geo $pfa_flux_own {{
 map $http_user_agent $pfa_flux_skip {{
     default $pfa_flux_own;
     "~*preview|externalhit" preview;
-    # Cubot makes telephones.
+    # Cubot is a brand of phones.
     "~*(?<!cu)bot\\b|crawl|spider|slurp" bot;
 }}
 """
 
 _LOCATION = """\
 location = {path} {{
-    # Nothing of a request is written down. At crit nginx would still name the visitor when the socket is missing.
+    # Log nothing about a request. At crit, nginx would still log the visitor if the socket were missing.
     access_log off;
     error_log /dev/null crit;
     proxy_max_temp_file_size 0;
-    # A body fits into memory or is refused.
+    # A body either fits into memory or is refused.
     client_max_body_size 1k;
     client_body_buffer_size 1k;
     client_body_in_single_buffer on;
 
-    # Only what is named here reaches the pixel: no cookie, address, body or query.
+    # Only these headers reach the pixel: no cookie, address, body or query.
     proxy_pass_request_headers off;
     proxy_pass_request_body off;
     set $args "";
@@ -81,25 +81,25 @@ location = {path} {{
     proxy_set_header Sec-Fetch-Dest $http_sec_fetch_dest;
     proxy_set_header Sec-GPC $http_sec_gpc;
     proxy_set_header DNT $http_dnt;
-    # Set or cleared, whatever a client sends.
+    # Always set or cleared, so clients cannot set it.
     proxy_set_header X-Pfa-Skip $pfa_flux_skip;
 {forwarded}
     proxy_http_version 1.1;
     proxy_cache off;
-    # A request is sent once: a pixel that was killed before its answer may have counted it.
+    # Send each request only once: a pixel that was killed before its answer may have counted it.
     proxy_next_upstream off;
     proxy_connect_timeout 2s;
     proxy_read_timeout 10s;
     proxy_pass http://pfa_flux_pixel{path};
 
-    # While the pixel is down pages get their GIF all the same, with X-Pfa-Flux: down, and nothing is counted.
+    # While the pixel is down, pages still get a GIF, with X-Pfa-Flux: down. Nothing is counted.
     proxy_intercept_errors on;
     error_page 502 503 504 =200 @pfa_flux_down;
 }}
 """
 
 _FORWARDED = """\
-    # trust_proxy is set: the scheme of hits without a whole Referer.
+    # trust_proxy is set: pass on the scheme, for hits without a full Referer.
     proxy_set_header X-Forwarded-Proto $scheme;
 """
 
@@ -114,14 +114,14 @@ location @pfa_flux_down {
 """
 
 _PROXIED_HEAD = """\
-# In each server {{ }} whose pages have the pixel:
+# In each server {{ }} whose pages have the pixel. The tags for these pages:
 {tags}"""
 
 _DIRECT = """\
-# In http {{ }}: a host for the pixel alone. The pages of the sites have:
+# In http {{ }}: a separate host for the pixel. The tags for the pages:
 {tags}server {{
     listen 80;
-    # Pages on https need it on https, too:
+    # For pages on https, use https here, too:
     # listen 443 ssl;
     # ssl_certificate     /etc/ssl/{host}.pem;
     # ssl_certificate_key /etc/ssl/{host}.key;
@@ -142,15 +142,15 @@ def configuration(pixel: PixelSettings, *, part: Part | None = None, direct: str
 
     Args:
         pixel: settings of the pixel.
-        part: only what belongs in `http { }`, or only what belongs in `server { }`; both where None.
-        direct: host that the pixel has to itself; then all of it belongs in `http { }`. Empty: a path on each site's
+        part: only the part for `http { }` or for `server { }`; None for both.
+        direct: separate host of the pixel, for which everything belongs in `http { }`; empty for a path on each site's
             own host.
 
     Raises:
         SettingsError: a setting or the host cannot be written in nginx's configuration.
     """
     if direct and not _HOST.fullmatch(direct):
-        raise SettingsError(f"--direct is {direct!r}, not the name of a host", "Write for example stats.example.")
+        raise SettingsError(f"--direct is {direct!r}, which is not a host name", "Use a name such as stats.example.")
     upstream = _HTTP.format(server=server_of(pixel.listen, "[pixel] listen"))
     locations = [
         _LOCATION.format(path=path_of(path, f"[pixel] {key}"), forwarded=_FORWARDED if pixel.trust_proxy else "")
@@ -167,15 +167,15 @@ def configuration(pixel: PixelSettings, *, part: Part | None = None, direct: str
 
 
 def server_of(listen: str, where: str) -> str:
-    """Where nginx finds what listens at an address. `where` says where the address was given.
+    """Address under which nginx reaches a listening address. `where` names its origin.
 
     Raises:
-        SettingsError: it cannot be written in nginx's configuration.
+        SettingsError: the address cannot be written in nginx's configuration.
     """
     if not _PLAIN.fullmatch(listen):
         raise SettingsError(
-            f"{where} is {listen!r}, which nginx's configuration cannot hold",
-            "Take letters, digits and /._-@+,=~ for the socket's path.",
+            f"{where} is {listen!r}, which nginx's configuration cannot contain",
+            "Use letters, digits and /._-@+,=~ for the socket's path.",
         )
     if listen.startswith("unix:"):
         return listen
@@ -184,14 +184,14 @@ def server_of(listen: str, where: str) -> str:
 
 
 def path_of(path: str, where: str) -> str:
-    """A path that nginx takes as it is written. `where` says where it was given.
+    """A path that nginx matches as written. `where` names its origin.
 
     Raises:
-        SettingsError: it would be read otherwise.
+        SettingsError: nginx would read the path differently.
     """
     if not _PATH.fullmatch(path):
         raise SettingsError(
-            f"{where} is {path!r}, which nginx would read otherwise than is meant",
-            "Take letters, digits and ._~- between single slashes.",
+            f"{where} is {path!r}, which nginx would read differently",
+            "Use letters, digits and ._~- between single slashes.",
         )
     return path

@@ -1,4 +1,4 @@
-"""nginx's own configuration: which `server { }` serve our domains, and where a line can be put into them.
+"""nginx's own configuration: finds each `server { }` of the domains, and adds a line to it.
 
 https://nginx.org/en/docs/beginners_guide.html#conf_structure
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from pfa_flux.setup.staging import File
 
 _HEAD = re.compile(r"^# configuration file (/.*):\n", re.MULTILINE)
-"""What `nginx -T` writes before each file."""
+"""Line that `nginx -T` prints before each file."""
 _TOKEN = re.compile(
     r"""(?P<space>\s+|\#[^\n]*)|(?P<mark>[{};])|(?P<quoted>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
     r"""|(?P<word>(?:\\.|\$\{[^}]*\}|[^\s{};"'#\\])(?:\\.|\$\{[^}]*\}|[^\s{};\\])*)""",
@@ -27,8 +27,8 @@ class Block:
 
     Attributes:
         kind: its name, such as `server`.
-        inside: position behind its opening brace.
-        directives: what stands in it directly, each as its words.
+        inside: position after its opening brace.
+        directives: its own directives, each as a list of words.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class Block:
     directives: tuple[tuple[str, ...], ...]
 
     def values(self, name: str) -> list[str]:
-        """All words of the directives of a name."""
+        """All arguments of the directives with a name."""
         return [word for each in self.directives if each[0] == name for word in each[1:]]
 
 
@@ -46,8 +46,8 @@ def files_of(dump: str) -> list[Path]:
 
 
 def blocks(text: str) -> list[Block]:
-    """The blocks of a file; none where it cannot be read, as with Lua in it."""
-    found: list[Block] = []
+    """The blocks of a file; none if it cannot be parsed, for example because it contains Lua."""
+    complete: list[Block] = []
     open_: list[tuple[str, int, list[tuple[str, ...]]]] = []
     words: list[str] = []
     try:
@@ -59,13 +59,13 @@ def blocks(text: str) -> list[Block]:
                 open_.append((words[0] if words else "", end, []))
             elif token == "}":
                 name, inside, directives = open_.pop()
-                found.append(Block(name, inside, tuple(directives)))
+                complete.append(Block(name, inside, tuple(directives)))
             elif words and open_:
                 open_[-1][2].append(tuple(words))
             words = []
     except (ValueError, IndexError):
         return []
-    return [] if open_ else found
+    return [] if open_ else complete
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
@@ -80,15 +80,15 @@ def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
 
 
 def with_include(path: Path, text: str, snippet: Path, domains: Sequence[str]) -> tuple[File | None, set[str]]:
-    """A file with the snippet included in each `server { }` that serves one of the domains and has it not yet.
+    """A file with the snippet included in each `server { }` of the domains that lacks it.
 
     Returns:
-        The file, None where there is nothing to change; and the names of all servers that have the snippet then.
+        The file, None if nothing changes; and the names of all servers that then have the snippet.
     """
     line, served, places = f"include {snippet};", set[str](), list[int]()
     for block in blocks(text):
         names = {name.lower() for name in block.values("server_name")}
-        # One that redirects everything serves no page.
+        # A server that redirects everything serves no page.
         if block.kind != "server" or block.values("return") or not any(_serves(n, d) for n in names for d in domains):
             continue
         served |= names
@@ -97,7 +97,7 @@ def with_include(path: Path, text: str, snippet: Path, domains: Sequence[str]) -
     if not places:
         return None, served
     for place in sorted(places, reverse=True):
-        # Behind the brace there may be the rest of the block.
+        # The block may continue on the line of its brace.
         indent = re.match(r"[ \t]*(?:#[^\n]*)?\n([ \t]*)", text[place:])
         ends = "" if indent else "\n"
         text = f"{text[:place]}\n{indent[1] if indent else '    '}{line}{ends}{text[place:]}"
@@ -105,7 +105,7 @@ def with_include(path: Path, text: str, snippet: Path, domains: Sequence[str]) -
 
 
 def _serves(name: str, domain: str) -> bool:
-    """Whether a server's name stands for a domain of ours, or for some below it."""
+    """Whether a server's name matches a domain, or a subdomain of a wildcard."""
     plain = domain.removeprefix("*.")
     if name.startswith((".", "*.")):
         return plain.endswith(name.lstrip("*")) or plain == name.lstrip("*.")

@@ -6,7 +6,7 @@ from pfa_flux.errors import SettingsError
 from pfa_flux.setup.nginx import path_of, server_of
 
 DEFAULT_LISTEN = "127.0.0.1:8482"
-"""Default address of the page behind nginx."""
+"""Default address of the live page behind nginx."""
 
 _LOCATION = """\
 # Put this in the server {{ }} of the site, on https, because the browser sends the password. Create the file with
@@ -43,7 +43,7 @@ def location(path: str, listen: str = DEFAULT_LISTEN) -> str:
         SettingsError: the path or address cannot be written in nginx's configuration.
     """
     if path == "/" or not path.endswith("/"):
-        raise SettingsError(f"--view is {path!r}, which is not a path for the page", "Write for example /stats/.")
+        raise SettingsError(f"--view is {path!r}, which is not a path for the page", "Use a path such as /stats/.")
     if listen.startswith("unix:"):
-        raise SettingsError("--listen is a socket, but the live page listens on HOST:PORT", f"Write {DEFAULT_LISTEN}.")
+        raise SettingsError("--listen is a socket, but the live page needs HOST:PORT", f"Use {DEFAULT_LISTEN}.")
     return _LOCATION.format(path=path_of(path, "--view"), host=server_of(listen, "--listen"))

@@ -1,4 +1,4 @@
-"""What `pfa-flux init --write` writes: the pieces in their places, and a manifest, by which `--remove` undoes it."""
+"""Files that `pfa-flux init --write` writes, and a manifest by which `--remove` undoes it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Undone = Literal["removed", "restored", "its line removed", "kept: changed since
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the pieces belong.
+    """Places of the files.
 
     Attributes:
         http: nginx's part for `http { }`.
         server: nginx's part for `server { }`.
-        unit: systemd's unit.
-        page: the tags of the pages.
-        user: all of it is an ordinary user's, and so is the unit.
+        unit: the systemd unit.
+        page: the tags for the pages.
+        user: the files and the unit belong to an ordinary user.
     """
 
     http: Path
@@ -46,7 +46,7 @@ class Layout:
 
     @classmethod
     def of_machine(cls, config: Path, nginx: Path = NGINX, units: Path = UNITS) -> Layout:
-        """Root's: in the directories of nginx and systemd.
+        """Places for root: the directories of nginx and systemd.
 
         Raises:
             PfaFluxError: there is no nginx.
@@ -58,13 +58,13 @@ class Layout:
 
     @classmethod
     def of_user(cls, config: Path, environ: Mapping[str, str], units: Path | None = None) -> Layout:
-        """A user's: beside the settings, and in the user's systemd."""
+        """Places for a user: next to the settings, and the user's systemd."""
         unit = (units or config_home(environ) / "systemd" / "user") / systemd.NAME
         own = config.parent
         return cls(own / "nginx-http.conf", own / "nginx-server.conf", unit, _page(config), user=True)
 
     def pieces(self, settings: Settings, place: systemd.Place) -> list[File]:
-        """The pieces as files."""
+        """The files to write."""
         pixel, made = settings.pixel, systemd.user_unit if self.user else systemd.unit
         return [
             File(self.http, configuration(pixel, part=Part.HTTP), 0o644),
@@ -83,9 +83,9 @@ class _Written:
     """A file that was written.
 
     Attributes:
-        checksum: its own.
-        before: the text that was there before; None where there was no file.
-        line: the one line that was put into another hand's file; empty where the file is ours as a whole.
+        checksum: checksum of its content.
+        before: its previous text; None if the file is new.
+        line: the line that was added to a file of somebody else; empty if pfa-flux wrote the whole file.
     """
 
     checksum: str
@@ -93,7 +93,7 @@ class _Written:
     line: str = ""
 
     def is_still(self, path: Path) -> bool:
-        """The file is as it was written."""
+        """The file has not changed since it was written."""
         try:
             return not path.is_symlink() and _checksum(path.read_bytes()) == self.checksum
         except OSError:
@@ -102,12 +102,12 @@ class _Written:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `--write` has written.
+    """Files that `--write` has written.
 
     Attributes:
-        path: the manifest's own file, beside the settings.
-        files: files that were written, by their paths.
-        folders: folders that were made for them, outer ones first.
+        path: the manifest's own file, next to the settings.
+        files: written files, by path.
+        folders: directories that were created for them, outer ones first.
     """
 
     path: Path
@@ -115,45 +115,45 @@ class Manifest:
     folders: tuple[Path, ...] = ()
 
     @classmethod
-    def beside(cls, config: Path) -> Manifest:
-        """The manifest beside a settings file; an empty one where there is none.
+    def of(cls, config: Path) -> Manifest:
+        """The manifest next to a settings file; empty if there is none.
 
         Raises:
-            PfaFluxError: it is another user's, or not legible.
+            PfaFluxError: it belongs to another user, or cannot be read.
         """
         path = config.with_suffix(".written.json")
         try:
             if path.lstat().st_uid not in {0, os.geteuid()}:
-                raise PfaFluxError(f"{path} is another user's", "Remove it, or run this as that user.")
+                raise PfaFluxError(f"{path} belongs to another user", "Remove it, or run this as that user.")
             document = json.loads(path.read_bytes())
             files = {Path(name): _Written(**each) for name, each in document["files"].items()}
             return cls(path, files, tuple(map(Path, document["folders"])))
         except (FileNotFoundError, NotADirectoryError):
             return cls(path)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise PfaFluxError(f"{path} cannot be read as a list of what was written", "Check its rights.") from error
+            raise PfaFluxError(f"{path} is not a readable list of written files", "Check its rights.") from error
 
     def check(self, pieces: Sequence[File]) -> None:
-        """See that no file would be overwritten that is not as this manifest has it.
+        """Check that only files that pfa-flux wrote, and that are unchanged since, would be overwritten.
 
         Raises:
-            PfaFluxError: one would be.
+            PfaFluxError: another file would be overwritten.
         """
         for piece in pieces:
             known = self.files.get(piece.path)
             foreign = not piece.line and (known is None or not known.is_still(piece.path))
             if os.path.lexists(piece.path) and piece.action != "unchanged" and foreign:
                 raise PfaFluxError(
-                    f"{piece.path} was not written by pfa-flux, or was changed since; nothing was written",
-                    "Move it away and run this again, then carry over what you need from it.",
+                    f"{piece.path} was not written by pfa-flux, or was changed since. Nothing was written",
+                    "Move it away and run this again. Then copy what you need from it.",
                 )
 
     def with_written(self, files: Sequence[File], *, new: Sequence[File]) -> Manifest:
-        """The manifest once files are written.
+        """The manifest after files are written.
 
         Args:
-            files: all of them; what is known of them is brought up to date.
-            new: those that are taken in where they were not known, unless they are there already as they are to be.
+            files: all files. Their entries are updated.
+            new: files to add to the manifest, unless they already exist as wanted.
         """
         entries = dict(self.files)
         for file in files:
@@ -166,7 +166,7 @@ class Manifest:
         return replace(self, files=entries, folders=tuple(dict.fromkeys((*self.folders, *missing))))
 
     def as_file(self) -> File:
-        """The manifest as a file; it may hold settings that were there before."""
+        """The manifest as a file. It may contain earlier settings."""
         document = {
             "files": {
                 str(path): {"checksum": each.checksum, "before": each.before, "line": each.line}
@@ -177,13 +177,13 @@ class Manifest:
         return File(self.path, f"{json.dumps(document, indent=1)}\n", 0o600)
 
     def put_back(self, before: Manifest, paths: Sequence[Path]) -> None:
-        """Note down that files are as they were when the manifest was another one."""
+        """Save that files are as an earlier manifest describes them."""
         kept = {path: each for path, each in self.files.items() if path not in paths}
         kept |= {path: each for path, each in before.files.items() if path in paths}
         self.path.write_bytes(replace(self, files=kept).as_file().text.encode())
 
     def undo(self) -> dict[Path, Undone]:
-        """Undo what was written, but for what was changed since; that stays in the manifest.
+        """Undo what was written. Files that were changed since stay, also in the manifest.
 
         Raises:
             OSError: a file cannot be removed or restored.
@@ -209,14 +209,14 @@ class Manifest:
             return done
         self.path.unlink()
         for folder in reversed(self.folders):
-            # One that is in use stays.
+            # A directory with other files stays.
             with contextlib.suppress(OSError):
                 folder.rmdir()
         return done
 
 
 def _take_out(path: Path, line: str) -> None:
-    """Take a line out of a file that has been changed since the line was put there."""
+    """Remove a line from a file that was changed after the line was added."""
     lines = path.read_bytes().decode().splitlines(keepends=True)
     path.write_bytes("".join(each for each in lines if each.strip() != line).encode())
 

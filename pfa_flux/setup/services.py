@@ -1,4 +1,4 @@
-"""The programs that run the pixel and what is before it: systemd and nginx, each asked by its own command."""
+"""The programs that run the pixel and its front: systemd and nginx, each through its own command."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from pfa_flux.errors import PfaFluxError
 
 _PATIENCE = 90.0
 _RUNNING = {"running", "degraded", "starting", "initializing", "maintenance"}
-"""What `systemctl is-system-running` says where systemd runs."""
+"""Answers of `systemctl is-system-running` if systemd runs."""
 
 
 def found(name: str) -> str:
-    """A program's name, or its path where only root looks; empty where there is none."""
+    """A program's name, or its path if it is only in root's directories; empty if it is not installed."""
     if shutil.which(name):
         return name
     return shutil.which(name, path="/usr/sbin:/sbin") or ""
 
 
 def called(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """A command, run to its end.
+    """Run a command to its end.
 
     Raises:
-        PfaFluxError: it cannot be run, or takes too long.
+        PfaFluxError: the command cannot be run, or takes too long.
     """
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False, errors="replace")
@@ -37,10 +37,10 @@ def called(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def succeeded(command: Sequence[str]) -> None:
-    """Run a command that has to succeed.
+    """Run a command that must succeed.
 
     Raises:
-        PfaFluxError: it did not; with its words.
+        PfaFluxError: it failed. The message contains its output.
     """
     done = called(command)
     if done.returncode != 0:
@@ -62,13 +62,13 @@ class Systemd:
 
     @property
     def runs(self) -> bool:
-        """It is there and has started."""
+        """Systemd is installed and has started."""
         return bool(found("systemctl")) and called(self.command("is-system-running")).stdout.strip() in _RUNNING
 
-    def start(self, unit: str, *, anew: bool) -> list[list[str]]:
-        """The commands that start a unit now and at every boot; `anew`: it may run with older settings."""
+    def start(self, unit: str, *, restart: bool) -> list[list[str]]:
+        """Commands that start a unit now and at every boot. `restart`: it may run with older settings."""
         commands = [self.command("daemon-reload"), self.command("enable", "--now", unit)]
-        return [*commands, self.command("restart", unit)] if anew else commands
+        return [*commands, self.command("restart", unit)] if restart else commands
 
     def is_active(self, unit: str) -> bool:
         """The unit runs."""
@@ -77,7 +77,7 @@ class Systemd:
 
 @dataclass(frozen=True, slots=True)
 class NginxProgram:
-    """The nginx of a directory of configuration; None: of its own."""
+    """nginx with a configuration directory; None for its own."""
 
     folder: Path | None = None
 
@@ -87,7 +87,7 @@ class NginxProgram:
         return [found("nginx") or "nginx", *own, *words]
 
     def dump(self) -> str:
-        """All of its configuration as it is, file by file; empty where nginx is not there or refuses it."""
+        """Its whole configuration, file by file; empty if nginx is not installed or rejects it."""
         if not found("nginx"):
             return ""
         done = called(self.command("-T"))
@@ -95,5 +95,5 @@ class NginxProgram:
 
     @property
     def reload(self) -> list[str]:
-        """The command by which it takes up its configuration: systemd's, unless the directory is another one."""
+        """The command that reloads its configuration: systemd's, unless the directory is not nginx's own."""
         return self.command("-s", "reload") if self.folder else Systemd(user=False).command("reload", "nginx")

@@ -1,4 +1,4 @@
-"""Files that are written together: all of them are ready beside their places before the first one is put there."""
+"""Files that are written together. All are complete under temporary names before the first is put in place."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pfa_flux.errors import PfaFluxError
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file that is to be there.
+    """A file to write.
 
     Attributes:
-        path: where.
-        text: what is in it.
-        mode: its rights, from the moment it exists.
-        line: the one line that is new in a file of another hand; empty where the file is ours as a whole.
+        path: its path.
+        text: its content.
+        mode: its permissions, from the moment it exists.
+        line: the line added to a file of somebody else; empty if pfa-flux writes the whole file.
     """
 
     path: Path
@@ -32,22 +32,22 @@ class File:
 
     @property
     def action(self) -> str:
-        """What has to be done: written, changed, or nothing: unchanged."""
+        """Effect of writing it: written (new), changed, or unchanged."""
         try:
             if self.path.read_bytes() != self.text.encode():
                 return "changed"
             return "changed" if self.path.stat().st_mode & 0o007 & ~self.mode else "unchanged"
         except OSError:
-            # It is not there; or cannot be, which shows when it is written.
+            # It does not exist, or cannot be read. In the second case, writing will fail.
             return "written"
 
 
 @contextmanager
 def staged(wanted: Sequence[File]) -> Iterator[Callable[[], None]]:
-    """Files that are ready under other names beside their own, and put in their place by a call; else they go.
+    """Write files under temporary names. The yielded call puts them in place; without it, they are removed.
 
     Raises:
-        PfaFluxError: one cannot be written.
+        PfaFluxError: a file cannot be written.
     """
     waiting: list[tuple[Path, Path]] = []
     folders: list[Path] = []
@@ -65,7 +65,7 @@ def staged(wanted: Sequence[File]) -> Iterator[Callable[[], None]]:
                     waiting.append((_write_beside(file), file.path))
         except OSError as error:
             raise PfaFluxError(
-                f"{file.path} cannot be written: {error.strerror or error}", "Name another place with --config."
+                f"{file.path} cannot be written: {error.strerror or error}", "Choose another place with --config."
             ) from error
         yield put
     finally:
@@ -77,7 +77,7 @@ def staged(wanted: Sequence[File]) -> Iterator[Callable[[], None]]:
 
 
 def missing_folders(path: Path) -> list[Path]:
-    """Of a folder and those that it is in, those that do not exist, outer ones first."""
+    """The folder and its parents that do not exist, outer ones first."""
     return [folder for folder in (path, *path.parents) if not folder.exists()][::-1]
 
 
@@ -98,7 +98,7 @@ def _write_beside(file: File) -> Path:
             os.fchmod(handle, file.mode)
             with contextlib.suppress(OSError):
                 there = file.path.lstat()
-                # Who has made a link here is not to be given a token for it.
+                # Do not give a token to the owner of a link.
                 if stat.S_ISREG(there.st_mode):
                     os.fchown(handle, there.st_uid, there.st_gid)
             os.fsync(handle)

@@ -1,4 +1,4 @@
-"""The systemd unit of `pfa-flux serve`: the one of docs/systemd, for the installation at hand.
+"""The systemd unit of `pfa-flux serve`: the unit in docs/systemd, adapted to this installation.
 
 https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html
 """
@@ -19,7 +19,7 @@ from pfa_flux.settings import NO_PROXY, Settings
 
 NAME = "pfa-flux.service"
 STATE = Path("/var/lib/pfa-flux")
-"""Data directory of a service that has a user of its own: %S/pfa-flux in the unit."""
+"""Data directory of a service with its own user: %S/pfa-flux in the unit."""
 
 _COMMAND = "/usr/local/bin/pfa-flux serve --listen unix:%t/pfa-flux/pixel.sock"
 _OWN_USER = ("DynamicUser=", "StateDirectory=", "StateDirectoryMode=")
@@ -38,19 +38,19 @@ _OF_USER = (
     *("RestrictAddressFamilies=", "NoNewPrivileges=", "RestrictNamespaces=", "RestrictRealtime=", "RestrictSUIDSGID="),
     *("LockPersonality=", "MemoryDenyWriteExecute=", "SystemCallArchitectures=", "WantedBy="),
 )
-"""Lines that a user's systemd can heed, too."""
+"""Lines of the unit that also work in a user's systemd."""
 _PLAIN = re.compile(r"[A-Za-z0-9/._:@+,=-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the unit has to know of the installation.
+    """What the unit must know about the installation.
 
     Attributes:
         command: the installed `pfa-flux`.
         config: its settings file.
-        token_file: its token file, None without one.
-        user: who runs `serve` where its data is not in `STATE`.
+        token_file: its token file; None without one.
+        user: user that runs `serve` if the data is not in `STATE`.
     """
 
     command: Path
@@ -60,7 +60,7 @@ class Place:
 
 
 def unit(settings: Settings, place: Place) -> str:
-    """The unit: with a user of its own where the data is in `STATE`, else run by the user who owns the data."""
+    """The unit. It has its own user if the data is in `STATE`; otherwise the data's owner runs it."""
     serve = f"{_word(place.command)} serve --config {_word(place.config)}"
     lines = _template().read_text(encoding="utf-8").replace(_COMMAND, serve).splitlines()
     reached = (*settings.urls, *settings.write_urls, "" if settings.proxy == NO_PROXY else settings.proxy)
@@ -87,7 +87,7 @@ def unit(settings: Settings, place: Place) -> str:
 
 
 def user_unit(settings: Settings, place: Place) -> str:
-    """The unit for a user's own systemd, which can shut a service in less."""
+    """The unit for a user's own systemd, which offers less isolation."""
     own = {
         f"ExecStart={_COMMAND}": f"ExecStart={_word(place.command)} serve --config {_word(place.config)}",
         "WantedBy=multi-user.target": "WantedBy=default.target",
@@ -110,19 +110,19 @@ def _after(lines: Sequence[str], start: str, more: Sequence[str]) -> list[str]:
 
 
 def _allowed(url: str) -> list[str]:
-    """Lines that allow the addresses of an InfluxDB on another machine."""
+    """Lines that allow the addresses of a server on another machine."""
     host = urlsplit(url).hostname
     if not host:
         return []
     try:
-        found = {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(host, None)}
+        addresses = {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(host, None)}
     except OSError:
         return [f"# The address of {host}:", "#IPAddressAllow="]
-    return [f"IPAddressAllow={address}" for address in sorted(found) if not ipaddress.ip_address(address).is_loopback]
+    return [f"IPAddressAllow={each}" for each in sorted(addresses) if not ipaddress.ip_address(each).is_loopback]
 
 
 def _escaped(word: object) -> str:
-    """A word without what systemd would expand in it."""
+    """A text with the characters escaped that systemd would expand."""
     return str(word).replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
 
 

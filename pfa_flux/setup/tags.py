@@ -1,4 +1,4 @@
-"""Tags for the pages: the `<img>`, the script for loads, and the script for views that an `<img>` misses."""
+"""Tags for the pages: the `<img>`, the script for loads, and the script for page views that an `<img>` misses."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pfa_flux.settings.pixel import PixelSettings, respelled
 
 _VIEWS = """\
 <script>
-// Views that the <img> cannot see: {seen}.
+// Page views that the <img> misses: {missed}.
 (() => {{
   if (window.pfaViews) return;
-  // Held, so that an app which embeds the <img> anew does not ask for it anew; nor may it be asked for by its own
-  // spelling, which would make the browser forget it.
+  // Keep a reference, so that the browser does not request the <img> again if an app embeds it again. Requests use
+  // another spelling, because a request in the same spelling would make the browser forget the image.
   const pixel = window.pfaViews = document.querySelector('img[src="{path}"]') || {{}};
   const view = () => {{
-    // Where the <img> was blocked, nothing is asked for.
+    // If the <img> was blocked, request nothing.
     if (pixel.complete && !pixel.naturalWidth) return;
     for (const path of {paths})
       fetch(path, {{{mode}referrerPolicy: "{policy}", cache: "no-store", credentials: "omit", keepalive: true}})
@@ -67,7 +67,7 @@ def script(pixel: PixelSettings, direct: str = "") -> str:
 
 
 def loads(pixel: PixelSettings, direct: str = "") -> str:
-    """What counts JS loads by the settings: the tag of a tracker, or the script. Arguments as of `image`."""
+    """The tag that counts JS loads by the settings: a tracker's tag, or the script. Arguments as for `image`."""
     return tracker(pixel, direct) if pixel.loads == "tracker" else script(pixel, direct)
 
 
@@ -89,7 +89,7 @@ def views(pixel: PixelSettings, direct: str = "") -> str:
         asked = f'window.pfaLoaded ? ["{hit}", "{_linked(respelled(pixel.load_path), direct)[0]}"] : {asked}'
     every = pixel.views == "navigations"
     return _VIEWS.format(
-        seen="a page prerendered and then shown" + (", or restored, or another one of an app" if every else ""),
+        missed="of prerendered pages" + (", of restored pages, and of further pages of an app" if every else ""),
         path=source,
         paths=asked,
         mode='mode: "no-cors", ' if direct else "",

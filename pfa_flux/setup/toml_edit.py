@@ -1,7 +1,7 @@
-"""Changing single keys of a TOML text. All else stays as it was written: other keys, order, comments, blank lines.
+"""Changes single keys of a TOML text. Everything else stays: other keys, order, comments, blank lines.
 
-tomlkit changes one section at a time: what is above the first header, or a header with the keys below it. So a new
-key goes beside the keys of its table, above the comments of the next one.
+tomlkit changes one section at a time: the part above the first header, or a header with its keys. So a new key goes
+next to the keys of its table, above the comments of the next table.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ Value = str | bool | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a key is to be.
+    """A change of one key.
 
     Attributes:
-        table: the table it is in, empty for the top level.
+        table: the path of its table; empty for the top level.
         key: its name.
-        value: a text, a truth value or a list of texts; None: the key is to go.
+        value: the new text, boolean or list of texts; None to remove the key.
     """
 
     table: tuple[str, ...]
@@ -50,12 +50,12 @@ class Change:
 
 
 def edited(text: str, changes: Iterable[Change]) -> str:
-    """The text with its changes. Parsing it proves that nothing else differs, and that no comment is lost.
+    """The changed text. Parsing it proves that nothing else differs and no comment is lost.
 
-    A comment on the line of a key goes with that key. New lines end as the others do.
+    A comment on the line of a removed key is removed, too. New lines end as the others do.
 
     Raises:
-        PfaFluxError: it cannot be changed without losing something; says what to write by hand.
+        PfaFluxError: a change would lose something. The hint says what to write by hand.
     """
     windows = "\r\n" in text and not re.search(r"(?<!\r)\n", text)
     result = text.replace("\r\n", "\n") if windows else text
@@ -69,21 +69,21 @@ def _changed(text: str, change: Change) -> str:
     wanted = _applied(before, change)
     if wanted == before:
         return text
-    problem = "the file is written in a way that would not survive a change"
+    problem = "pfa-flux cannot change this file without changing more of it"
     for made in _ways(_sections(text), change):
         if not _gives(made, wanted, change.table):
             continue
         if Counter(_comments(text)) - Counter(_of_its_own(text, made)) == Counter(_comments(made)):
             return made
-        problem = "a list has comments within, which would be lost"
-    raise PfaFluxError(problem, f"Write in it: {change}")
+        problem = "a list contains comments, which would be lost"
+    raise PfaFluxError(problem, f"Write this into it: {change}")
 
 
 def _applied(document: dict[str, Any], change: Change) -> dict[str, Any]:
     """The document with the change.
 
     Raises:
-        PfaFluxError: the table is something else.
+        PfaFluxError: the name of the table has another value.
     """
     made = copy.deepcopy(document)
     table = made
@@ -92,7 +92,7 @@ def _applied(document: dict[str, Any], change: Change) -> dict[str, Any]:
             return made
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
-            raise PfaFluxError(f"{name} is not a table", f"Write in it: {change}")
+            raise PfaFluxError(f"{name} is not a table", f"Write this into it: {change}")
     if change.value is None:
         table.pop(change.key, None)
     else:
@@ -101,12 +101,12 @@ def _applied(document: dict[str, Any], change: Change) -> dict[str, Any]:
 
 
 def _gives(text: str, wanted: dict[str, Any], path: Sequence[str]) -> bool:
-    """Whether a text is that document; tables of the path that have become empty may be gone."""
+    """Whether a text parses to the wanted document. Tables of the path that became empty may be missing."""
     try:
-        found = tomllib.loads(text)
+        parsed = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         return False
-    return found in (wanted, _without_empty(wanted, path))
+    return parsed in (wanted, _without_empty(wanted, path))
 
 
 def _without_empty(document: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def _without_empty(document: dict[str, Any], path: Sequence[str]) -> dict[str, A
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """Keys above the first header, or a header with its keys: `body`; and the blank lines and comments below."""
+    """A section: `body` has a header and its keys, or the keys above the first header; `tail` has what follows them."""
 
     body: str = ""
     tail: str = ""
@@ -130,7 +130,7 @@ class _Section:
 
 
 def _statements(text: str) -> Iterator[str]:
-    """The text in pieces: a header, a key with its value, a comment or a blank line, each with the end of its line."""
+    """The pieces of a text, each with its line end: a header, a key with its value, a comment, or a blank line."""
     start = depth = 0
     for token in _TOKEN.finditer(text):
         depth += (token.lastgroup == "open") - (token.lastgroup == "close")
@@ -146,7 +146,7 @@ def _comments(text: str) -> list[str]:
 
 
 def _of_its_own(before: str, after: str) -> list[str]:
-    """The comment at the end of a statement that was taken out as a whole, which goes with it."""
+    """The comments at the ends of removed statements. They are removed with them."""
     old, new = list(_statements(before)), list(_statements(after))
     gone = [*(Counter(old) - Counter(new))] if len(new) < len(old) else []
     return [
@@ -155,17 +155,17 @@ def _of_its_own(before: str, after: str) -> list[str]:
 
 
 def _sections(text: str) -> list[_Section]:
-    """The text's sections. Comments directly above a header belong to it."""
-    found: list[list[str]] = [[]]
+    """The sections of a text. Comments directly above a header belong to it."""
+    pieces: list[list[str]] = [[]]
     for statement in _statements(text):
         if statement.lstrip().startswith("["):
-            above = len(found[-1])
-            while above and found[-1][above - 1].lstrip().startswith("#"):
+            above = len(pieces[-1])
+            while above and pieces[-1][above - 1].lstrip().startswith("#"):
                 above -= 1
-            found.append(found[-1][above:])
-            del found[-2][above:]
-        found[-1].append(statement)
-    return [_section(statements) for statements in found]
+            pieces.append(pieces[-1][above:])
+            del pieces[-2][above:]
+        pieces[-1].append(statement)
+    return [_section(statements) for statements in pieces]
 
 
 def _section(statements: Sequence[str]) -> _Section:
@@ -176,9 +176,9 @@ def _section(statements: Sequence[str]) -> _Section:
 
 
 def _ways(sections: Sequence[_Section], change: Change) -> Iterator[str]:
-    """Texts that may be the one wanted, the one that people would write first."""
+    """Candidates for the changed text. The most natural one comes first."""
     tables = [_reached(section.body, change.table) for section in sections]
-    # What is above the first header is no table of a name, and a table's own header is below what leads to it.
+    # The part above the first header is in no table. Of several matching sections, the last has the table's header.
     whole = [at for at, (deep, _) in enumerate(tables) if deep == len(change.table)][::-1] if change.table else [0]
     there = [at for at in whole if change.key in tables[at][1]]
     for at in there or (() if change.value is None else whole):
@@ -186,14 +186,14 @@ def _ways(sections: Sequence[_Section], change: Change) -> Iterator[str]:
     if change.value is None or there or not change.table:
         return
     yield _appended(sections, change)
-    # A table that is written in braces takes no header of another below it.
+    # A table written in braces cannot have a header below it.
     for at, (deep, _) in enumerate(tables):
         if 0 < deep < len(change.table):
             yield from _within(sections, at, change)
 
 
 def _reached(body: str, path: Sequence[str]) -> tuple[int, dict[str, Any]]:
-    """How many tables of a path a section has, and what is in the last of them."""
+    """How many tables of a path a section has, and the content of the last of them."""
     table = tomllib.loads(body)
     for deep, name in enumerate(path):
         if not isinstance(table.get(name), dict):
@@ -203,24 +203,24 @@ def _reached(body: str, path: Sequence[str]) -> tuple[int, dict[str, Any]]:
 
 
 def _within(sections: Sequence[_Section], at: int, change: Change) -> Iterator[str]:
-    """The text with its change in one section."""
+    """The text with the change made in one section."""
     from tomlkit.exceptions import TOMLKitError
 
     before, own, after = list(sections[:at]), sections[at], sections[at + 1 :]
     if not own.body:
-        # A new key comes below comments that are alone.
+        # A new key goes below comments that stand alone.
         before.append(_Section(_ended(own.tail)))
         own = _Section("", "\n" if after else "")
     try:
         made = _put(own.body, change)
     except (TOMLKitError, ValueError, LookupError, TypeError, AttributeError):
-        # It cannot do that, in whatever words it says so.
+        # tomlkit cannot make this change.
         return
     yield "".join(part.text for part in (*before, _Section(made, own.tail), *after))
 
 
 def _appended(sections: Sequence[_Section], change: Change) -> str:
-    """The text with a table of its own at the end for the new key."""
+    """The text with a new table at its end for the new key."""
     import tomlkit
 
     text = _ended("".join(section.text for section in sections))
@@ -230,7 +230,7 @@ def _appended(sections: Sequence[_Section], change: Change) -> str:
 
 
 def _put(body: str, change: Change) -> str:
-    """A section with its change; tables that it lacks are made in braces."""
+    """A section with the change. Missing tables are written in braces."""
     import tomlkit
 
     document = tomlkit.parse(_ended(body) if change.value is not None else body)
@@ -263,5 +263,5 @@ def _set(table: Any, key: str, value: Value) -> None:
 
 
 def _ended(text: str) -> str:
-    """The text with an end to its last line."""
+    """The text with a line end after its last line."""
     return text if not text or text.endswith("\n") else f"{text}\n"

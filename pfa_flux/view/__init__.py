@@ -1,1 +1,1 @@
-"""The live page: the report over HTTP, with links and forms."""
+"""Serves the live page: the report over HTTP, with links and forms."""

@@ -32,17 +32,17 @@ def controls(selection: Selection, sites: Iterable[str], problems: Problems) -> 
 </div>"""
 
 
-def trouble(title: str, said: Iterable[str], more: str = "") -> str:
-    """A message in place of the figures. `more`: HTML after it."""
-    lines = "".join(f"<p>{line}</p>" for line in said)
-    return f'<main id="figures" class="trouble"><h1>{text(title)}</h1>\n{lines}{more}</main>'
+def trouble(title: str, lines: Iterable[str], more: str = "") -> str:
+    """A message in place of the figures. `more` is HTML after it."""
+    paragraphs = "".join(f"<p>{line}</p>" for line in lines)
+    return f'<main id="figures" class="trouble"><h1>{text(title)}</h1>\n{paragraphs}{more}</main>'
 
 
-def told(problems: Problems) -> list[str]:
-    """Problems as lines of HTML; their fields refer to them."""
+def problem_lines(problems: Problems) -> list[str]:
+    """Problems as lines of HTML. The fields of the form refer to them."""
     return [
-        f'<span id="{text(name or "address")}-problem"><b>{text(NAMES[name])}:</b> {text(said)}</span>'
-        for name, said in problems.items()
+        f'<span id="{text(name or "address")}-problem"><b>{text(NAMES[name])}:</b> {text(problem)}</span>'
+        for name, problem in problems.items()
     ]
 
 

@@ -1,7 +1,7 @@
-"""The live page as an application: it turns a request into an answer, without a socket.
+"""The live page as an application: turns requests into answers, without a socket.
 
-Each request opens and closes the engine. So concurrent requests share no connection, the page recovers when the
-database returns, and it notices when another store replaces the old one.
+Each request opens and closes the engine. So concurrent requests share no connection, and the page works again as soon
+as the database does, even if it is another store.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pfa_flux.present.report.page import Live
 from pfa_flux.present.report.page import page as report
 from pfa_flux.ratio.question import Options
 from pfa_flux.settings import Settings
-from pfa_flux.view.controls import controls, told, trouble
+from pfa_flux.view.controls import controls, problem_lines, trouble
 from pfa_flux.view.selection import Selection, check, parse
 
 _log = logging.getLogger("pfa_flux.live")
@@ -46,7 +46,7 @@ PATIENCE = 30.0
 _LONGEST_QUERY = 4096
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?", re.ASCII)
 _TITLE = "Page views without the JavaScript analytics"
-_WORDS: tuple[tuple[type[PfaFluxError], str], ...] = (
+_MESSAGES: tuple[tuple[type[PfaFluxError], str], ...] = (
     (TimedOutError, "The database did not answer in time. A shorter range may help."),
     (UnreachableError, "The database cannot be reached at the moment."),
     (AccessDeniedError, "The database denied access to this page."),
@@ -54,7 +54,7 @@ _WORDS: tuple[tuple[type[PfaFluxError], str], ...] = (
     (BusyError, "The database is too busy at the moment."),
     (PfaFluxError, "The database could not answer the query."),
 )
-"""Messages for readers by type of error; the first match applies. The log has details."""
+"""Messages for readers by type of error. The first match applies. The log has details."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer: status, HTML body, and headers in addition to those of all answers."""
+    """An answer: status, HTML body, and additional headers."""
 
     status: int
     body: str
@@ -86,7 +86,7 @@ class Answer:
 
     @property
     def content(self) -> bytes:
-        """The encoded body; characters that cannot be encoded become question marks."""
+        """The encoded body. Characters that cannot be encoded become question marks."""
         return self.body.encode("utf-8", "replace")
 
     def all_headers(self) -> dict[str, str]:
@@ -118,11 +118,11 @@ class LivePage:
         shared: bool = False,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Check the arguments; open nothing yet.
+        """Check the arguments. Nothing is opened yet.
 
         Args:
             settings: the settings.
-            tz: time zone of days and intervals; None for that of the settings.
+            tz: time zone of days and intervals; None for the setting.
             hosts: host names of the page, in addition to localhost.
             shared: the page listens on an address that other machines can reach.
             clock: returns the current time, nanoseconds.
@@ -137,7 +137,7 @@ class LivePage:
         self._places = threading.BoundedSemaphore(AT_ONCE)
 
     def answer(self, request: Request) -> Answer:
-        """Answer a request, whatever happens."""
+        """Answer a request. Errors become answers, too."""
         path, _, query = request.target.partition("?")
         if len(request.hosts) != 1 or not self._is_ours(request.hosts[0]):
             return _refusal(421, "The page is not at this address", "The page is served under another name.")
@@ -155,13 +155,13 @@ class LivePage:
     def _is_ours(self, host: str) -> bool:
         """The page may answer requests for this host.
 
-        Anyone can have a name that resolves to this machine (DNS rebinding), but not an address. The port does not
+        Anyone can register a name that resolves to this machine (DNS rebinding), but not an address. The port does not
         matter, because ssh forwarding changes it.
         """
-        found = _HOST.fullmatch(host)
-        if found is None:
+        match = _HOST.fullmatch(host)
+        if match is None:
             return False
-        name = found[1].lower()
+        name = match[1].lower()
         try:
             address = ipaddress.ip_address(name.strip("[]"))
         except ValueError:
@@ -175,18 +175,18 @@ class LivePage:
         problems |= more
         above = controls(selection, self._settings.sites, problems)
         if problems:
-            return _page(400, "This selection cannot be shown", above, told(problems))
+            return _page(400, "This selection cannot be shown", above, problem_lines(problems))
         if not self._places.acquire(timeout=PATIENCE):
             return _no_figures(above, "Too many requests at the moment.", selection)
         try:
             return Answer(200, self._report(selection, options, above))
         except PfaFluxError as error:
             if isinstance(error, InvalidValueError) and not isinstance(error, SettingsError):
-                said = f"{text(error.message)}. Choose a shorter range or longer intervals."
-                return _page(400, "This selection cannot be shown", above, [said[:1].upper() + said[1:]])
+                message = f"{text(error.message)}. Choose a shorter range or longer intervals."
+                return _page(400, "This selection cannot be shown", above, [message[:1].upper() + message[1:]])
             _log.warning("no figures: %s", error.message)
-            words = next(words for kind, words in _WORDS if isinstance(error, kind))
-            return _no_figures(above, words, selection)
+            message = next(message for kind, message in _MESSAGES if isinstance(error, kind))
+            return _no_figures(above, message, selection)
         except Exception as error:
             _log.error("no figures: %s", _place(error))
             return _page(500, "No figures", above, ["An unexpected error occurred. The log says where."])
@@ -194,7 +194,7 @@ class LivePage:
             self._places.release()
 
     def _report(self, selection: Selection, options: Options, above: str) -> str:
-        # Whoever looks at the page is told that the database is busy, and asked to come back.
+        # Do not wait for a busy database. The reader is asked to try again.
         with patience(NONE), Analytics(self._settings, clock=self._clock) as analytics:
             content = analytics.content(
                 options, by=selection.by, every=selection.every or None, compare=bool(selection.compare)
@@ -212,18 +212,18 @@ class LivePage:
 _FILTERS = {"domain": "of", "page": "page"}
 
 
-def _page(status: int, title: str, above: str, said: Sequence[str], headers: dict[str, str] | None = None) -> Answer:
-    body = f"{above}\n{trouble(title, said)}"
+def _page(status: int, title: str, above: str, lines: Sequence[str], headers: dict[str, str] | None = None) -> Answer:
+    body = f"{above}\n{trouble(title, lines)}"
     return Answer(status, document(f"{title} – {_TITLE}", body, more_styles="controls", forms=True), headers or {})
 
 
-def _no_figures(above: str, words: str, selection: Selection) -> Answer:
-    again = f'The operator of this page finds the reason in its log. <a href="{text(selection.query())}">Try again</a>'
-    return _page(503, "No figures at the moment", above, [text(words), again], {"Retry-After": "10"})
+def _no_figures(above: str, message: str, selection: Selection) -> Answer:
+    again = f'The log of this page gives its operator the reason. <a href="{text(selection.query())}">Try again</a>'
+    return _page(503, "No figures at the moment", above, [text(message), again], {"Retry-After": "10"})
 
 
-def _refusal(status: int, title: str, words: str, headers: dict[str, str] | None = None) -> Answer:
-    return _page(status, title, "", [text(words)] if words else [], headers)
+def _refusal(status: int, title: str, message: str, headers: dict[str, str] | None = None) -> Answer:
+    return _page(status, title, "", [text(message)] if message else [], headers)
 
 
 def _place(error: Exception) -> str:

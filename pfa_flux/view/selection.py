@@ -1,4 +1,4 @@
-"""The selection on the live page: the parameters of its address, checked, and written into links."""
+"""The selection on the live page: checks the parameters of its address, and writes them into links."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAMES = {
     "compare": "Compare",
     "": "Address",
 }
-"""Names of parameters on the page; the last stands for all of them."""
+"""Names of parameters on the page. The last stands for the whole address."""
 
 _LONGEST = 10 * 366 * 86400
 _MOST_INTERVALS = 1000
@@ -69,7 +69,7 @@ class Selection:
     compare: str = ""
 
     def query(self, **changes: str) -> str:
-        """The parameters as a relative address, with some changed: the page can have any path."""
+        """The parameters as a relative address, with some changed. Relative, because the page can have any path."""
         given = asdict(replace(self, **changes))
         given = {_PARAMETERS[name] or name: value for name, value in given.items() if value}
         if "from" in given or given.get("range") == DEFAULT_RANGE:
@@ -82,7 +82,7 @@ _FIELDS = {parameter or name: name for name, parameter in _PARAMETERS.items()}
 
 
 def parse(query: str) -> tuple[Selection, Problems]:
-    """The selection of an address, and problems that its text alone shows."""
+    """The selection of an address, and problems that its text shows."""
     problems: Problems = {}
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS, errors="strict")
@@ -101,7 +101,7 @@ def parse(query: str) -> tuple[Selection, Problems]:
 
 
 def check(selection: Selection, settings: Settings, zone: ZoneInfo, now: int) -> tuple[Options, Problems]:
-    """The question for a selection, and its problems. If there are problems, ignore the question.
+    """The options of a selection, and its problems. If there are problems, ignore the options.
 
     Args:
         selection: the selection.
@@ -165,13 +165,13 @@ def _day(text: str, name: str, problems: Problems) -> date | None:
     if not text:
         return None
     try:
-        found = date.fromisoformat(text) if _DAY.fullmatch(text) else None
+        parsed = date.fromisoformat(text) if _DAY.fullmatch(text) else None
     except ValueError:
-        found = None
-    if found is None or not _FIRST_YEAR <= found.year < _FIRST_YEAR + 200:
+        parsed = None
+    if parsed is None or not _FIRST_YEAR <= parsed.year < _FIRST_YEAR + 200:
         problems[name] = "It is not a day. Enter for example 2026-01-31."
         return None
-    return found
+    return parsed
 
 
 def _midnight(day: date, zone: ZoneInfo) -> int:

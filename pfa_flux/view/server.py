@@ -20,13 +20,13 @@ from pfa_flux.view.page import LivePage, Request
 _log = logging.getLogger("pfa_flux.live")
 
 _SECONDS = 10.0
-"""Seconds to receive a request, and to send an answer."""
+"""Time limit to receive a request, and to send an answer."""
 _MOST_CONNECTIONS = 64
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Listens as soon as it is created. A context manager: it answers open requests and stops listening at its end.
+    """Listens as soon as it is created. As a context manager, it answers open requests at its end and stops.
 
     Attributes:
         url: address of the page.
@@ -66,7 +66,7 @@ class Server(socketserver.ThreadingTCPServer):
         self._thread.start()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Start a thread for a connection, or close it if there are too many."""
+        """Start a thread for a connection, or close the connection if there are too many."""
         with self._lock:
             full = len(self._open) >= _MOST_CONNECTIONS
             if not full:
@@ -83,7 +83,7 @@ class Server(socketserver.ThreadingTCPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log the error without details of the request. A client that left is not an error."""
+        """Log the error without details of the request. A client that has left is not an error."""
         error = sys.exception()
         if not isinstance(error, OSError):
             _log.error("a request failed: %s", type(error).__name__)
@@ -110,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Answer the request."""
         names = {name: self.headers.get(name, "") for name in ("Sec-Fetch-Site", "Sec-Fetch-Dest")}
         hosts = self.headers.get_all("Host") or []
         self._answer(Request(self.command, self.path, hosts, *names.values()))
@@ -121,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer malformed requests and unknown methods, without repeating what was sent."""
         del message, explain
         if code == 501:
-            # Unknown method: the page itself answers which methods it has.
+            # Unknown method: the page's own answer lists its methods.
             hosts = self.headers.get_all("Host") or []
             self._answer(Request("", "/", hosts))
             return
@@ -131,17 +131,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, request: Request) -> None:
         self.close_connection = True
-        found = self.server.page.answer(request)
-        self.send_response_only(found.status)
-        for name, value in found.all_headers().items():
+        answer = self.server.page.answer(request)
+        self.send_response_only(answer.status)
+        for name, value in answer.all_headers().items():
             self.send_header(name, value)
         self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(found.content)
+            self.wfile.write(answer.content)
 
     def log_message(self, *_: Any) -> None:
-        """Log nothing: no address, no path."""
+        """Log neither addresses nor paths."""
 
 
 def shown(host: str, port: int) -> str:
@@ -173,7 +173,7 @@ def is_loopback(host: str) -> bool:
 
 
 def serve(server: Server, ready: Callable[[], None]) -> None:
-    """Serve until SIGINT, SIGTERM or SIGHUP. `ready` is called once it answers."""
+    """Serve until SIGINT, SIGTERM or SIGHUP. Calls `ready` once it answers."""
     # The system may deliver a signal to any thread. Each thread passes it on here, where the main thread waits.
     written, waiting = socket.socketpair()
     written.setblocking(False)

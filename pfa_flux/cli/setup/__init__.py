@@ -1,1 +1,1 @@
-"""Commands that set pfa-flux up."""
+"""Commands that set up pfa-flux."""

@@ -1,4 +1,4 @@
-"""What `pfa-flux init` asks for: flags, environment, the file that is there and answers make settings that work."""
+"""Questions of `pfa-flux init`. Flags, the environment, an existing file and answers become working settings."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ if TYPE_CHECKING:
     from pfa_flux import Analytics, PfaFluxError
 
 _TOKEN_HINT = (
-    "Give it with --token-file FILE, with --token-file - on standard input, or in PFA_FLUX_TOKEN; "
-    "on 1.x it is user:password."
+    "Give it with --token-file FILE, on standard input with --token-file -, or in PFA_FLUX_TOKEN. "
+    "On 1.x it is user:password."
 )
 
 
 class Dialogue:
-    """Comes from flags, environment, the file that is there, and questions, to a draft that was tried out."""
+    """Builds a tested draft of the settings from flags, the environment, an existing file, and answers."""
 
-    def __init__(self, path: Path, values: Mapping[str, str], given: set[str], *, asking: bool, quiet: bool) -> None:
+    def __init__(
+        self, path: Path, values: Mapping[str, str], given: set[str], *, interactive: bool, quiet: bool
+    ) -> None:
         from pfa_flux.setup.discovery import Discovery
         from pfa_flux.setup.draft import Draft
         from pfa_flux.setup.systemd import STATE
 
-        self.given, self.asking, self.quiet = given, asking, quiet
+        self.given, self.interactive, self.quiet = given, interactive, quiet
         self.draft = Draft.of(path)
         self.own_token = self.draft.token_file == path.with_suffix(".token")
         own = dict(values)
@@ -39,42 +41,42 @@ class Dialogue:
             own["data_dir"] = str(Path(own["data_dir"]).expanduser().absolute())
         elif path.is_relative_to("/etc") and "data_dir" not in self.draft.document:
             own["data_dir"] = str(STATE)
-        # Until an InfluxDB 1.x is known to be there, there is no Kapacitor.
+        # Kapacitor counts only once the server is known to be an InfluxDB 1.x.
         self._kapacitor = own.get("kapacitor_url", str(self.draft.document.get("kapacitor_url", "")))
         self.draft = self.draft.with_values(**{**own, "kapacitor_url": ""})
         self.make_rollup = False
         self.found = Discovery()
-        # What Enter answers, whatever else was answered before.
+        # Defaults that Enter accepts, whatever was answered before.
         self._usual = {**{key: str(value) for key, value in self.draft.document.items()}, **own}
         self.draft.settings()
 
     @property
     def said(self) -> set[str]:
-        """Keys that flags, the environment, the file or an answer have said."""
+        """Keys that have a value from a flag, the environment, the file or an answer."""
         return {*self.draft.document, *self.draft.values}
 
     def say(self, text: str) -> None:
-        """A note, unless there are to be none."""
+        """Print a note, unless notes are off."""
         if not self.quiet:
             note(text)
 
     def take_token(self, named: str | None) -> None:
-        """The token of the flag, or of the environment; else it is that of the file, if there is one."""
+        """Use the token of the flag or of the environment. Without either, the file's token stays."""
         from pfa_flux.errors import SettingsError
         from pfa_flux.settings.secret import read_token
 
         if named == "-":
             token = "" if sys.stdin.isatty() else sys.stdin.readline().strip()
             if not token:
-                raise SettingsError("there is no token on standard input", _TOKEN_HINT)
+                raise SettingsError("standard input has no token", _TOKEN_HINT)
             self._own(token)
         elif named is None and os.environ.get("PFA_FLUX_TOKEN"):
             self._own(os.environ["PFA_FLUX_TOKEN"])
         elif file := named or os.environ.get("PFA_FLUX_TOKEN_FILE"):
             where = Path(file).expanduser().absolute()
             secret, warnings = read_token(where)
-            for word in warnings:
-                self.say(f"warning: {word}")
+            for warning in warnings:
+                self.say(f"warning: {warning}")
             self.draft = replace(self.draft, token=secret, token_file=where)
             self.own_token = False
         if named is not None:
@@ -88,7 +90,7 @@ class Dialogue:
         self.own_token = True
 
     def take_domains(self, sites: list[str], names: list[str]) -> None:
-        """The sites and domains of flags."""
+        """Use the sites and domains of flags."""
         from pfa_flux.setup.draft import domains, site
 
         if names:
@@ -104,48 +106,48 @@ class Dialogue:
         self.draft = draft.with_domains(domains)
 
     def reach(self) -> Analytics:
-        """Connect, asking until the answers are right; without questions the first error is the last."""
+        """Connect. Ask again until the answers work; without questions, the first error ends it."""
         from pfa_flux import connect
 
-        if self.asking and "url" not in self.given:
+        if self.interactive and "url" not in self.given:
             self._ask("url")
         self._until_it_connects()
         with connect(self.draft.settings()) as analytics:
             engine, there = analytics.engine.capabilities, self._kapacitors(analytics)
         if engine.kapacitor:
-            if there and not self._kapacitor and not self.asking:
-                self.say(f"a Kapacitor is at {there}, and not used; to have it run the tasks: --kapacitor-url {there}")
+            if there and not self._kapacitor and not self.interactive:
+                self.say(f"Kapacitor answers at {there}, but is not used. To use it: --kapacitor-url {there}")
             self._usual.setdefault("kapacitor_url", there)
             self.draft = self.draft.with_values(kapacitor_url=self._kapacitor)
-            if self.asking and "kapacitor_url" not in self.given:
+            if self.interactive and "kapacitor_url" not in self.given:
                 self._ask("kapacitor_url")
             self._until_it_connects("kapacitor_url")
         else:
             if "kapacitor_url" in self.given and self._kapacitor:
-                self.say("--kapacitor-url is left out: only an InfluxDB 1.x needs a Kapacitor")
+                self.say("--kapacitor-url is ignored: only InfluxDB 1.x needs Kapacitor")
             if self.draft.settings().url:
                 values = {key: value for key, value in self.draft.values.items() if key != "kapacitor_url"}
                 self.draft = replace(self.draft, values=values)
         return connect(self.draft.settings())
 
     def _kapacitors(self, analytics: Analytics) -> str:
-        """The first Kapacitor among those that the server passes points on to; empty where none answers."""
+        """The first Kapacitor among the subscribers of the server; empty if none answers."""
         from pfa_flux.engines.influxdb.detect import is_kapacitor
 
         settings = self.draft.settings()
         return next((url for url in analytics.engine.subscribers() if is_kapacitor(settings, url)), "")
 
     def _until_it_connects(self, suspect: str = "") -> None:
-        while failed := self._failure():
-            key, error = suspect or failed[0], failed[1]
-            if not self.asking or key in self.given:
+        while failure := self._failure():
+            key, error = suspect or failure[0], failure[1]
+            if not self.interactive or key in self.given:
                 raise error
             if key != "token" or self.draft.token:
                 note(f"{error.message}\n{error.hint}")
             self._ask(key)
 
     def _failure(self) -> tuple[str, PfaFluxError] | None:
-        """What is wrong, and the answer that is to blame."""
+        """The answer that failed, and its error."""
         from pfa_flux import connect
         from pfa_flux.errors import AccessDeniedError, QueryError, SettingsError, UnreachableError
         from pfa_flux.setup.draft import organisations
@@ -171,31 +173,31 @@ class Dialogue:
         return None
 
     def _ask(self, key: str) -> None:
-        """Ask for an answer; Enter keeps what is there."""
+        """Ask for an answer. Enter keeps the current value."""
         if key == "token":
             self._own(typer.prompt("Token (user:password on 1.x; it is not shown)", hide_input=True, err=True))
             return
         present = self._usual.get(key, "")
-        words = {
-            "url": "InfluxDB's address, nothing for none: all data in one file here",
+        question = {
+            "url": "InfluxDB's address (empty for none: all data in one file on this machine)",
             "org": "Organisation",
-            "kapacitor_url": "Kapacitor's address, nothing for none: pfa-flux downsamples by itself",
+            "kapacitor_url": "Kapacitor's address (empty for none: pfa-flux downsamples by itself)",
             "data_dir": "Directory of the data",
             "raw_bucket": "Raw bucket",
             "loads_bucket": "Bucket of raw page loads",
             "rollup_bucket": "Rollup bucket",
         }[key]
         if present and key in {"url", "kapacitor_url"}:
-            words = words.replace("nothing for none", "- for none")
+            question = question.replace("empty for none", "- for none")
         elif key == "data_dir":
             present = present or str(self.draft.settings().data_dir)
-        answer = typer.prompt(words, default=present, show_default=bool(present), err=True).strip()
+        answer = typer.prompt(question, default=present, show_default=bool(present), err=True).strip()
         if key == "data_dir":
             answer = str(Path(answer).expanduser().absolute())
         self.draft = self.draft.with_values(**{key: "" if answer == "-" else answer})
 
     def loads_of_last_day(self) -> int | None:
-        """Number of raw page loads of the last day, by the names of the draft; None if the token may not see them."""
+        """Number of raw page loads in the last day, with the draft's names; None if the token cannot read them."""
         from pfa_flux import connect
         from pfa_flux.engines.ask import Ask
         from pfa_flux.errors import AccessDeniedError, BucketNotFoundError
@@ -215,24 +217,24 @@ class Dialogue:
         return sum(count for by_window in sums.values() for count in by_window.values())
 
     def greet(self, analytics: Analytics) -> None:
-        """Say who answers."""
+        """Print which server answers."""
         can = analytics.engine.capabilities
         self.say(f"{can.title} answers" if self.draft.settings().url else "no InfluxDB: all data in one file")
         if can.kapacitor_version:
             self.say(f"Kapacitor {can.kapacitor_version} answers")
 
     def ask_rest(self) -> None:
-        """Ask for what no connection proves: the place of the data, domains, sites."""
+        """Ask for what a connection cannot tell: the directory of the data, domains, sites."""
         from pfa_flux.cli.setup.proposals import proposed_domains
 
-        if not self.asking:
+        if not self.interactive:
             proposed_domains(self)
             return
         if not self.draft.settings().url and "data_dir" not in self.given:
             self._ask("data_dir")
         if "domains" not in self.given:
-            found = proposed_domains(self)
-            self._until_right(lambda: self._ask_domains(found))
+            proposed = proposed_domains(self)
+            self._until_right(lambda: self._ask_domains(proposed))
         if "sites" not in self.given:
             for name, names in self.draft.settings().sites.items():
                 self.say(f"site {name}: {', '.join(names)}")
@@ -240,6 +242,7 @@ class Dialogue:
                 pass
 
     def _until_right(self, ask: Callable[[], bool]) -> bool:
+        """Ask again after an invalid answer."""
         from pfa_flux.errors import SettingsError
 
         while True:
@@ -248,57 +251,57 @@ class Dialogue:
             except SettingsError as error:
                 note(f"{error.message}\n{error.hint}")
 
-    def _ask_domains(self, found: Sequence[str]) -> bool:
+    def _ask_domains(self, proposed: Sequence[str]) -> bool:
         from pfa_flux.setup.draft import domains
 
-        present = ", ".join(self.draft.settings().pixel.domains or found)
-        words = "Domains that count, with commas between"
-        answer = typer.prompt(words, default=present, show_default=bool(present), err=True)
+        present = ", ".join(self.draft.settings().pixel.domains or proposed)
+        question = "Domains to count, separated by commas"
+        answer = typer.prompt(question, default=present, show_default=bool(present), err=True)
         self.draft = replace(self.draft, domains=domains(answer.split(","), "the answer"))
         return True
 
     def _ask_site(self) -> bool:
         from pfa_flux.setup.draft import site
 
-        words = "A site over several of them, as NAME=domain,domain; nothing for no more"
-        answer = typer.prompt(words, default="", show_default=False, err=True)
+        question = "A site with several of them, as NAME=domain,domain (empty for no more)"
+        answer = typer.prompt(question, default="", show_default=False, err=True)
         if answer:
             self._take_site(*site(answer))
         return bool(answer)
 
     def buckets(self, analytics: Analytics, *, make: bool) -> None:
-        """See that the buckets are there, or that they are to be made."""
+        """Check that the buckets exist. Create those that are missing, if wanted."""
         for side in self.draft.settings().task.sides:
             while not self._has(analytics, bucket := self.draft.settings().raw_bucket_of(side)):
                 key = "raw_bucket" if bucket == self.draft.settings().raw_bucket else "loads_bucket"
-                if self._is_to_be_made(analytics, key, bucket, make=make):
+                if self._shall_create(analytics, key, bucket, make=make):
                     analytics.engine.create_bucket(bucket)
-                    self.say(f"made the bucket {bucket}, kept for ever")
+                    self.say(f"created the bucket {bucket}, without expiry")
         while not self.make_rollup and not self._has(analytics, bucket := self.draft.settings().rollup_bucket):
-            # With the task: it goes again where that fails.
-            self.make_rollup = self._is_to_be_made(analytics, "rollup_bucket", bucket, make=make)
+            # Created with the task, and removed again if that fails.
+            self.make_rollup = self._shall_create(analytics, "rollup_bucket", bucket, make=make)
 
     @staticmethod
     def _has(analytics: Analytics, bucket: str) -> bool:
         return analytics.engine.capabilities.in_process or analytics.engine.has_bucket(bucket)
 
-    def _is_to_be_made(self, analytics: Analytics, key: str, bucket: str, *, make: bool) -> bool:
-        """Whether to make a bucket that is missing; else another one has been named.
+    def _shall_create(self, analytics: Analytics, key: str, bucket: str, *, make: bool) -> bool:
+        """Whether to create a missing bucket. If not, the user has named another one.
 
         Raises:
-            BucketNotFoundError: it is neither to be made nor asked for.
+            BucketNotFoundError: the bucket may not be created, and no question may be asked.
         """
         from pfa_flux.tasks.install import missing_bucket
 
         if make:
             return True
-        remedy = f"Name the right one with --{key.replace('_', '-')}, or have it made with --create-buckets."
+        remedy = f"Name the right one with --{key.replace('_', '-')}, or create it with --create-buckets."
         error = missing_bucket(analytics.engine, "rollup" if key == "rollup_bucket" else "raw", bucket, remedy)
-        if not self.asking:
+        if not self.interactive:
             raise error
         near = error.hint.removesuffix(remedy)
-        # One that is nearly the name of another is likely to be mistyped.
-        if typer.confirm(f"{error.message}. {near}Make {bucket}?", default=not near, err=True):
+        # A name close to that of another bucket is likely a typo.
+        if typer.confirm(f"{error.message}. {near}Create {bucket}?", default=not near, err=True):
             return True
         if key in self.given:
             raise error

@@ -32,42 +32,42 @@ if TYPE_CHECKING:
 @with_kinds
 def init(
     *,
-    url: Annotated[str | None, typer.Option(help="InfluxDB's address; '' for none.", show_default=False)] = None,
+    url: Annotated[str | None, typer.Option(help="Address of InfluxDB; '' for none.", show_default=False)] = None,
     token_file: Annotated[
         str | None,
-        typer.Option(help="File that holds the token; - takes it from standard input.", show_default=False),
+        typer.Option(help="File with the token; - reads it from standard input.", show_default=False),
     ] = None,
     org: Annotated[str | None, typer.Option(help="Organisation of InfluxDB 2.", show_default=False)] = None,
     kapacitor_url: Annotated[
-        str | None, typer.Option(help="Kapacitor's address, for tasks on 1.x; '' for none.", show_default=False)
+        str | None, typer.Option(help="Address of Kapacitor, for tasks on 1.x; '' for none.", show_default=False)
     ] = None,
     domain: Annotated[
-        list[str] | None, typer.Option(help="Domain that counts, beside those that do; repeats.", show_default=False)
+        list[str] | None, typer.Option(help="Domain to count, in addition; repeatable.", show_default=False)
     ] = None,
     site: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=domain,domain: a site and all its domains; repeats.", show_default=False),
+        typer.Option(help="NAME=domain,domain: a site and all its domains; repeatable.", show_default=False),
     ] = None,
     listen: Annotated[
-        str | None, typer.Option(help="Where the pixel listens: HOST:PORT, or unix:PATH.", show_default=False)
+        str | None, typer.Option(help="Address of the pixel: HOST:PORT, or unix:PATH.", show_default=False)
     ] = None,
     loads: Annotated[
         Loads | None,
         typer.Option(
-            help="Who counts page loads: your own analytics, the pixel's script, the tracker's onload, or none yet.",
+            help="Source of page loads: your own analytics, the pixel's script, the tracker's onload, or none yet.",
             show_default="as in the file",
         ),
     ] = None,
     loads_measurement: Annotated[
-        str | None, typer.Option(help="Measurement that your analytics writes page loads to.", show_default=False)
+        str | None, typer.Option(help="Measurement of your analytics' page loads.", show_default=False)
     ] = None,
     loads_field: Annotated[
-        str | None, typer.Option(help="Field that each of its page loads has.", show_default=False)
+        str | None, typer.Option(help="Field of your analytics' page loads.", show_default=False)
     ] = None,
     raw_bucket: Annotated[str | None, typer.Option(help="Bucket of raw points.", show_default=False)] = None,
     loads_bucket: Annotated[
         str | None,
-        typer.Option(help="Bucket of raw page loads, where they are not in the raw bucket.", show_default=False),
+        typer.Option(help="Bucket of raw page loads, if it is not the raw bucket.", show_default=False),
     ] = None,
     rollup_bucket: Annotated[str | None, typer.Option(help="Bucket of downsampled points.", show_default=False)] = None,
     data_dir: Annotated[
@@ -81,44 +81,44 @@ def init(
         ),
     ] = None,
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="Take over a task that pfa-flux has not made, and float rows of others.")
+        bool, typer.Option("--adopt", help="Take over a task that pfa-flux did not make, and float rows of others.")
     ] = False,
     hits_only: Annotated[
-        bool, typer.Option("--hits-only", help="Downsample hits alone, without page loads; it is remembered.")
+        bool, typer.Option("--hits-only", help="Downsample only hits, not page loads. The settings file keeps this.")
     ] = False,
     create_buckets: CreateBuckets = False,
-    write: Annotated[bool, typer.Option("--write", help="Write the pieces where they belong.")] = False,
-    remove: Annotated[bool, typer.Option("--remove", help="Undo what --write has written, and end.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the nginx, systemd and page files, too.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Undo what --write wrote, and do nothing else.")] = False,
     include: Annotated[
         bool,
-        typer.Option("--include", help="With --write: put the include into the server { } of each site."),
+        typer.Option("--include", help="With --write: add the include to the server { } of each site."),
     ] = False,
     enable: Annotated[
         bool,
         typer.Option("--enable", help="With --write: start the service with systemd, and reload nginx after nginx -t."),
     ] = False,
     nginx_dir: Annotated[
-        str | None, typer.Option(help="nginx's directory, for --write as root.", show_default="/etc/nginx")
+        str | None, typer.Option(help="Directory of nginx, for --write as root.", show_default="/etc/nginx")
     ] = None,
     unit_dir: Annotated[
         str | None,
         typer.Option(
-            help="Directory of systemd's units, for --write.",
+            help="Directory of systemd units, for --write.",
             show_default="/etc/systemd/system for root, else ~/.config/systemd/user",
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes or warnings.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask no questions.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no notes or warnings.")] = False,
 ) -> None:
-    """Set everything up: settings, token file, tasks, and the pieces for nginx, systemd and the pages.
+    """Set up everything: settings, token file, tasks, and the files for nginx, systemd and the pages.
 
-    Asks for what no flag says, or asks nothing where standard input is no terminal. Every answer is tried out at
-    once, and nothing is written unless all of them are right. A second run starts from what is there.
+    Asks for what no flag gives, unless standard input is not a terminal. Tries out every answer at once, and writes
+    nothing until all are right. A second run starts from the existing files.
 
-    Without --write the last lines say what is left to do, and which command prints each piece.
+    Without --write, the last lines list the remaining steps, with the command that prints each file.
 
-    --write shows what would change first. It overwrites no file that pfa-flux has not written, or that was changed
-    since. A site's own configuration gets one line, and services are started, only if asked for.
+    --write first shows what would change. It never overwrites a file that pfa-flux did not write, or that was changed
+    since. It adds a line to a site's own configuration, and starts services, only if you ask for it.
     """
     from pfa_flux.errors import SettingsError
     from pfa_flux.settings.pixel import address
@@ -133,10 +133,10 @@ def init(
         pieces.remove(path)
         return
     if (include or enable) and not write:
-        raise SettingsError("--include and --enable change the machine, which --write alone does", "Add --write.")
+        raise SettingsError("--include and --enable work only with --write", "Add --write.")
     given = {key: value for key, value in flags.items() if value is not None}
-    found = {key: os.environ[f"PFA_FLUX_{key.upper()}"] for key in KEYS if os.environ.get(f"PFA_FLUX_{key.upper()}")}
-    dialogue = Dialogue(path, {**found, **given}, set(given), asking=sys.stdin.isatty() and not yes, quiet=quiet)
+    env = {key: os.environ[f"PFA_FLUX_{key.upper()}"] for key in KEYS if os.environ.get(f"PFA_FLUX_{key.upper()}")}
+    dialogue = Dialogue(path, {**env, **given}, set(given), interactive=sys.stdin.isatty() and not yes, quiet=quiet)
     if listen is not None:
         dialogue.draft = replace(dialogue.draft, listen=address(listen, "--listen"))
     dialogue.draft = replace(dialogue.draft, hits_only=hits_only)
@@ -161,14 +161,14 @@ def init(
 
 
 def _is_elsewhere(path: Path) -> bool:
-    """Whether commands have to be told of a settings file."""
+    """Whether commands need --config to find a settings file."""
     from pfa_flux.setup.draft import config_path
 
     return config_path(None, {**os.environ, "PFA_FLUX_CONFIG": ""}, Path("/")) != path
 
 
 def _set_up(dialogue: Dialogue, writing: pieces.Writing | None, *, adopt: bool) -> None:
-    """Install the tasks, put the files in their place, and say what was done."""
+    """Install the tasks, put the files in place, and print what was done."""
     from pfa_flux import connect
     from pfa_flux.engines.directory import private_directory
     from pfa_flux.errors import PfaFluxError
@@ -202,30 +202,30 @@ def _set_up(dialogue: Dialogue, writing: pieces.Writing | None, *, adopt: bool) 
         from pfa_flux.setup.placing import Manifest
 
         changed = any(action != "unchanged" for action in actions.values())
-        writing.services.proceed(writing.manifest, Manifest.beside(dialogue.draft.path), changed=changed)
+        writing.services.proceed(writing.manifest, Manifest.of(dialogue.draft.path), changed=changed)
 
 
 def _files(dialogue: Dialogue, writing: pieces.Writing | None) -> list[File]:
-    """The files that are to be there; with pieces, once their changes were shown and agreed to."""
+    """The files to write. With --write, show their changes and ask first."""
     from pfa_flux.setup.draft import files_of
     from pfa_flux.setup.placing import Manifest
 
     draft = dialogue.draft
     own = files_of(draft, own_token=dialogue.own_token)
     if writing is None:
-        manifest = Manifest.beside(draft.path)
+        manifest = Manifest.of(draft.path)
         return [manifest.with_written(own, new=[]).as_file(), *own] if manifest.files else own
     files = [*own, *writing.pieces, *writing.services.sites]
     if not dialogue.quiet:
         writing.show(files, draft.token_file)
     writing.manifest.check(writing.pieces)
-    if dialogue.asking and any(file.action != "unchanged" for file in files):
+    if dialogue.interactive and any(file.action != "unchanged" for file in files):
         typer.confirm("Write these files?", default=True, abort=True, err=True)
     return [writing.manifest.with_written(files, new=files).as_file(), *files]
 
 
 def _install(tasks: Sequence[Task], *, adopt: bool, create_bucket: bool) -> list[Installation]:
-    """Install all tasks or, where one fails, make none."""
+    """Install all tasks. If one fails, remove the others again."""
     from pfa_flux.errors import PfaFluxError
 
     done = []
@@ -244,15 +244,15 @@ def _install(tasks: Sequence[Task], *, adopt: bool, create_bucket: bool) -> list
 
 
 def _tell_of(task: Task, done: Installation) -> None:
-    what = task.spec.what.label
+    rows = task.spec.what.label
     if done.made_bucket:
-        note(f"made the bucket {task.spec.rollup_bucket}")
+        note(f"created the bucket {task.spec.rollup_bucket}")
     if task.spec.what is Side.HITS:
         show.note_store(done.store)
     if done.proof is not None and done.proof.hits:
-        note(f"proved by a run: {done.proof.hits} {what} are {done.proof.rows} rows, equal to the raw data")
+        note(f"proved by a run: {done.proof.hits} {rows} make {done.proof.rows} rows, equal to the raw data")
     elif done.proof is not None:
-        note(f"proved by a run, which ended well; there are no {what} to compare yet")
+        note(f"proved by a run, which succeeded. There are no {rows} to compare yet")
 
 
 def _tell(dialogue: Dialogue, backend: str) -> None:
@@ -262,14 +262,14 @@ def _tell(dialogue: Dialogue, backend: str) -> None:
     if not settings.task.loads:
         note(f"page loads are not downsampled: {dialogue.draft.path} has loads = false under [task]")
     if backend == "runner":
-        note("pfa-flux serve runs the tasks by itself; where that is not run, have cron run: pfa-flux task run --due")
+        note("pfa-flux serve also runs the tasks. If you do not run it, let cron run: pfa-flux task run --due")
     if not settings.pixel.domains:
-        note("warning: no domain is named, so hits of any domain count; name yours with --domain")
+        note("warning: no domain is set, so hits of any domain count. Name yours with --domain")
     unseen = pieces.hidden(dialogue.draft)
     if unseen is not None:
         note(f"warning: the service cannot read {unseen}: its unit blocks home directories. Move it to /opt or /etc")
     if settings.data_dir != STATE and os.geteuid() == 0:
         note(
-            "warning: the service would run as root, because its data is root's; "
-            "for a user of its own: pfa-flux init --config /etc/pfa-flux/pfa-flux.toml"
+            "warning: the service would run as root, because root owns its data. "
+            "To give it its own user: pfa-flux init --config /etc/pfa-flux/pfa-flux.toml"
         )

@@ -1,4 +1,4 @@
-"""Who counts page loads. If nothing does, every figure is 100%, so `pfa-flux init` asks."""
+"""The source of page loads. Without one, every figure is 100%, so `pfa-flux init` asks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from pfa_flux.cli.setup.dialogue import Dialogue
 
 _MENU = """\
-Who counts page loads, the views that ran JavaScript?
-  own      your analytics writes them to InfluxDB
-  script   a script in the page asks the pixel's twin for them
-  tracker  your tracker's tag does the same in its onload
-  none     nobody yet: every figure will be 100%"""
+What counts page loads, the page views that ran JavaScript?
+  own      your analytics, which writes them to InfluxDB
+  script   the pixel, from a script in the page
+  tracker  the pixel, from the onload of your tracker's tag
+  none     nothing yet: every figure will be 100%"""
 
 
 class Loads(enum.StrEnum):
-    """Who counts page loads."""
+    """Sources of page loads."""
 
     OWN = "own"
     SCRIPT = "script"
@@ -31,7 +31,7 @@ class Loads(enum.StrEnum):
 
 
 def take_loads(dialogue: Dialogue, chosen: Loads | None, measurement: str | None, field: str | None) -> None:
-    """Determine who counts page loads, from flags or a question, and print their number in the last day.
+    """Set the source of page loads from flags or an answer, and print their number in the last day.
 
     Without either, keep the value in the file.
 
@@ -48,7 +48,7 @@ def take_loads(dialogue: Dialogue, chosen: Loads | None, measurement: str | None
         )
     if named:
         chosen = Loads.OWN
-    asked = chosen is None and dialogue.asking
+    asked = chosen is None and dialogue.interactive
     if asked:
         chosen = _asked(dialogue)
     if chosen is not None:
@@ -75,11 +75,11 @@ def _asked(dialogue: Dialogue) -> Loads:
         answer = typer.prompt("Page loads", default=usual.value, err=True).strip().lower()
         if answer in {each.value for each in Loads}:
             return Loads(answer)
-        note(f"{answer!r} is none of own, script, tracker and none")
+        note(f"{answer!r} is not one of own, script, tracker and none")
 
 
 def _ask_names(dialogue: Dialogue) -> None:
-    """Ask for the names of the analytics' points until points exist, or the user confirms the names."""
+    """Ask for the names of the analytics' points until such points exist, or the user confirms the names."""
     from pfa_flux.errors import SettingsError
 
     begun = dialogue.draft
@@ -99,9 +99,9 @@ def _ask_names(dialogue: Dialogue) -> None:
             note(f"{error.message}\n{error.hint}")
             continue
         dialogue.draft = draft
-        found = dialogue.loads_of_last_day()
-        note(_found(dialogue, found))
-        if found != 0 or typer.confirm("Use these names anyway?", default=False, err=True):
+        number = dialogue.loads_of_last_day()
+        note(_number(dialogue, number))
+        if number != 0 or typer.confirm("Use these names anyway?", default=False, err=True):
             return
         dialogue.draft = begun
 
@@ -110,31 +110,31 @@ def _listed(others: Mapping[str, str]) -> str:
     return ", ".join(f"{measurement} (field {field})" for measurement, field in others.items())
 
 
-def _found(dialogue: Dialogue, found: int | None) -> str:
+def _number(dialogue: Dialogue, number: int | None) -> str:
     settings = dialogue.draft.settings()
     names = settings.schema
-    if found is None:
-        return "page loads: not checked, because this token may not read them"
-    rows = "1 row" if found == 1 else f"{found or 'no'} rows"
+    if number is None:
+        return "page loads: not checked, because this token cannot read them"
+    rows = "1 row" if number == 1 else f"{number or 'no'} rows"
     return f"page loads: {rows} of {names.loads_measurement} with the field {names.loads_field} in the last day"
 
 
 def _tell(dialogue: Dialogue) -> None:
-    """Print who counts page loads, and warn if nobody does."""
+    """Print the source of page loads, and warn if there is none."""
     pixel = dialogue.draft.settings().pixel
     if pixel.load_path:
         dialogue.say(f"page loads: counted by the pixel, at {pixel.load_path}")
         return
-    found = 0 if pixel.loads == Loads.NONE else dialogue.loads_of_last_day()
-    if found != 0 or pixel.loads == Loads.OWN:
-        dialogue.say(_found(dialogue, found))
+    number = 0 if pixel.loads == Loads.NONE else dialogue.loads_of_last_day()
+    if number != 0 or pixel.loads == Loads.OWN:
+        dialogue.say(_number(dialogue, number))
     others = {each.measurement: each.field for each in dialogue.found.others}
-    if found == 0 and others:
+    if number == 0 and others:
         (measurement, field), *_ = others.items()
         how = f"--loads own --loads-measurement {measurement} --loads-field {field}"
-        dialogue.say(f"left, though it looks like page loads: {_listed(others)}; to take it: {how}")
-    if found == 0:
+        dialogue.say(f"looks like page loads, but is not used: {_listed(others)}. To use it: {how}")
+    if number == 0:
         dialogue.say(
-            "warning: nobody counts page loads yet, so every figure will be 100%. To count them with the pixel: "
+            "warning: nothing counts page loads yet, so every figure will be 100%. To count them with the pixel: "
             "pfa-flux init --loads script"
         )

@@ -18,7 +18,7 @@ def nginx(
     listen: Annotated[
         str | None,
         typer.Option(
-            help="Address of the pixel, or of the page with --view.",
+            help="Address of the pixel. With --view, address of the live page.",
             show_default="[pixel] listen of the settings; 127.0.0.1:8482",
         ),
     ] = None,
@@ -32,14 +32,14 @@ def nginx(
     view: Annotated[
         str | None,
         typer.Option(
-            help="Print the location for pfa-flux view instead: its path, with a password.",
+            help="Print the location for pfa-flux view instead, at this path and with a password.",
             show_default=False,
         ),
     ] = None,
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Print the nginx configuration for the pixel, and the tags for your pages, from your settings."""
+    """Print the nginx configuration for the pixel and the tags for your pages, from your settings."""
     from pfa_flux.settings.pixel import address
     from pfa_flux.setup.nginx import configuration
     from pfa_flux.setup.nginx_view import DEFAULT_LISTEN, location

@@ -1,4 +1,4 @@
-"""The pieces that `pfa-flux init` makes for nginx, systemd and the pages: said, written, or removed again."""
+"""The files that `pfa-flux init` makes for nginx, systemd and the pages: it describes, writes, or removes them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 _TOKEN = re.compile(r"""^([-+ ]\s*["']?token["']?\s*=).*""")
-"""A line of a difference that has the token in it, from settings that held it themselves."""
+"""A line of a difference that contains the token, because the settings held it themselves."""
 
 
 def command() -> Path:
@@ -33,19 +33,19 @@ def command() -> Path:
 
 
 def hidden(draft: Draft) -> Path | None:
-    """What a service with a user of its own needs and cannot see; None where it sees all, or has no such user."""
+    """The path that a service with its own user needs but cannot see; None if it sees everything it needs."""
     from pfa_flux.setup.systemd import STATE
 
     if draft.settings().data_dir != STATE:
         return None
     homes = (Path("/home"), Path("~root").expanduser())
-    # A link, or a virtual environment, may lead to a program elsewhere.
+    # The program may be a link or in a virtual environment, so what it needs may be elsewhere.
     needed = (command(), command().resolve(), Path(sys.executable).resolve(), draft.path)
     return next((path for path in needed for home in homes if path.is_relative_to(home)), None)
 
 
 def place(draft: Draft) -> Place:
-    """What a unit has to know of this installation."""
+    """What a unit must know about this installation."""
     import getpass
 
     from pfa_flux.setup.systemd import Place
@@ -54,17 +54,17 @@ def place(draft: Draft) -> Place:
 
 
 def summary(draft: Draft, *, named: bool) -> str:
-    """What is left to do, and which command prints each piece."""
+    """The remaining steps, with the command that prints each piece."""
     option = f" --config {shlex.quote(str(draft.path))}" if named else ""
     return f"""
-What is left to do; as root, {_again("--write --include --enable", option)} does 1 to 3
+Remaining steps. As root, {_again("--write --include --enable", option)} does 1 to 3.
 1. pfa-flux nginx{option} --part http > /etc/nginx/conf.d/pfa-flux.conf
    pfa-flux nginx{option} --part server > /etc/nginx/snippets/pfa-flux.conf
    In the server {{ }} of each site: include snippets/pfa-flux.conf;
 2. pfa-flux systemd{option} > /etc/systemd/system/pfa-flux.service
    systemctl daemon-reload && systemctl enable --now pfa-flux.service
 3. nginx -t && systemctl reload nginx
-4. pfa-flux tags{option} prints what belongs at the end of each page
+4. pfa-flux tags{option} prints the tags for the end of each page
 5. pfa-flux doctor{option}"""
 
 
@@ -74,7 +74,7 @@ def _again(flags: str, option: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Where to write pieces; None: where they usually belong.
+    """Directories to write files to; None for the usual ones.
 
     Attributes:
         nginx: nginx's directory.
@@ -85,7 +85,7 @@ class Targets:
     units: str | None = None
 
     def layout(self, config: Path) -> Layout:
-        """The places for root, or for another user."""
+        """The places of the files, for root or another user."""
         from pfa_flux.setup.placing import NGINX, UNITS, Layout
 
         nginx, units = (Path(each).absolute() if each else None for each in (self.nginx, self.units))
@@ -96,13 +96,13 @@ class Targets:
 
 @dataclass(frozen=True)
 class Writing:
-    """Pieces that are to be written beside the settings.
+    """Files to write in addition to the settings.
 
     Attributes:
-        layout: where.
-        pieces: what.
+        layout: places of the files.
+        pieces: the files.
         manifest: what was written before.
-        services: what is started with them.
+        services: the services that use them.
     """
 
     layout: Layout
@@ -112,7 +112,7 @@ class Writing:
 
     @classmethod
     def of(cls, draft: Draft, targets: Targets) -> Writing:
-        """What is to be written for a draft.
+        """The files to write for a draft.
 
         Raises:
             PfaFluxError: the service could not run.
@@ -125,15 +125,15 @@ class Writing:
         unseen = None if layout.user else hidden(draft)
         if unseen is not None:
             raise PfaFluxError(
-                f"the service cannot read {unseen}: its unit blocks home directories; nothing was written",
-                "Have pfa-flux in /opt and its settings in /etc: "
+                f"the service cannot read {unseen}, because its unit blocks home directories. Nothing was written",
+                "Install pfa-flux in /opt, and put its settings in /etc: "
                 "python3 -m venv /opt/pfa-flux && /opt/pfa-flux/bin/pip install .",
             )
         pieces = layout.pieces(draft.settings(), place(draft))
-        return cls(layout, tuple(pieces), Manifest.beside(draft.path), Services.of(layout, targets.nginx))
+        return cls(layout, tuple(pieces), Manifest.of(draft.path), Services.of(layout, targets.nginx))
 
     def show(self, files: Sequence[File], secret: Path | None) -> None:
-        """Show what would change: of new files how long they are, and of `secret` its name alone."""
+        """Show what would change. Show only the length of new files, and only the name of `secret`."""
         for file in files:
             if file.path == secret and file.action != "unchanged":
                 note(f"{file.path}: a token, which is not shown")
@@ -143,7 +143,7 @@ class Writing:
                 note(_difference(file))
 
     def three_lines(self, config: Path, *, named: bool) -> str:
-        """What runs, what to put into the pages, and how to see the first view arrive."""
+        """What runs, what to put into the pages, and how to see the first page view arrive."""
         layout, services = self.layout, self.services
         systemctl = "systemctl --user" if layout.user else "systemctl"
         http = f"include {layout.http}; to http {{ }} and " if layout.user else ""
@@ -177,7 +177,7 @@ def _difference(file: File) -> str:
 
 
 def remove(config: Path) -> None:
-    """Undo what `--write` has written, and say what of it stays.
+    """Undo what `--write` wrote, and print what stays.
 
     Raises:
         PfaFluxError: nothing was written, or a file was changed since.
@@ -185,10 +185,11 @@ def remove(config: Path) -> None:
     from pfa_flux.errors import PfaFluxError
     from pfa_flux.setup.placing import Manifest
 
-    manifest = Manifest.beside(config)
+    manifest = Manifest.of(config)
     if not manifest.files:
         raise PfaFluxError(
-            f"pfa-flux init --write has written nothing for {config}", "Name the settings that it wrote with --config."
+            f"pfa-flux init --write has written nothing for {config}",
+            "Name its settings file with --config.",
         )
     try:
         done = manifest.undo()
@@ -198,8 +199,8 @@ def remove(config: Path) -> None:
         ) from error
     for path, what in done.items():
         typer.echo(f"{path}: {what}")
-    note("data and tasks stay: pfa-flux task remove removes tasks")
-    note("left to do: stop the service, take any include of it out of nginx, reload nginx")
+    note("data and tasks stay. To remove the tasks: pfa-flux task remove")
+    note("remaining steps: stop the service, remove any include of it from nginx, reload nginx")
     kept = [str(path) for path, what in done.items() if what.startswith("kept")]
     if kept:
         raise PfaFluxError(

@@ -1,4 +1,4 @@
-"""`pfa-flux tags` and `pfa-flux systemd`: pieces of an installation, beside `pfa-flux nginx`."""
+"""`pfa-flux tags` and `pfa-flux systemd`: print parts of an installation, as `pfa-flux nginx` does."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def tags(
     *,
     direct: Annotated[
         str,
-        typer.Option(help="Host that the pixel has to itself, for direct links.", show_default="the sites' own hosts"),
+        typer.Option(help="Separate host for the pixel, for direct links.", show_default="the sites' own hosts"),
     ] = "",
     settings: Settings,
     quiet: bool,
 ) -> None:
-    """Print the tags that belong at the end of each page, for the settings at hand."""
+    """Print the tags for the end of each page, from your settings."""
     from pfa_flux.setup.tags import tags as made
 
     del quiet
@@ -33,12 +33,12 @@ def tags(
 @with_kinds
 def systemd(
     *,
-    user: Annotated[bool, typer.Option("--user", help="For a user's own systemd, systemctl --user.")] = False,
+    user: Annotated[bool, typer.Option("--user", help="For systemctl --user.")] = False,
     config: Annotated[
         str | None, typer.Option(help="TOML file to read instead of the one found.", show_default=False)
     ] = None,
 ) -> None:
-    """Print systemd's unit for pfa-flux serve, for the settings at hand and the program that this is."""
+    """Print the systemd unit for pfa-flux serve, from your settings and with the path of this program."""
     from pfa_flux.cli.setup.pieces import place
     from pfa_flux.setup.draft import Draft, config_path
     from pfa_flux.setup.systemd import unit, user_unit

@@ -1,4 +1,4 @@
-"""What `pfa-flux init --write` starts: the service, and nginx with its new configuration; each said first."""
+"""Services that `pfa-flux init --write` starts: the pixel, and nginx with its new configuration."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class Services:
-    """systemd and nginx of this machine, and what is to be done with them.
+    """systemd and nginx of this machine, and what to do with them.
 
     Attributes:
-        layout: where the pieces are.
-        systemd: who runs the unit.
-        nginx: who is before the pixel.
-        enable: the unit is started, and nginx reloaded.
-        sites: nginx's own files with the include in them.
-        served: names of the servers that have the include then.
-        before: nginx's files as they were, None for those that there were not.
+        layout: places of the files.
+        systemd: runs the unit.
+        nginx: stands before the pixel.
+        enable: start the unit, and reload nginx.
+        sites: nginx's own files with the include added.
+        served: names of the servers that will have the include.
+        before: previous content of nginx's files; None for new files.
     """
 
     layout: Layout
@@ -43,27 +43,27 @@ class Services:
 
     @classmethod
     def of(cls, layout: Layout, nginx: str | None) -> Services:
-        """Those of a layout; `nginx` names a directory of nginx that is not its own."""
+        """The services of a layout. `nginx` names a directory other than nginx's own."""
         from pfa_flux.setup.services import NginxProgram, Systemd
 
         return cls(layout, Systemd(layout.user), NginxProgram(Path(nginx).absolute() if nginx else None))
 
     def settle(self, dialogue: Dialogue, *, include: bool, enable: bool) -> None:
-        """Settle what is to be done, by flags or questions, before anything is written.
+        """Decide what to do, from flags or answers, before anything is written.
 
         Raises:
-            PfaFluxError: it was asked for, and cannot be done.
+            PfaFluxError: a flag asks for something that cannot be done.
         """
         self._find_sites(dialogue, include=include)
         self.enable = enable
         if enable:
             self._check(dialogue.draft.path)
-        elif dialogue.asking and self.systemd.runs:
-            words = f"Start {self.layout.unit.name}{'' if self.layout.user else ', and reload nginx'}?"
-            self.enable = typer.confirm(words, default=True, err=True)
+        elif dialogue.interactive and self.systemd.runs:
+            question = f"Start {self.layout.unit.name}{'' if self.layout.user else ', and reload nginx'}?"
+            self.enable = typer.confirm(question, default=True, err=True)
         if self.enable and not dialogue.quiet:
             first = [] if self.layout.user else [self.nginx.command("-t")]
-            for command in (*first, *self._commands(anew=False)):
+            for command in (*first, *self._commands(restart=False)):
                 note(f"then: {shlex.join(command)}")
         files = (self.layout.http, self.layout.server, *(file.path for file in self.sites))
         self.before = {path: path.read_bytes() if path.exists() else None for path in files}
@@ -72,59 +72,59 @@ class Services:
         from pfa_flux.errors import PfaFluxError
         from pfa_flux.setup.nginx_sites import files_of, with_include
 
-        if self.layout.user or not (include or dialogue.asking):
+        if self.layout.user or not (include or dialogue.interactive):
             if include:
-                raise PfaFluxError("--include changes nginx's files, which are root's", "Run this as root.")
+                raise PfaFluxError("--include changes nginx's files, which belong to root", "Run this as root.")
             return
         settings = dialogue.draft.settings()
         domains = [*settings.pixel.domains, *(name for names in settings.sites.values() for name in names)]
-        made = []
+        changed = []
         for path in files_of(self.nginx.dump()):
             file, served = with_include(path, path.read_bytes().decode(errors="replace"), self.layout.server, domains)
             self.served |= served
-            made += [file] if file is not None else []
+            changed += [file] if file is not None else []
         if include and not self.served:
             raise PfaFluxError(
-                "no server { } in nginx's files is for one of the domains, or nginx -t fails; nothing was written",
-                f"Leave --include out, and put this into the server {{ }} of each site: include {self.layout.server};",
+                "no server { } in nginx's files serves one of the domains, or nginx -t fails. Nothing was written",
+                f"Leave out --include, and put this into the server {{ }} of each site: include {self.layout.server};",
             )
-        names = ", ".join(sorted({str(file.path) for file in made}))
+        names = ", ".join(sorted({str(file.path) for file in changed}))
         servers = ", ".join(sorted(self.served))
-        words = f"Put include {self.layout.server}; into the server {{ }} of {servers}, in {names}?"
-        if made and (include or typer.confirm(words, default=True, err=True)):
-            self.sites = tuple(made)
-        elif made:
+        question = f"Put include {self.layout.server}; into the server {{ }} of {servers}, in {names}?"
+        if changed and (include or typer.confirm(question, default=True, err=True)):
+            self.sites = tuple(changed)
+        elif changed:
             self.served.clear()
 
     def _check(self, config: Path) -> None:
-        """Refuse before anything is written what could not be done after it."""
+        """Check that the services can be started, before anything is written."""
         from pfa_flux.errors import PfaFluxError
         from pfa_flux.setup.services import found
 
         if not self.systemd.runs:
             raise PfaFluxError(
-                "systemd does not run here, so that --enable has nothing to start the pixel with; nothing was written",
-                f"Leave --enable out, and start it yourself: pfa-flux serve --config {shlex.quote(str(config))}",
+                "systemd does not run here, so --enable cannot start the pixel. Nothing was written",
+                f"Leave out --enable, and start the pixel yourself: pfa-flux serve --config {shlex.quote(str(config))}",
             )
         if not self.layout.user and not found("nginx"):
             raise PfaFluxError(
-                "there is no nginx to reload; nothing was written", "Install nginx, or leave --enable out."
+                "there is no nginx to reload. Nothing was written", "Install nginx, or leave out --enable."
             )
 
-    def _commands(self, *, anew: bool) -> Sequence[Sequence[str]]:
-        start = self.systemd.start(self.layout.unit.name, anew=anew)
+    def _commands(self, *, restart: bool) -> Sequence[Sequence[str]]:
+        start = self.systemd.start(self.layout.unit.name, restart=restart)
         return start if self.layout.user else [*start, self.nginx.reload]
 
     def proceed(self, before: Manifest, now: Manifest, *, changed: bool) -> None:
-        """Do what was settled, once the files are there.
+        """Start the services, after the files were written.
 
         Args:
-            before: what had been written before.
-            now: what is written now; where nginx refuses its part, that is put back.
-            changed: some file is not as it was.
+            before: manifest of the earlier run.
+            now: manifest of this run. If nginx refuses its files, their entries are put back.
+            changed: some file has changed.
 
         Raises:
-            PfaFluxError: a command fails; says which.
+            PfaFluxError: a command failed; the message names it.
         """
         from pfa_flux.setup.services import succeeded
 
@@ -132,13 +132,13 @@ class Services:
             self._test(before, now)
         if not self.enable:
             return
-        anew = changed and self.systemd.is_active(self.layout.unit.name)
-        for command in self._commands(anew=anew):
+        restart = changed and self.systemd.is_active(self.layout.unit.name)
+        for command in self._commands(restart=restart):
             succeeded(command)
             note(f"done: {shlex.join(command)}")
 
     def _test(self, before: Manifest, now: Manifest) -> None:
-        """`nginx -t`; where it fails, nginx's files are as they were."""
+        """Run `nginx -t`. If it fails, restore nginx's files."""
         from pfa_flux.errors import PfaFluxError
         from pfa_flux.setup.services import succeeded
 
@@ -151,5 +151,5 @@ class Services:
                 else:
                     path.write_bytes(text)
             now.put_back(before, list(self.before))
-            words = "nginx's files are as they were, and all else is written"
-            raise PfaFluxError(f"{error.message}; {words}", error.hint) from error
+            state = "nginx's files were restored, and all other files are written"
+            raise PfaFluxError(f"{error.message}; {state}", error.hint) from error

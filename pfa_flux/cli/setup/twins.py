@@ -1,4 +1,4 @@
-"""The www name of a domain, or the bare name of a www domain. Names that are left out do not count."""
+"""The www name of a domain, or the bare name of a www domain. A name that is not listed does not count."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def propose_twins(dialogue: Dialogue) -> None:
     pairs = {twin: name for name in named if (twin := www_twin(name)) and not covered(twin, list(named))}
     if not pairs:
         return
-    words = ", ".join(pairs)
-    if not dialogue.asking:
-        dialogue.say(f"not counted: {words}. If visitors use that name too, add it with --site or --domain")
+    names = ", ".join(pairs)
+    if not dialogue.interactive:
+        dialogue.say(f"not counted: {names}. If visitors use this name too, add it with --site or --domain")
         return
-    if not typer.confirm(f"Count {words} too?", default=True, err=True):
+    if not typer.confirm(f"Count {names} too?", default=True, err=True):
         return
     draft = dialogue.draft
-    for site, names in settings.sites.items():
-        more = tuple(twin for twin, name in pairs.items() if name in names)
+    for site, domains in settings.sites.items():
+        more = tuple(twin for twin, name in pairs.items() if name in domains)
         if more:
-            draft = replace(draft, sites={**draft.sites, site: (*names, *more)})
+            draft = replace(draft, sites={**draft.sites, site: (*domains, *more)})
     # Without a list, all domains count.
     dialogue.draft = draft.with_domains(list(pairs)) if counted else draft

@@ -1,1 +1,1 @@
-"""Commands of the task."""
+"""Commands for the tasks."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pfa_flux.tasks.task import Task
 
 app = typer.Typer(
-    help="The downsampling tasks for hits and for page loads.",
+    help="Show, check and repair the downsampling tasks for hits and page loads.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -57,11 +57,11 @@ def span_of(start: str, stop: str | None, tz: str) -> tuple[int, int | None]:
 def install_task(
     *,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would change, without changing anything.")
+        bool, typer.Option("--dry-run", help="Print the tasks that would be installed, and change nothing.")
     ] = False,
     adopt: Annotated[
         bool,
-        typer.Option("--adopt", help="Take over a task that pfa-flux has not made, and float rows of others."),
+        typer.Option("--adopt", help="Take over a task that pfa-flux did not make, and float rows of others."),
     ] = False,
     create_buckets: CreateBuckets = False,
     tasks: Tasks,
@@ -69,8 +69,8 @@ def install_task(
 ) -> None:
     """Install the 15-minute downsampling tasks, and prove each with a run. A second call changes nothing.
 
-    One task downsamples hits, the other page loads, so that ratios outlive the raw data. --hits-only leaves page loads
-    out, now and in later commands: the settings file keeps it as `loads = false` under `[task]`.
+    One task downsamples hits, the other page loads, so that ratios outlive the raw data. --hits-only leaves out page
+    loads, now and in later commands: it saves `loads = false` under `[task]` in the settings file.
     """
     if dry_run:
         typer.echo("\n\n".join(task.backend.masked(task.backend.text()).rstrip("\n") for task in tasks.each))
@@ -80,7 +80,7 @@ def install_task(
     def install(task: Task) -> None:
         done.append(task.install(adopt=adopt, create_bucket=create_buckets))
         if done[-1].made_bucket and not quiet:
-            note(f"made the bucket {task.spec.rollup_bucket}")
+            note(f"created the bucket {task.spec.rollup_bucket}")
         typer.echo(f"{task.spec.name} ({done[-1].id}): {done[-1].action}")
         if not quiet and done[-1].proof is not None:
             note(view.proved(task, done[-1].proof))
@@ -95,7 +95,7 @@ def install_task(
 
 
 def _remember(tasks: Tasks) -> None:
-    """Save in the settings whether page loads are left out, and print the result."""
+    """Save in the settings whether page loads are left out, and print what was saved."""
     from pfa_flux.errors import PfaFluxError
     from pfa_flux.setup.draft import remember_sides
 
@@ -112,8 +112,8 @@ def _remember(tasks: Tasks) -> None:
     try:
         remember_sides(file, loads=loads)
     except (PfaFluxError, OSError) as error:
-        words = f"{error.message}. {error.hint}" if isinstance(error, PfaFluxError) else f"{error}"
-        note(f"warning: this was not saved: {words}")
+        reason = f"{error.message}. {error.hint}" if isinstance(error, PfaFluxError) else f"{error}"
+        note(f"warning: this was not saved: {reason}")
     else:
         typer.echo(f"{file}: {'without' if loads else 'with'} {line}")
     if not loads and not tasks.quiet:
@@ -124,36 +124,36 @@ def _remember(tasks: Tasks) -> None:
 @with_settings
 @with_tasks
 def plan(*, format_: Form = Format.TABLE, tasks: Tasks, quiet: bool) -> None:
-    """Show what install-task would change. Exit code 5 if anything, 4 if the token may not see tasks."""
+    """Show what install-task would change. Exit code 5 if anything, 4 if the token cannot read tasks."""
     del quiet
-    found = [task.plan() for task in tasks.each]
+    plans = [task.plan() for task in tasks.each]
     if format_ is Format.JSON:
-        view.print_json(tasks.joined([{**asdict(each), "differs": each.differs} for each in found]))
+        view.print_json(tasks.joined([{**asdict(each), "differs": each.differs} for each in plans]))
     else:
-        for task, each in zip(tasks.each, found, strict=True):
+        for task, each in zip(tasks.each, plans, strict=True):
             tasks.headed(task)
             view.print_plan(each)
-    if any(each.state == "unknown" for each in found):
-        # It could not be looked at: neither is there nothing to do, nor something.
+    if any(each.state == "unknown" for each in plans):
+        # The token cannot read the task, so whether there is work to do is unknown.
         raise typer.Exit(UNREACHABLE)
-    end(any(each.differs for each in found))
+    end(any(each.differs for each in plans))
 
 
 @app.command()
 @with_settings
 @with_tasks
 def status(*, start: Start = "30d", format_: Form = Format.TABLE, tasks: Tasks, quiet: bool) -> None:
-    """Show whether the downsampled data is complete and, if not, since when and why. Exit code 5 if it is not."""
+    """Show whether the downsampled data is complete. If not, show since when, and why. Exit code 5 if it is not."""
     del quiet
     since = span_of(start, None, tasks.settings.tz)[0]
-    found = [task.status(since) for task in tasks.each]
+    states = [task.status(since) for task in tasks.each]
     if format_ is Format.JSON:
-        view.print_json(tasks.joined([view.status_json(each) for each in found]))
+        view.print_json(tasks.joined([view.status_json(each) for each in states]))
     else:
-        for task, each in zip(tasks.each, found, strict=True):
+        for task, each in zip(tasks.each, states, strict=True):
             tasks.headed(task)
             view.print_status(each)
-    end(not all(each.complete for each in found))
+    end(not all(each.complete for each in states))
 
 
 @app.command()
@@ -167,23 +167,23 @@ def runs(
     quiet: bool,
 ) -> None:
     """List the recorded runs. InfluxDB keeps them for 72 hours."""
-    found = [(task.spec.what.value, run) for task in tasks.installed() for run in task.runs(limit)]
+    recorded = [(task.spec.what.value, run) for task in tasks.installed() for run in task.runs(limit)]
     if len(tasks.each) > 1:
-        found.sort(key=lambda each: (each[1].scheduled_for, each[1].started), reverse=True)
-    found = found[:limit]
+        recorded.sort(key=lambda each: (each[1].scheduled_for, each[1].started), reverse=True)
+    recorded = recorded[:limit]
     if format_ is Format.JSON:
-        # If a flag chooses one side, the output keeps its old form.
-        view.print_json([{**asdict(run), **({} if tasks.flag else {"side": side})} for side, run in found])
+        # With one side, the output has no `side`, as in earlier versions.
+        view.print_json([{**asdict(run), **({} if tasks.flag else {"side": side})} for side, run in recorded])
         return
     view.print_table(
         (*tasks.side_column, "windows up to", "status", "started", "ended", "id", "error"),
         [
             (*([side] * len(tasks.side_column)), run.scheduled_for, run.status, run.started, run.finished, run.id,
              run.error)
-            for side, run in found
+            for side, run in recorded
         ],
     )  # fmt: skip
-    if not found and not quiet:
+    if not recorded and not quiet:
         note("no runs are recorded. To check the windows: pfa-flux task status")
 
 
@@ -196,7 +196,7 @@ def logs(
     tasks: Tasks,
     quiet: bool,
 ) -> None:
-    """Show the log of the recorded runs."""
+    """Print the log of the recorded runs."""
     from pfa_flux.cli.render import plain
 
     del quiet
@@ -213,18 +213,18 @@ def logs(
 @with_tasks
 def run_now(
     *,
-    due: Annotated[bool, typer.Option("--due", help="Do everything that is due.")] = False,
+    due: Annotated[bool, typer.Option("--due", help="Do all work that is due.")] = False,
     accept_clock: Annotated[
         bool,
         typer.Option(
             "--accept-clock",
-            help="With --due: trust the clock for removing raw rows from the embedded store, even if it looks wrong.",
+            help="With --due: trust the clock when removing raw rows from the embedded store, even if it looks wrong.",
         ),
     ] = False,
     tasks: Tasks,
     quiet: bool,
 ) -> None:
-    """Run now: a server's task recomputes the last closed windows, the runner all windows that are due.
+    """Run the tasks now. A server's task recomputes the last closed windows, the runner computes all due windows.
 
     With --due, also compare the windows of a server's task with raw data, and repair them.
     """
@@ -232,15 +232,15 @@ def run_now(
 
     if accept_clock and not due:
         raise InvalidValueError("--accept-clock is given without --due", "Add --due.")
-    # Both tasks share one clock, so it is accepted at most once.
+    # Both tasks share one clock, so one of them accepts it.
     accepting = iter([accept_clock])
 
     def run(task: Task) -> None:
-        spans = task.run_due(accept_clock=next(accepting, None)) if due else task.run()
+        ranges = task.run_due(accept_clock=next(accepting, None)) if due else task.run()
         does = "compared" if due and task.backend.name != registry.OWN_BACKEND else "downsampled"
-        done = [f"{does} {view.words(span)}" for span in spans] or ["nothing is due"]
+        done = [f"{does} {view.range_text(each)}" for each in ranges] or ["nothing is due"]
         if not quiet:
-            note("\n".join(tasks.of(task, words) for words in done))
+            note("\n".join(tasks.of(task, line) for line in done))
 
     ready = tasks.installed(active=due)
     with render.working("downsampling", quiet):
@@ -267,7 +267,7 @@ def enable(*, tasks: Tasks, quiet: bool) -> None:
         task.enable()
         typer.echo(f"{task.spec.name}: enabled")
     if not quiet:
-        note("to see missed windows: pfa-flux task gaps; to fill them: pfa-flux task backfill")
+        note("to see missed windows: pfa-flux task gaps. To fill them: pfa-flux task backfill")
 
 
 @app.command()

@@ -24,56 +24,57 @@ if TYPE_CHECKING:
     from pfa_flux.tasks.task import Task
     from pfa_flux.windows.ledger import Ledger
     from pfa_flux.windows.recompute import Progress, Report
+    from pfa_flux.windows.rollup import Difference
     from pfa_flux.windows.store_check import StoreCheck
     from pfa_flux.windows.verify import Verification
 
 
-def words(span: Span) -> str:
-    """A span as text."""
+def range_text(span: Span) -> str:
+    """A range as text."""
     return " to ".join(edges(span))
 
 
 def edges(span: Span) -> tuple[str, str]:
-    """A span's edges as RFC 3339 text."""
+    """The edges of a range as RFC 3339 text."""
     from pfa_flux.times import format_instant
 
     return format_instant(span[0]), format_instant(span[1])
 
 
 Of = Callable[[str], str]
-"""Prefixes text with its side."""
+"""Prefixes a text with its side."""
 
 
-def note_ledger(found: Ledger, of: Of) -> None:
-    """Print the result of a ledger, in addition to its table."""
-    if not found.to_mend:
-        span = words((found.start, found.stop))
-        note(of(f"all {found.raw_windows} windows with raw rows match them, {span}"))
-    if found.unknown:
-        note_unknown(found.unknown, found.known_from, of)
+def note_ledger(ledger: Ledger, of: Of) -> None:
+    """Print what the table of a ledger does not show."""
+    if not ledger.to_mend:
+        checked = range_text((ledger.start, ledger.stop))
+        note(of(f"all {ledger.raw_windows} windows with raw rows match them, {checked}"))
+    if ledger.unknown:
+        note_unknown(ledger.unknown, ledger.known_from, of)
 
 
-def note_store(found: StoreCheck | None) -> None:
-    """Print what the store test found; nothing if the store does everything right, at once."""
-    if found is None:
+def note_store(check: StoreCheck | None) -> None:
+    """Print the problems that the store check found."""
+    if check is None:
         return
-    if found.delay:
+    if check.delay:
         note(
-            f"the store shows points {found.delay:.1f} s after it confirms them; proofs, verify and repair wait for "
-            "that"
+            f"the store shows points {check.delay:.1f} s after it confirms them. Proofs, verify and repair wait "
+            "that long"
         )
-    for words, advice in found.remarks:
-        note(f"warning: {words}. {advice}")
+    for problem, advice in check.remarks:
+        note(f"warning: {problem}. {advice}")
 
 
 def note_unknown(windows: int, known_from: int, of: Of) -> None:
-    """Print which windows cannot be checked."""
+    """Print how many windows cannot be checked."""
     from pfa_flux.times import format_instant
 
     note(
         of(
-            f"unknown: {windows} windows before {format_instant(known_from)}, where raw data begins; they were left "
-            "alone"
+            f"unknown: {windows} windows before {format_instant(known_from)}, where raw data begins. They were not "
+            "changed"
         )
     )
 
@@ -81,82 +82,82 @@ def note_unknown(windows: int, known_from: int, of: Of) -> None:
 _KINDS = {"excess": "too high", "foreign": "rows of other writers", "wrong": "wrong by domain or page"}
 
 
-def gap_cells(found: Ledger, width: int) -> list[tuple[str, ...]]:
+def gap_cells(ledger: Ledger, width: int) -> list[tuple[str, ...]]:
     """Table rows for windows that do not match raw data."""
-    rows = [(span, kind) for kind, spans in found.by_kind.items() for span in spans]
+    rows = [(span, kind) for kind, ranges in ledger.by_kind.items() for span in ranges]
     return [(*edges(span), f"{(span[1] - span[0]) // width}", _KINDS.get(kind, kind)) for span, kind in sorted(rows)]
 
 
 def kept(windows: int) -> str:
     """Text about windows that were left unchanged."""
     return (
-        f"{windows} windows were left unchanged: raw data has fewer rows than when they were proved. If you removed "
-        "rows on purpose, recompute the windows from what is left: pfa-flux task repair --lower"
+        f"{windows} windows were left unchanged, because raw data has fewer rows than when they were proved. If you "
+        "removed rows on purpose, recompute the windows from the remaining rows: pfa-flux task repair --lower"
     )
 
 
 def proved(task: Task, proof: Proof) -> str:
-    """Result of the proving run of an installation."""
-    span = words((proof.start, proof.stop))
+    """Result of the run that proves an installation."""
+    compared = range_text((proof.start, proof.stop))
     if not proof.hits:
-        return f"proved: a run of {task.spec.name} for {span} succeeded; that time has no rows to compare"
-    return f"proved: {proof.hits} {task.spec.what.label} from {span} made {proof.rows} rows, equal to the raw data"
+        return f"proved: a run of {task.spec.name} for {compared} succeeded. That time has no rows to compare"
+    return f"proved: {proof.hits} {task.spec.what.label} from {compared} made {proof.rows} rows, equal to the raw data"
 
 
-def print_plan(found: Plan) -> None:
-    """A plan as pairs and a diff."""
+def print_plan(plan: Plan) -> None:
+    """Print a plan as pairs and a diff."""
     print_pairs(
         {
-            "task": found.task + (f" ({', '.join(found.ids)})" if found.ids else ""),
-            "run by": found.backend,
-            "state": f"{found.state}: {found.words}",
-            "to do": found.advice or "nothing",
+            "task": plan.task + (f" ({', '.join(plan.ids)})" if plan.ids else ""),
+            "run by": plan.backend,
+            "state": f"{plan.state}: {plan.words}",
+            "to do": plan.advice or "nothing",
         }
     )
-    print_diff(found.diff)
+    print_diff(plan.diff)
 
 
-def status_json(found: Status) -> dict[str, Any]:
+def status_json(status: Status) -> dict[str, Any]:
     """A status as JSON."""
     from pfa_flux.times import format_instant
 
-    newest = found.ledger.newest
+    newest, upkeep = status.ledger.newest, status.upkeep
     return {
-        "task": found.task,
-        "id": found.id or None,
-        "backend": found.backend,
-        "plan": found.plan.state,
-        "complete": found.complete,
-        "summary": found.summary,
-        "advice": found.advice,
+        "task": status.task,
+        "id": status.id or None,
+        "backend": status.backend,
+        "plan": status.plan.state,
+        "complete": status.complete,
+        "summary": status.summary,
+        "advice": status.advice,
         "newest": None if newest is None else format_instant(newest),
-        "due": format_instant(found.due),
-        "last_run": found.last_run or None,
-        "last_error": found.last_error or None,
-        "clock_skew": found.skew,
-        "mended_windows": found.upkeep.mended if found.upkeep else 0,
-        "kept_windows": found.upkeep.kept if found.upkeep else 0,
-        "last_compared": _second(found.upkeep.at) if found.upkeep else None,
-        "last_mended": _second(found.upkeep.mended_at) if found.upkeep and found.upkeep.mended else None,
-        **ledger_json(found.ledger),
+        "due": format_instant(status.due),
+        "last_run": status.last_run or None,
+        "last_error": status.last_error or None,
+        "clock_skew": status.skew,
+        "mended_windows": upkeep.mended if upkeep else 0,
+        "kept_windows": upkeep.kept if upkeep else 0,
+        "last_compared": _second(upkeep.at) if upkeep else None,
+        "last_mended": _second(upkeep.mended_at) if upkeep and upkeep.mended else None,
+        **ledger_json(status.ledger),
     }
 
 
-def print_status(found: Status) -> None:
-    """A status as pairs."""
+def print_status(status: Status) -> None:
+    """Print a status as pairs."""
     from pfa_flux.times import format_instant
 
-    newest = found.ledger.newest
+    newest = status.ledger.newest
     print_pairs(
         {
-            "status": found.summary,
-            "to do": found.advice or "nothing",
-            "task": f"{found.task}{f' ({found.id})' if found.id else ''}, run by {found.backend}",
+            "status": status.summary,
+            "to do": status.advice or "nothing",
+            "task": f"{status.task}{f' ({status.id})' if status.id else ''}, run by {status.backend}",
             "newest window": "none" if newest is None else format_instant(newest),
-            "newest due": format_instant(found.due),
-            "last compared": _second(found.upkeep.at) if found.upkeep else "never from this machine",
-            "last run": found.last_run or "no run recorded",
-            "last error": found.last_error or "none",
+            "newest due": format_instant(status.due),
+            "last compared": _second(status.upkeep.at) if status.upkeep else "never from this machine",
+            "last run": status.last_run or "no run recorded",
+            "last error": status.last_error or "none",
         }
     )
 
@@ -167,51 +168,66 @@ def _second(instant: int) -> str:
     return format_instant(instant // NS * NS)
 
 
-def ledger_json(found: Ledger) -> dict[str, Any]:
+def ledger_json(ledger: Ledger) -> dict[str, Any]:
     """A ledger as JSON."""
+    start, stop = edges((ledger.start, ledger.stop))
     return {
-        "state": found.state,
-        "start": edges((found.start, found.stop))[0],
-        "stop": edges((found.start, found.stop))[1],
-        "raw_windows": found.raw_windows,
-        "unknown_windows": found.unknown,
-        **{kind: [list(edges(span)) for span in spans] for kind, spans in found.by_kind.items()},
+        "state": ledger.state,
+        "start": start,
+        "stop": stop,
+        "raw_windows": ledger.raw_windows,
+        "unknown_windows": ledger.unknown,
+        **{kind: [list(edges(span)) for span in ranges] for kind, ranges in ledger.by_kind.items()},
     }
 
 
-def verification_json(found: Verification) -> dict[str, Any]:
+def verification_json(verification: Verification) -> dict[str, Any]:
     """A verification as JSON."""
     from pfa_flux.times import format_instant
 
-    start, stop = edges((found.start, found.stop))
+    start, stop = edges((verification.start, verification.stop))
     return {
-        "clean": found.clean,
+        "clean": verification.clean,
         "start": start,
         "stop": stop,
-        "windows": found.windows,
-        "unknown_windows": found.unknown,
-        "rows": found.rows,
-        "count": found.count,
-        "differences": [{**asdict(each), "end": format_instant(each.end)} for each in found.differences],
+        "windows": verification.windows,
+        "unknown_windows": verification.unknown,
+        "rows": verification.rows,
+        "count": verification.count,
+        "differences": [{**asdict(each), "end": format_instant(each.end)} for each in verification.differences],
     }
 
 
-def print_verification(found: Verification, of: Of, *, repaired: bool = False, whole: bool = False) -> None:
-    """A verification as a table, by default of the first places, and one line."""
+def print_verification(
+    verification: Verification, of: Of, *, repaired: bool = False, all_differences: bool = False
+) -> None:
+    """Print a verification: its differences as a table, by default only the first, and one line."""
+    compared = range_text((verification.start, verification.stop))
+    if verification.clean and not verification.windows:
+        typer.echo(of("nothing was compared: no due window has raw data"))
+        return
+    if verification.clean:
+        typer.echo(of(f"equal: {verification.rows:,} rows of {verification.windows:,} windows, {compared}"))
+        return
+    listed = verification.differences[: None if all_differences else MOST_LINES]
+    _print_differences(listed)
+    more = ""
+    if verification.count > len(listed):
+        more = f"; the first {len(listed):,} are shown{'' if all_differences else ', --all lists them'}"
+    typer.echo(of(f"{verification.count:,} places differ in {verification.windows:,} windows, {compared}{more}"))
+    note(
+        "if raw data has fewer rows than when its windows were proved, --lower recomputes them from the remaining rows"
+        if repaired
+        else "to correct them from raw data: pfa-flux task verify --repair"
+    )
+
+
+def _print_differences(listed: Sequence[Difference]) -> None:
     from pfa_flux.cli.render import plain
     from pfa_flux.present.dates import short
 
-    span = words((found.start, found.stop))
-    if found.clean and not found.windows:
-        typer.echo(of("nothing was compared: no window that is due has raw data"))
-        return
-    if found.clean:
-        typer.echo(of(f"equal: {found.rows:,} rows of {found.windows:,} windows, {span}"))
-        return
-    listed = found.differences[: None if whole else MOST_LINES]
-    tags = tuple(listed[0].tags)
     print_table(
-        ("window's end", *tags, "raw", "downsampled", "why"),
+        ("window's end", *listed[0].tags, "raw", "downsampled", "why"),
         [
             (
                 end,
@@ -223,14 +239,6 @@ def print_verification(found: Verification, of: Of, *, repaired: bool = False, w
             for end, each in zip(short([each.end for each in listed], UTC), listed, strict=True)
         ],
     )
-    all_of_them = "" if whole else ", --all lists them"
-    more = f"; the first {len(listed):,} are shown{all_of_them}" if found.count > len(listed) else ""
-    typer.echo(of(f"{found.count:,} places differ in {found.windows:,} windows, {span}{more}"))
-    note(
-        "if raw data has fewer rows than when its windows were proved, --lower recomputes them from what is left"
-        if repaired
-        else "to correct them from raw data: pfa-flux task verify --repair"
-    )
 
 
 MOST_LINES = 20
@@ -241,25 +249,25 @@ _SCRIPT = re.compile(r'(.*\bscript: )("(?:[^"\\]|\\.)*")(.*)', re.DOTALL)
 
 def unfolded(line: str) -> list[str]:
     """A line of a log and, if it quotes a script, the lines of the script."""
-    found = _SCRIPT.fullmatch(line)
-    if found is None:
+    quoted = _SCRIPT.fullmatch(line)
+    if quoted is None:
         return [line]
     try:
-        script = json.loads(found[2])
+        script = json.loads(quoted[2])
     except ValueError:
         return [line]
-    return [f"{found[1].rstrip()}{found[3]}", *script.splitlines()]
+    return [f"{quoted[1].rstrip()}{quoted[3]}", *script.splitlines()]
 
 
 def print_json(value: object) -> None:
-    """Any value as JSON."""
+    """Print any value as JSON."""
     from pfa_flux.foreign import json_text
 
     typer.echo(json_text(value))
 
 
-def print_pairs(values: dict[str, str]) -> None:
-    """Names and values, one line each."""
+def print_pairs(pairs: dict[str, str]) -> None:
+    """Print names and values, one line each."""
     from rich.table import Table
 
     from pfa_flux.cli import render
@@ -268,13 +276,13 @@ def print_pairs(values: dict[str, str]) -> None:
     made = Table(box=None, show_header=False, pad_edge=False)
     made.add_column(style="bold", no_wrap=True)
     made.add_column(overflow="fold")
-    for name, value in values.items():
+    for name, value in pairs.items():
         made.add_row(name, render.escaped(value))
     shown.print(made)
 
 
 def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table; text from data cannot control the terminal."""
+    """Print a table. Text from data cannot control the terminal."""
     from pfa_flux.cli import render
     from pfa_flux.present.sheet import Column, Sheet
 
@@ -290,11 +298,11 @@ _KINDS_OF_COLUMNS: dict[str, Kind] = {
     **dict.fromkeys(("window's end", "side", "from", "to", "windows up to", "status", "scheme"), "word"),
     **dict.fromkeys(("refused", "kept until", "rows"), "word"),
 }
-"""Kinds of columns; other columns have notes."""
+"""Kinds of columns. All others hold notes."""
 
 
 def print_diff(lines: Sequence[str]) -> None:
-    """Lines of a unified diff, in colour on a terminal."""
+    """Print the lines of a unified diff, in colour on a terminal."""
     from pfa_flux.cli import render
 
     shown, styles = render.console(), {"+": "green", "-": "red", "@": "cyan"}

@@ -1,4 +1,4 @@
-"""The tasks of a command: for hits and for page loads, unless a flag or the settings leave one side out."""
+"""The tasks that a command acts on: for hits and page loads, unless a flag or the settings leave out a side."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Runs = str
 else:
-    # What the engines have.
+    # The backends of the engines.
     Runs = one_of("Runs", registry.choices(registry.backends()))
 Js = Annotated[bool, typer.Option("--js", help="Only page loads of the JavaScript analytics.")]
 HitsOnly = Annotated[bool, typer.Option("--hits-only", help="Only hits.")]
@@ -79,9 +79,9 @@ class Tasks:
     flag: Side | None
     quiet: bool
 
-    def of(self, task: Task, words: str) -> str:
-        """Text about one task, preceded by its side if there are two."""
-        return f"{task.spec.what}: {words}" if len(self.each) > 1 else words
+    def of(self, task: Task, text: str) -> str:
+        """A text about one task, preceded by its side if there are two."""
+        return f"{task.spec.what}: {text}" if len(self.each) > 1 else text
 
     @property
     def side_column(self) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ class Tasks:
         return ("side",) if len(self.each) > 1 else ()
 
     def headed(self, task: Task) -> None:
-        """The heading of a block about one task, if there are two."""
+        """Print the heading of a block about one task, if there are two."""
         from pfa_flux.cli import render
 
         if len(self.each) > 1:
@@ -98,9 +98,9 @@ class Tasks:
                 shown.print()
             shown.print(f"{task.spec.what}", style="bold underline")
 
-    def joined(self, found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The results of the tasks as one value: that of page loads is in that of hits, under `loads`."""
-        first, *more = found
+    def joined(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The results of the tasks as one value. The result for page loads is nested in that for hits, as `loads`."""
+        first, *more = results
         return {**first, **{task.spec.what.value: one for task, one in zip(self.each[1:], more, strict=True)}}
 
     def act(self, do: Callable[[Task], object], tasks: Sequence[Task] | None = None) -> None:
@@ -116,7 +116,7 @@ class Tasks:
             except UnreachableError:
                 raise
             except PfaFluxError as error:
-                # Print a message common to both once.
+                # Print an error of both tasks once.
                 failures.setdefault(error.message, error)
                 if len(self.each) > 1:
                     blame(task, error)
@@ -126,24 +126,24 @@ class Tasks:
             raise first
 
     def installed(self, *, active: bool = False) -> list[Task]:
-        """The installed tasks, optionally without disabled ones. Prints which are left out.
+        """The installed tasks, optionally without disabled ones. Prints which tasks are skipped.
 
         Raises:
             TaskError: several tasks have the same name.
         """
-        there = [(task, task.backend.find()) for task in self.each]
-        ready = [task for task, found in there if any(one.active or not active for one in found)]
-        for task, found in there:
+        tasks = [(task, task.backend.find()) for task in self.each]
+        ready = [task for task, installed in tasks if any(one.active or not active for one in installed)]
+        for task, installed in tasks:
             if task in ready:
                 task.installed()
             elif ready and not self.quiet:
-                lacks = "disabled" if found else "not installed; to install it: pfa-flux install-task"
+                lacks = "disabled" if installed else "not installed. To install it: pfa-flux install-task"
                 note(f"{task.spec.name} is skipped: it is {lacks}")
-        # Acting on the first reports what is wrong.
+        # Acting on the first task reports what is wrong.
         return ready or [self.each[0]]
 
 
 def blame(task: Task, error: PfaFluxError) -> None:
-    """Name the task in an error that does not."""
+    """Name the task in an error that does not name it."""
     if task.spec.name not in error.message:
         error.message = f"{task.spec.name}: {error.message}"

@@ -1,4 +1,4 @@
-"""`pfa-flux task gaps`, `backfill`, `verify` and `repair`: check windows against raw data, and correct them."""
+"""`pfa-flux task gaps`, `backfill`, `verify` and `repair`: compare windows with raw data, and correct them."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def gaps(
     Exit code 5 if there are any.
     """
     span = span_of(start, stop, tasks.settings.tz)
-    found = [(task, task.gaps(*span)) for task in tasks.each]
+    ledgers = [(task, task.gaps(*span)) for task in tasks.each]
     if format_ is Format.JSON:
-        view.print_json(tasks.joined([view.ledger_json(ledger) for _, ledger in found]))
+        view.print_json(tasks.joined([view.ledger_json(ledger) for _, ledger in ledgers]))
     else:
         rows = [
             (*([task.spec.what.value] * len(tasks.side_column)), *cells)
-            for task, ledger in found
+            for task, ledger in ledgers
             for cells in view.gap_cells(ledger, task.spec.width)
         ]
         if rows:
@@ -57,27 +57,27 @@ def gaps(
                 (*tasks.side_column, "from", "to", "windows", ""), rows[: None if all_ else view.MOST_LINES]
             )
         if len(rows) > view.MOST_LINES and not all_:
-            typer.echo(f"{len(rows):,} spans of windows; the first {view.MOST_LINES} are shown, --all lists them")
+            typer.echo(f"{len(rows):,} ranges of windows; the first {view.MOST_LINES} are shown, --all lists them")
     if not quiet:
-        for task, ledger in found:
+        for task, ledger in ledgers:
             view.note_ledger(ledger, partial(tasks.of, task))
-    end(any(ledger.state == "gaps" for _, ledger in found))
+    end(any(ledger.state == "gaps" for _, ledger in ledgers))
 
 
 @app.command()
 @with_settings
 @with_tasks
 def backfill(*, start: Start = "30d", stop: Stop = None, tasks: Tasks, quiet: bool) -> None:
-    """Fill windows that are missing or short. After an interruption, the next call continues."""
+    """Fill windows that are missing or short. After an interruption, run the command again to continue."""
     span = span_of(start, stop, tasks.settings.tz)
 
     def fill(task: Task) -> None:
         with view.progress(tasks.of(task, "backfill"), quiet) as report:
-            found, rows = task.backfill(*span, report=report)
-        windows = length(found.to_fill) // task.spec.width
+            ledger, rows = task.backfill(*span, report=report)
+        windows = length(ledger.to_fill) // task.spec.width
         typer.echo(tasks.of(task, f"{windows:,} windows were missing or short; {rows:,} rows written"))
-        if not quiet and found.unknown:
-            view.note_unknown(found.unknown, found.known_from, partial(tasks.of, task))
+        if not quiet and ledger.unknown:
+            view.note_unknown(ledger.unknown, ledger.known_from, partial(tasks.of, task))
 
     tasks.act(fill)
 
@@ -99,46 +99,46 @@ def verify(
     """Compare downsampled data with raw data, by window and page. Exit code 5 if anything differs."""
     if lower and not repair:
         raise InvalidValueError("--lower is given without --repair", "Add --repair.")
-    span, found = span_of(start, stop, tasks.settings.tz), []
+    span, results = span_of(start, stop, tasks.settings.tz), []
 
-    def look(task: Task) -> None:
+    def check(task: Task) -> None:
         with view.progress(tasks.of(task, "verify"), quiet) as report:
             if repair:
                 before, after = task.repair(*span, lower=lower, report=report)
             else:
                 before = after = task.verify(*span, report=report)
-        found.append((task, before.count - after.count, after))
+        results.append((task, before.count - after.count, after))
         if format_ is Format.TABLE:
-            view.print_verification(after, partial(tasks.of, task), repaired=repair, whole=all_)
+            view.print_verification(after, partial(tasks.of, task), repaired=repair, all_differences=all_)
             if repair and before.count:
-                words = f"{before.count - after.count} of {before.count} places were repaired"
-                typer.echo(tasks.of(task, words))
+                repaired = f"{before.count - after.count} of {before.count} places were repaired"
+                typer.echo(tasks.of(task, repaired))
         if not quiet and after.unknown:
             view.note_unknown(after.unknown, after.start, partial(tasks.of, task))
 
-    tasks.act(look)
+    tasks.act(check)
     if format_ is Format.JSON:
         shown = [
             {**view.verification_json(after), **({"repaired": repaired} if repair else {})}
-            for _, repaired, after in found
+            for _, repaired, after in results
         ]
         view.print_json(tasks.joined(shown))
-    end(not all(after.clean for _, _, after in found))
+    end(not all(after.clean for _, _, after in results))
 
 
 @app.command()
 @with_settings
 @with_tasks
 def repair(*, lower: Lower = False, tasks: Tasks, quiet: bool) -> None:
-    """Compare all windows with raw data while it is kept, and repair those that differ, for example after late rows."""
+    """Compare all windows with raw data that is still kept, and repair those that differ, such as after late rows."""
 
     def mend(task: Task) -> None:
         with view.progress(tasks.of(task, "repair"), quiet) as report:
-            spans = task.repair_touched(lower=lower, report=report)
-        found = task.upkeep()
-        windows = length(spans) // task.spec.width
+            repaired = task.repair_touched(lower=lower, report=report)
+        upkeep = task.upkeep()
+        windows = length(repaired) // task.spec.width
         typer.echo(tasks.of(task, f"{windows:,} windows were repaired"))
-        if found and found.kept:
-            note(tasks.of(task, view.kept(found.kept)))
+        if upkeep and upkeep.kept:
+            note(tasks.of(task, view.kept(upkeep.kept)))
 
     tasks.act(mend)

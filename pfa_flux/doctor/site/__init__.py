@@ -1,1 +1,1 @@
-"""How `pfa-flux doctor` checks a page of a site."""
+"""The checks of a page for `pfa-flux doctor`."""

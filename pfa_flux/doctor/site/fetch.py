@@ -22,7 +22,7 @@ AGENT = "Mozilla/5.0 (compatible; pfa-flux doctor)"
 MOST = 4 * 1024 * 1024
 """Maximum bytes to read of a page."""
 _SECONDS = 15.0
-"""A little more than the nginx that pfa-flux prints waits for the pixel."""
+"""A little longer than the nginx configuration of pfa-flux waits for the pixel."""
 _CONNECT_SECONDS = 8.0
 _MOST_REDIRECTS = 10
 _MOVED = {301, 302, 303, 307, 308}
@@ -30,7 +30,7 @@ _PIECE = 64 * 1024
 
 
 class NoAnswerError(PfaFluxError):
-    """An address gives no usable answer; the message says why."""
+    """An address gives no usable answer. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Answer:
 
 
 class Browser:
-    """Requests addresses. It requests .onion and .i2p names only through a proxy."""
+    """Requests addresses. Requests .onion and .i2p names only through a proxy."""
 
     def __init__(self, proxy: str = "") -> None:
         """Make it.
@@ -64,8 +64,8 @@ class Browser:
             InvalidValueError: the proxy is not an address.
         """
         if proxy and not as_sent(proxy):
-            words = f"the proxy {printable(proxy)!r} is not an http or https address"
-            raise InvalidValueError(words, "Write for example http://127.0.0.1:4444.")
+            message = f"the proxy {printable(proxy)!r} is not an http or https address"
+            raise InvalidValueError(message, "Use an address such as http://127.0.0.1:4444.")
         self._direct = urllib3.PoolManager(retries=False)
         self._proxy = urllib3.ProxyManager(proxy, retries=False) if proxy else None
 
@@ -78,14 +78,14 @@ class Browser:
                 pool.clear()
 
     def reaches(self, host: str) -> bool:
-        """The name may be reachable from here, as far as known before a request."""
+        """The name may be reachable, as far as is known before a request."""
         return self._proxy is not None or not _is_hidden(host)
 
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to GET, after redirects.
 
         Raises:
-            NoAnswerError: there is none.
+            NoAnswerError: there is no usable answer.
         """
         passed: list[str] = []
         while True:
@@ -98,13 +98,13 @@ class Browser:
             if not url:
                 raise NoAnswerError(f"{passed[-1]} redirects to {printable(target)}, which is not a page")
             if len(passed) > _MOST_REDIRECTS or url in passed:
-                raise NoAnswerError(f"{passed[0]} redirects for ever: {' → '.join([*passed[:3], '…'])}")
+                raise NoAnswerError(f"{passed[0]} redirects without end: {' → '.join([*passed[:3], '…'])}")
 
     def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
-        """The answer to one request, whatever it is.
+        """The answer to one request, whatever its status.
 
         Raises:
-            NoAnswerError: there is none.
+            NoAnswerError: there is no usable answer.
         """
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -132,12 +132,12 @@ class Browser:
 
 
 def _is_hidden(host: str) -> bool:
-    # Resolvers must not be asked for these names: RFC 7686.
+    # These names must not be sent to DNS resolvers: RFC 7686.
     return host.endswith((".onion", ".i2p"))
 
 
 def _read(answer: BaseHTTPResponse) -> tuple[bytes, bool]:
-    """A body, and whether it is all of it."""
+    """A body, and whether it is complete."""
     deadline, body = time.monotonic() + _SECONDS, b""
     while len(body) <= MOST:
         piece = answer.read(_PIECE, decode_content=True)
@@ -155,21 +155,21 @@ def _in_words(url: str) -> Iterator[None]:
     try:
         yield
     except urllib3.exceptions.SSLError as error:
-        raise NoAnswerError(f"TLS to {host} failed: {_reason(error)}", "Check the certificate of that name.") from error
+        raise NoAnswerError(f"TLS to {host} failed: {_reason(error)}", "Check the certificate of this name.") from error
     except urllib3.exceptions.NameResolutionError as error:
-        raise NoAnswerError(f"there is no address for {host}", "Check its spelling and the DNS.") from error
+        raise NoAnswerError(f"{host} has no address", "Check its spelling and the DNS.") from error
     except urllib3.exceptions.NewConnectionError as error:
         raise NoAnswerError(
             f"nothing listens at {host}", "Check that the web server is running, and the port."
         ) from error
     except urllib3.exceptions.TimeoutError as error:
-        raise NoAnswerError(f"{host} does not answer in time", "Is the web server up?") from error
+        raise NoAnswerError(f"{host} does not answer in time", "Is the web server running?") from error
     except (urllib3.exceptions.HTTPError, ValueError) as error:
         raise NoAnswerError(f"{host} gives no usable answer ({type(error).__name__})") from error
 
 
 def _reason(error: BaseException) -> str:
-    """OpenSSL's message, without its place in the code."""
+    """OpenSSL's message, without its position in the code."""
     inner = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
-    words = getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or str(inner)
-    return printable(str(words).replace("_", " ").lower())
+    message = getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or str(inner)
+    return printable(str(message).replace("_", " ").lower())

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from pfa_flux.doctor.site.urls import resolve
 
 _LAZY = ("data-src", "data-lazy-src", "data-original", "data-lazy")
-"""Attributes in which plugins put the address of an image for a script to load later."""
+"""Attributes from which a script of a plugin loads an image later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,13 @@ class Image:
 class Markup:
     """Contents of a page.
 
-    Attributes:
-        url: the page's own address.
-        base: what its relative addresses are relative to.
-        images: its images, in their order.
-        scripts: texts of its scripts, and of `onload` of such as have one.
-        sources: addresses of scripts in files, resolved.
-        policy: the referrer policy that a `<meta>` sets.
-        csp: content security policies that `<meta>` elements set.
+    url: address of the page.
+    base: base of its relative addresses.
+    images: its images, in order.
+    scripts: texts of its scripts and of the scripts' `onload` attributes.
+    sources: resolved addresses of script files.
+    policy: the referrer policy of a `<meta>`.
+    csp: content security policies of `<meta>` elements.
     """
 
     url: str
@@ -61,7 +60,7 @@ class Markup:
 
 
 def read(html: str, url: str) -> Markup:
-    """Look through a page.
+    """Read the relevant parts of a page.
 
     Args:
         html: the page.
@@ -70,11 +69,11 @@ def read(html: str, url: str) -> Markup:
     reader = _Reader(url)
     reader.feed(html)
     reader.close()
-    return reader.found()
+    return reader.markup()
 
 
 def path_of(url: str) -> str:
-    """The path of an address as servers read it, without its escapes."""
+    """The path of an address with its escapes decoded, as servers read it."""
     return unquote(urlsplit(url).path)
 
 
@@ -94,7 +93,7 @@ class _Reader(HTMLParser):
             self._noscript += tag == "noscript"
             self._template += tag == "template"
             return
-        # The first of two attributes with one name counts. Content of a template is not part of the document.
+        # If an attribute occurs twice, the first counts. Content of a template is not part of the document.
         given = {name: value or "" for name, value in reversed(attrs)}
         if self._template:
             return
@@ -137,7 +136,7 @@ class _Reader(HTMLParser):
         if self._in_script:
             self._scripts[-1] += data
 
-    def found(self) -> Markup:
+    def markup(self) -> Markup:
         base = (self._base and resolve(self._url, self._base)) or self._url
         made = Markup(self._url, base, policy=self._policy, scripts=self._scripts, csp=self._csp)
         for given in self._images:

@@ -18,7 +18,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def of_page(header: str, meta: str) -> str:
-    """The policy of a page: its `<meta>` overrides its header, and in a list the last known policy counts."""
+    """The policy of a page. Its `<meta>` overrides its header. In a list, the last known policy counts."""
     for text in (meta, header):
         known = [word for part in text.split(",") if (word := part.strip().lower()) in POLICIES]
         if known:
@@ -27,7 +27,7 @@ def of_page(header: str, meta: str) -> str:
 
 
 def referer(page: str, target: str, policy: str) -> str:
-    """The Referer from a browser that follows all policies; empty if it sends none."""
+    """The Referer from a browser that follows every policy; empty if it sends none."""
     parts = urlsplit(page)
     full = f"{origin(page)}{parts.path or '/'}" + (f"?{parts.query}" if parts.query else "")
     short = f"{origin(page)}/"

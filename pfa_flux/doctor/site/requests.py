@@ -1,6 +1,6 @@
-"""Requests for the pixel like those of a browser, which are never counted.
+"""Requests for the pixel like those of a browser. They are never counted.
 
-HEAD is never counted. Its answer shows whether the mark of a check reaches the pixel; only then a GET follows.
+HEAD is never counted. Its answer shows whether the mark of a check reaches the pixel. Only then does a GET follow.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pfa_flux.pixel.http import CHECK
 
 _MARK = {"Sec-Purpose": CHECK, "Purpose": CHECK}
 _MOST_REDIRECTS = 3
-_NOT_PRINTED = "Put what pfa-flux nginx prints into the server { } of that host, and reload nginx."
+_NOT_PRINTED = "Put the output of pfa-flux nginx into the server { } of that host, and reload nginx."
 _UNMARKED = (
-    "Pass on Sec-Purpose and Purpose, as the configuration that pfa-flux nginx prints does, and update the pixel if it "
-    "is older than this command. Without these headers, pages that a browser renders in advance count as viewed. If "
-    "the web server also turns HEAD into GET, this check was counted as a view."
+    "Pass on Sec-Purpose and Purpose, as the output of pfa-flux nginx does. Update the pixel if it is older than this "
+    "command. Without these headers, pages that a browser renders in advance count as viewed. If the web server also "
+    "turns HEAD into GET, this check was counted as a page view."
 )
 
 
@@ -31,10 +31,10 @@ class Seen:
     Attributes:
         url: the address.
         referer: the Referer of the request; empty without one.
-        view: what the pixel would have counted; None if it would have counted nothing or did not say.
-        reason: why it would have counted nothing, as the pixel's keyword; empty otherwise. With a view: nginx skips
-            this client, but views of others count.
-        fault: what is wrong if the pixel gave no such answer; empty otherwise.
+        view: what the pixel would have counted; None if nothing, or if it did not say.
+        reason: the pixel's keyword for why it would have counted nothing; empty otherwise. With a view, nginx skips
+            this client, but counts the views of others.
+        fault: what is wrong if the pixel did not answer; empty otherwise.
         advice: how to fix the fault.
         unmarked: the pixel answers, but the mark does not reach it.
         moved: the address redirects.
@@ -69,18 +69,18 @@ def ask(browser: Browser, url: str, referer: str) -> Seen:
         if fault:
             return Seen(url, referer, fault=f"{at} {fault}", advice=advice)
         if head.headers.get("X-Pfa-Flux") != Reason.CHECK:
-            found = f"{at} is the pixel, but the mark of this check did not reach it, so the check stopped"
-            return Seen(url, referer, fault=found, advice=_UNMARKED, unmarked=True)
+            lost = f"{at} is the pixel, but the mark of this check did not reach it, so the check stopped"
+            return Seen(url, referer, fault=lost, advice=_UNMARKED, unmarked=True)
         got = browser.ask("GET", at, headers)
     except NoAnswerError as error:
-        return Seen(url, referer, fault=error.message, advice=error.hint or "Is the web server up?")
+        return Seen(url, referer, fault=error.message, advice=error.hint or "Is the web server running?")
     if got.headers.get("X-Pfa-Flux") != Reason.CHECK or got.body != GIF:
         fault = f"{at} answers GET differently from HEAD ({got.status})"
         return Seen(
             url,
             referer,
             fault=fault,
-            advice=("Make sure that nothing between browser and pixel answers instead of the pixel."),
+            advice=("Make sure that nothing between browser and pixel answers in its place."),
         )
     view, reason = _said(got.headers.get(VIEW_HEADER, ""))
     return Seen(url, referer, view=view, reason=reason, moved=moves > 0)
@@ -95,17 +95,17 @@ def _fault(head: Answer) -> tuple[str, str]:
     if "no-store" not in head.headers.get("Cache-Control", ""):
         return (
             "has no Cache-Control: no-store, so browsers cache it and do not request it again",
-            "Configure the web server not to change the pixel's headers, and not to serve a file instead.",
+            "Let the web server pass on the pixel's headers unchanged, and serve no file in its place.",
         )
     return "", ""
 
 
-def _said(words: str) -> tuple[View | None, str]:
-    if words.startswith("skipped_"):
-        skipped, _, rest_of_it = words.partition(" ")
+def _said(header: str) -> tuple[View | None, str]:
+    if header.startswith("skipped_"):
+        skipped, _, rest_of_it = header.partition(" ")
         return _said(rest_of_it)[0], skipped
     kinds: dict[str, Kind] = {"hit": "hit", "load": "load"}
-    kind, *rest = words.split(" ", 3)
+    kind, *rest = header.split(" ", 3)
     if kind in kinds and len(rest) > 1:
         return View(kinds[kind], rest[0], rest[1], rest[2] if len(rest) > 2 else ""), ""
     return None, kind or "unknown"

@@ -21,7 +21,7 @@ _SELECTOR = re.compile(r"""img\[src=\\?["']([^"'\\]+)\\?["']\]""")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Requested:
     """An address that a page makes the browser request.
 
     Attributes:
@@ -35,20 +35,20 @@ class Asked:
 
 def images(markup: Markup, pixel: PixelSettings) -> tuple[list[Image], Check]:
     """The pixel's images that a browser requests, each address once, and their faults."""
-    found = {each.url: each for each in reversed(markup.images) if path_of(each.url) == unquote(pixel.path)}
+    by_url = {each.url: each for each in reversed(markup.images) if path_of(each.url) == unquote(pixel.path)}
     put = f"Put this at the end of each page: {tags.image(pixel)}"
-    if not found:
+    if not by_url:
         if any(path_of(each.later) == unquote(pixel.path) for each in markup.images):
             late = "the <img> has its address in a data attribute, so browsers without JavaScript do not request it"
             return [], Check(TAG, "failed", late, f"Exclude it from lazy loading. {put}")
         return [], Check(TAG, "failed", f"no <img> in the page requests {pixel.path}", put)
-    kept = list(reversed(found.values()))
-    wrong = [words for each in kept for words in _failures(each, markup)]
+    kept = list(reversed(by_url.values()))
+    wrong = [fault for each in kept for fault in _failures(each, markup)]
     if wrong:
         return kept, Check(TAG, "failed", "; ".join(fault for fault, _ in wrong), " ".join(do for _, do in wrong))
-    wrong = [words for each in kept for words in _warnings(each)]
+    wrong = [fault for each in kept for fault in _warnings(each)]
     if len(kept) > 1:
-        several = f"{len(kept)} addresses are requested, and each counts a hit: {', '.join(found)}"
+        several = f"the page requests {len(kept)} addresses, and each counts a hit: {', '.join(by_url)}"
         wrong.append((several, "Keep only one of them."))
     if wrong:
         return kept, Check(TAG, "warning", "; ".join(fault for fault, _ in wrong), " ".join(do for _, do in wrong))
@@ -56,77 +56,80 @@ def images(markup: Markup, pixel: PixelSettings) -> tuple[list[Image], Check]:
 
 
 def _failures(image: Image, markup: Markup) -> list[tuple[str, str]]:
-    found = []
+    faults = []
     if urlsplit(markup.url).scheme == "https" and urlsplit(image.url).scheme == "http":
-        found.append((
+        faults.append((
             f"a page on https requests {image.url}, which browsers do not load over http",
-            "Write the address without a host or with https.",
+            "Write the address without a host, or with https.",
         ))  # fmt: skip
     if forbids_image(markup.csp, markup.url, image.url):
         source = "'self'" if origin(image.url) == origin(markup.url) else origin(image.url)
-        found.append((
+        faults.append((
             f"the page's Content-Security-Policy prevents browsers from requesting {image.url}",
             f"Add {source} to its img-src.",
         ))  # fmt: skip
-    return found
+    return faults
 
 
 def _warnings(image: Image) -> list[tuple[str, str]]:
-    found = []
+    faults = []
     if urlsplit(image.url).query or image.url.endswith("?"):
-        found.append((
+        faults.append((
             "its address has a query, which blockers recognise (EasyPrivacy lists /count.gif?)",
-            "Leave the query out. It is not needed, because the answer has no-store.",
+            "Leave out the query. The answer has no-store, so no query is needed.",
         ))  # fmt: skip
     if image.lazy:
-        found.append((
+        faults.append((
             'it has loading="lazy", which browsers apply only if JavaScript runs',
             'Write loading="eager".',
         ))  # fmt: skip
     if image.noscript:
-        found.append((
+        faults.append((
             "it is within <noscript>, so browsers with JavaScript do not request it",
             "Take it out of <noscript>.",
         ))  # fmt: skip
-    return found
+    return faults
 
 
-def loads(markup: Markup, scripts: Sequence[str], pixel: PixelSettings) -> tuple[list[Asked], Check]:
-    """What the scripts of a page request to count a load, and faults of that."""
-    found = [_asked(match, markup.base) for text in scripts for match in _LOADED.finditer(text)]
+def loads(markup: Markup, scripts: Sequence[str], pixel: PixelSettings) -> tuple[list[Requested], Check]:
+    """Addresses that the scripts of a page request to count a load, and their faults."""
+    requested = [_requested(match, markup.base) for text in scripts for match in _LOADED.finditer(text)]
     if not pixel.load_path:
-        if found:
-            advice = (
-                f'Set load_path = "{urlsplit(found[0].url).path}" under [pixel], or take the script out of the page.'
-            )
-            return [], Check(LOADS, "failed", f"requests {found[0].url}, but the settings have no load_path", advice)
-        if pixel.loads == "none":
-            words = 'nobody counts loads (loads = "none" under [pixel]), so every figure is 100%'
-            return [], Check(
-                LOADS, "warning", words, "Run pfa-flux init --loads script, and put its script into the page."
-            )
-        advice = "If nothing counts loads: pfa-flux init --loads script, and put its script into the page."
-        return [], Check(LOADS, "skipped", "your own analytics counts loads; it is not checked", advice)
-    own = [each for each in found if path_of(each.url) == unquote(pixel.load_path)]
+        return [], _without_load_path(requested, pixel)
+    own = [each for each in requested if path_of(each.url) == unquote(pixel.load_path)]
     if own:
         return own[:1], Check(LOADS, "ok", f"requests {own[0].url}")
     put = f"Put this after the pixel's tag: {tags.loads(pixel)}"
-    if found:
-        words = f"requests {found[0].url}, but load_path is {pixel.load_path}"
-        return [], Check(LOADS, "failed", words, put)
-    words = f"nothing in the page requests {pixel.load_path}, so each view would count as one without JavaScript"
-    return [], Check(LOADS, "failed", words, put)
+    if requested:
+        other = f"requests {requested[0].url}, but load_path is {pixel.load_path}"
+        return [], Check(LOADS, "failed", other, put)
+    missing = f"nothing in the page requests {pixel.load_path}, so each view would count as one without JavaScript"
+    return [], Check(LOADS, "failed", missing, put)
 
 
-def _asked(found: re.Match[str], base: str) -> Asked:
-    policy = _POLICY.search(found[1] + found[4])
-    return Asked(resolve(base, found[3]), policy[1] if policy else "")
+def _without_load_path(requested: Sequence[Requested], pixel: PixelSettings) -> Check:
+    """The check of loads if the pixel does not count them."""
+    if requested:
+        url = requested[0].url
+        advice = f'Set load_path = "{urlsplit(url).path}" under [pixel], or remove the script from the page.'
+        return Check(LOADS, "failed", f"requests {url}, but the settings have no load_path", advice)
+    if pixel.loads == "none":
+        nothing = 'nothing counts loads (loads = "none" under [pixel]), so every figure is 100%'
+        advice = "Run pfa-flux init --loads script, and put its script into the page."
+        return Check(LOADS, "warning", nothing, advice)
+    advice = "If nothing counts loads: pfa-flux init --loads script, and put its script into the page."
+    return Check(LOADS, "skipped", "your own analytics counts loads, which is not checked", advice)
+
+
+def _requested(match: re.Match[str], base: str) -> Requested:
+    policy = _POLICY.search(match[1] + match[4])
+    return Requested(resolve(base, match[3]), policy[1] if policy else "")
 
 
 def views(images_: Sequence[Image], scripts: Sequence[str], pixel: PixelSettings) -> Check:
-    """The script for views that an `<img>` cannot see."""
+    """The check of the script for page views that an `<img>` misses."""
     text = next((each for each in scripts if "pfaViews" in each), "")
-    anew = "Print it again with pfa-flux nginx, and replace it."
+    again = "Print it again with pfa-flux nginx, and replace it."
     if not text:
         advice = "Print it with pfa-flux nginx, and put it after the other tags."
         lost = "not in the page: views of prerendered pages do not count as hits"
@@ -135,12 +138,12 @@ def views(images_: Sequence[Image], scripts: Sequence[str], pixel: PixelSettings
         return Check(VIEWS, "warning", lost, advice)
     selected = _SELECTOR.search(text)
     if selected and images_ and selected[1] not in {each.src for each in images_}:
-        return Check(VIEWS, "warning", f'looks for img[src="{selected[1]}"], which is not in the page', anew)
+        return Check(VIEWS, "warning", f'looks for img[src="{selected[1]}"], which is not in the page', again)
     if ("popstate" in text) != (pixel.views == "navigations"):
-        return Check(VIEWS, "warning", f'does not match views = "{pixel.views}" under [pixel]', anew)
+        return Check(VIEWS, "warning", f'does not match views = "{pixel.views}" under [pixel]', again)
     return Check(VIEWS, "ok", "is in the page")
 
 
 def has_all(scripts: Sequence[str]) -> bool:
-    """These include both scripts."""
+    """The scripts include both of pfa-flux."""
     return any("pfaViews" in text for text in scripts) and any(_LOADED.search(text) for text in scripts)

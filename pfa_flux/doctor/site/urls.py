@@ -24,13 +24,13 @@ def as_sent(url: str) -> str:
     except (ValueError, InvalidValueError):
         return ""
     path, query = quote(parts.path or "/", safe=_SAFE), quote(parts.query, safe=_SAFE)
-    # For blockers, a bare question mark is an (empty) query.
+    # Blockers match a bare question mark as an empty query.
     mark = "?" if not query and url.partition("#")[0].endswith("?") else ""
     return urlunsplit((parts.scheme, host, path, query, "")) + mark
 
 
 def resolve(base: str, text: str) -> str:
-    """An address resolved with a page's base; empty if it leads nowhere."""
+    """An address resolved against a base; empty if the result is not http or https."""
     try:
         return as_sent(urljoin(base, text.strip()))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Compares what the pixel said about a view with the settings, as text."""
+"""Compares the pixel's answer about a page view with the settings."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _ADVICE: dict[str, str] = {
     Reason.DOMAIN_NOT_ALLOWED: "Add {domain} to domains under [pixel], and restart pfa-flux serve.",
     Reason.DESTINATION: "Make the web server pass on Sec-Fetch-Dest unchanged.",
     Reason.PREFETCH: "Make the web server pass on Sec-Purpose, Purpose, X-Purpose and X-Moz unchanged.",
-    Reason.SKIPPED_OWN: "The web server treats your address as your own, which is right if you configured it so.",
-    Reason.SKIPPED_BOT: "The web server treats this command as a bot: check what sets X-Pfa-Skip.",
+    Reason.SKIPPED_OWN: "The web server treats your address as your own. That is right if you configured it so.",
+    Reason.SKIPPED_BOT: "The web server treats this command as a bot. Check what sets X-Pfa-Skip.",
 }
 
 
 def expected(kind: Kind, url: str, rules: Rules) -> View | Reason:
-    """What a view of a page should count as: the page view of its complete address."""
+    """What a view of a page should count as, if the browser sends its full address."""
     request = Request()
     request.referer = f"{origin(url)}{urlsplit(url).path or '/'}".encode("utf-8", "surrogateescape")
     return page_view(kind, request, rules)
@@ -35,14 +35,14 @@ def expected(kind: Kind, url: str, rules: Rules) -> View | Reason:
 
 def domain(url: str, rules: Rules) -> Check:
     """Whether the domain of a page counts according to the settings."""
-    host, found = host_of(url), expected("hit", url, rules)
-    if not isinstance(found, View):
+    host, view = host_of(url), expected("hit", url, rules)
+    if not isinstance(view, View):
         named = _ADVICE[Reason.DOMAIN_NOT_ALLOWED].format(domain=host)
-        return Check("domain", "failed", f"{host} does not count according to the settings ({found.value})", named)
+        return Check("domain", "failed", f"{host} does not count according to the settings ({view.value})", named)
     if not rules.settings.domains:
-        advice = f'Name your domains: domains = ["{found.domain}"] under [pixel]. Without that, anybody can add others.'
-        return Check("domain", "warning", f"counts as {found.domain}, as any domain does", advice)
-    return Check("domain", "ok", f"counts as {found.domain}")
+        advice = f'Set your domains: domains = ["{view.domain}"] under [pixel]. Without it, anybody can add others.'
+        return Check("domain", "warning", f"counts as {view.domain}, as any domain does", advice)
+    return Check("domain", "ok", f"counts as {view.domain}")
 
 
 def of(seen: Seen, kind: Kind, page: str, rules: Rules) -> Check:
@@ -53,24 +53,24 @@ def of(seen: Seen, kind: Kind, page: str, rules: Rules) -> Check:
     host = host_of(page)
     if seen.view is None:
         by_rules = isinstance(should, View) and seen.reason == Reason.DOMAIN_NOT_ALLOWED and seen.referer
-        advice = _RESTART if by_rules else _ADVICE.get(seen.reason, "docs/deployment.md explains this word.")
+        advice = _RESTART if by_rules else _ADVICE.get(seen.reason, "docs/deployment.md explains this keyword.")
         found = f"{seen.url} answers, but would not count the view: {seen.reason}"
         if seen.reason == Reason.NO_REFERER and not seen.referer:
             found += " (because of the referrer policy of page and tag, browsers send no Referer)"
         return Check(name, "failed", found, advice.format(domain=host))
     if seen.reason:
-        found = f"{counted(seen.view)}, but none for you: {seen.reason}"
+        found = f"{counted(seen.view)}, but not for you: {seen.reason}"
         return Check(name, "warning", found, _ADVICE.get(seen.reason, "Check what sets X-Pfa-Skip."))
     if isinstance(should, View) and seen.view[2:] != should[2:]:
         return _elsewhere(seen, seen.view, should, name)
     if seen.moved:
-        words = f"{counted(seen.view)}; {seen.url} redirects to the pixel"
-        return Check(name, "warning", words, "Write the address to which it redirects.")
+        moved = f"{counted(seen.view)}; {seen.url} redirects to the pixel"
+        return Check(name, "warning", moved, "Use the address that it redirects to.")
     return Check(name, "ok", counted(seen.view))
 
 
 def _elsewhere(seen: Seen, view: View, should: View, name: str) -> Check:
-    """The view counts, but for another page."""
+    """The check of a page view that counts for another page."""
     found = f"{counted(view)}, not on {should.domain} {should.page}".rstrip()
     if view.domain != should.domain:
         return Check(name, "warning", found, _RESTART)

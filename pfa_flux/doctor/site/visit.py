@@ -26,10 +26,10 @@ class Visit:
     """Result of a visit.
 
     Attributes:
-        url: address of the page after redirects, or the requested one without an answer.
+        url: address of the page after redirects, or the requested one if there is no answer.
         checks: the checks made.
         is_page: the address answers with a page.
-        answered: number of answers in which the pixel said what it would have counted.
+        answered: number of answers in which the pixel said what it would count.
         unmarked: the pixel answered, but could not say it.
         always: page views that count with or without JavaScript.
         without: page views that count only without JavaScript.
@@ -66,22 +66,22 @@ def visit(browser: Browser, url: str, pixel: PixelSettings) -> Visit:
     made.checks.append(verdict.domain(made.url, rules))
     markup = _markup(answer)
     policy = of_page(answer.headers.get("Referrer-Policy", ""), markup.policy)
-    found, check = tags.images(markup, pixel)
+    images, check = tags.images(markup, pixel)
     made.checks.append(check)
-    # Do not request what a browser would not request.
-    for image in found if check.status != "failed" else ():
+    # Request only what a browser would request.
+    for image in images if check.status != "failed" else ():
         seen = _ask(browser, made.url, image.url, image.policy, policy)
         _add(made, seen, verdict.of(seen, "hit", made.url, rules), made.without if image.noscript else made.always)
         if seen.fault and origin(markup.base) != origin(made.url) and origin(image.url) == origin(markup.base):
             made.checks[-1] = _by_base(made.checks[-1], made.url, pixel)
     scripts = _scripts(browser, markup)
-    asked, check = tags.loads(markup, scripts, pixel)
+    requested, check = tags.loads(markup, scripts, pixel)
     made.checks.append(check)
-    for each in asked:
+    for each in requested:
         seen = _ask(browser, made.url, each.url, each.policy, policy)
         _add(made, seen, verdict.of(seen, "load", made.url, rules), made.scripted)
-    if found:
-        made.checks.append(tags.views(found, scripts, pixel))
+    if images:
+        made.checks.append(tags.views(images, scripts, pixel))
     return made
 
 
@@ -89,11 +89,11 @@ def _page(asked: str, answer: Answer) -> Check:
     where = answer.url if not answer.passed else f"{asked} redirects to {answer.url}"
     kind = answer.headers.get("Content-Type", "text/html")
     if answer.status != 200:
-        return Check("page", "failed", f"{where} answers {answer.status}", "Choose a page that everybody can read.")
+        return Check("page", "failed", f"{where} answers {answer.status}", "Choose a page that anybody can read.")
     if "html" not in kind:
         return Check("page", "failed", f"{where} is {kind}, not HTML", "Choose a page of the site.")
     if not answer.whole:
-        advice = "Tags after that are not found: put them further up."
+        advice = "Tags after that are not found. Put them further up."
         return Check("page", "warning", f"{where}; its first {MOST >> 20} MiB were read", advice)
     return Check("page", "ok", where)
 
@@ -111,7 +111,7 @@ def _markup(answer: Answer) -> Markup:
 
 
 def _scripts(browser: Browser, markup: Markup) -> list[str]:
-    """Texts of the page's scripts, including the site's own script files if needed."""
+    """Texts of the page's scripts. Includes the site's own script files if needed."""
     texts = list(markup.scripts)
     for source in markup.sources[:_MOST_FILES]:
         if tags.has_all(texts):

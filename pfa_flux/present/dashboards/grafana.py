@@ -1,4 +1,4 @@
-"""A dashboard as Grafana's JSON, to be imported or provisioned. It needs Grafana 9 or newer."""
+"""A dashboard as JSON to import into Grafana or to provision. It needs Grafana 9 or newer."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Literal
 from pfa_flux.engines.influxdb import flux
 from pfa_flux.engines.influxdb.languages import influxql
 from pfa_flux.present.dashboards import in_flux, in_influxql
-from pfa_flux.present.dashboards.panels import NAME, TITLE, WIDTH, WORDS, Data, Expression, Panel, Query
+from pfa_flux.present.dashboards.panels import DESCRIPTION, NAME, TITLE, WIDTH, Data, Expression, Panel, Query
 
 Language = Literal["flux", "influxql"]
 
 _COLUMNS, _ROW = 24, 2
-"""Columns of Grafana's grid, and its rows for one of ours."""
+"""Columns of Grafana's grid, and its rows per row of a panel's place."""
 _SCHEMA = 36
-"""Version of the JSON: that of Grafana 9, which later versions bring up to date themselves."""
+"""Version of the JSON: that of Grafana 9. Later versions upgrade it themselves."""
 _DATASOURCE = {"type": "influxdb", "uid": "${datasource}"}
 _EXPRESSIONS = {"type": "__expr__", "uid": "__expr__"}
 _TYPES = {"number": "stat", "numbers": "stat", "lines": "timeseries", "table": "table", "bars": "bargauge"}
@@ -25,22 +25,22 @@ _SELECTED = flux.Expression('(r) => r["domain"] =~ /^(${domain:regex})$/')
 _SHARES = {"ratio": "ratio", "ratio_low": "low", "ratio_high": "high"}
 _COUNTS = {"hits": "hits", "js": "JS loads", "loads": "JS loads"}
 _SHORTEST = "1h"
-"""Shortest interval of figures over time."""
+"""Shortest interval of figures by time."""
 
 
 def dashboard(data: Data, language: Language) -> str:
     """The dashboard as JSON text.
 
     Args:
-        data: the rows that it is about.
-        language: what the data source is asked in.
+        data: the rows to show.
+        language: query language of the data source.
     """
     panels = in_flux.panels(data, _SELECTED, wide=True) if language == "flux" else in_influxql.panels(data)
     name = "Flux" if language == "flux" else "InfluxQL"
     made = {
         "uid": f"{NAME}-{language}",
         "title": TITLE,
-        "description": WORDS,
+        "description": DESCRIPTION,
         "tags": [NAME],
         "schemaVersion": _SCHEMA,
         "version": 1,
@@ -91,7 +91,7 @@ def _variable(name: str, query: str) -> dict[str, Any]:
         "datasource": _DATASOURCE,
         "query": query,
         "regex": "",
-        # Anew when the range changes.
+        # Query again when the range changes.
         "refresh": 2,
         "sort": 1,
         "multi": True,
@@ -111,7 +111,7 @@ def _panel(number: int, panel: Panel, language: Language) -> dict[str, Any]:
         "id": number,
         "type": _TYPES[panel.kind],
         "title": panel.title,
-        "description": panel.words,
+        "description": panel.description,
         "datasource": _DATASOURCE,
         "gridPos": {"x": column * wide, "y": row * _ROW, "w": width * wide, "h": height * _ROW},
         "targets": [
@@ -129,7 +129,7 @@ def _target(query: Query, language: Language) -> dict[str, Any]:
     target = {"refId": query.name, "datasource": _DATASOURCE, "query": query.text, "hide": query.hidden}
     if language == "flux":
         return target
-    # Page by page, answers are told apart by their tag.
+    # Results by page are distinguished by their tag.
     alias = {} if 'GROUP BY "page"' in query.text else {"alias": query.name}
     return {**target, "rawQuery": True, "resultFormat": "table" if query.rows else "time_series", **alias}
 
@@ -172,10 +172,10 @@ def _overrides(panel: Panel) -> list[dict[str, Any]]:
     if panel.kind != "table":
         return []
     shares = [
-        _override(name, {"displayName": words, "unit": "percentunit", "decimals": 1}) for name, words in _SHARES.items()
+        _override(name, {"displayName": shown, "unit": "percentunit", "decimals": 1}) for name, shown in _SHARES.items()
     ]
-    counts = [_override(name, {"displayName": words, "unit": "short"}) for name, words in _COUNTS.items()]
-    # A statement of InfluxQL has a time even where that says nothing.
+    counts = [_override(name, {"displayName": shown, "unit": "short"}) for name, shown in _COUNTS.items()]
+    # InfluxQL always returns a time, even if it means nothing.
     return [*shares, *counts, _override("Time", {"custom.hidden": True})]
 
 

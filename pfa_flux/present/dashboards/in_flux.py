@@ -1,4 +1,4 @@
-"""The panels in Flux, from the files in `flux/dashboards`: for Grafana and InfluxDB alike."""
+"""The panels in Flux, from the files in `flux/dashboards`. They work in Grafana and InfluxDB."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pfa_flux.times import NS
 from pfa_flux.windows.spec import TaskSpec
 
 ALL = flux.predicate()
-_BLOCKS = "The interval is that of pfa-flux: page views come in visits, so blocks of time are compared."
-_UNKNOWN = "No ratio: there are no hits, or more JS loads than hits; status says which."
+_BLOCKS = "The interval is that of pfa-flux. It compares blocks of time, because page views come in visits."
+_UNKNOWN = "No ratio means that there are no hits, or more JS loads than hits; status says which."
 
 
 def _by(column: str, order: str = "") -> str:
@@ -23,7 +23,7 @@ def _by(column: str, order: str = "") -> str:
 
 
 def _lines(of: str, columns: Sequence[str], *, wide: bool) -> str:
-    """Figures by time: columns beside each other, or below each other as `_value`, told apart by `_field`."""
+    """Figures by time. Columns are side by side, or below each other as `_value`, distinguished by `_field`."""
     if wide:
         named = ", ".join(f"{name}: r.{name}" for name in ("_time", *columns))
         return f'(known, all) => {of} |> map(fn: (r) => ({{{named}}})) |> sort(columns: ["_time"])'
@@ -47,12 +47,12 @@ def _network() -> str:
 
 
 def panels(data: Data, selected: flux.Expression = ALL, *, wide: bool = False) -> tuple[Panel, ...]:
-    """The dashboard's panels.
+    """The panels of the dashboard.
 
     Args:
-        data: the rows.
-        selected: a predicate of those that count.
-        wide: the host draws the columns of one table, which InfluxDB 1.8 answers several times as fast.
+        data: the rows to show.
+        selected: a predicate for the rows that count.
+        wide: the host draws several columns of one table. InfluxDB 1.8 answers this several times as fast.
     """
 
     def ratio(key: str, shown: str, *, tag: str = "domain", by_time: bool = False) -> tuple[Query]:
@@ -67,23 +67,23 @@ def panels(data: Data, selected: flux.Expression = ALL, *, wide: bool = False) -
         Panel("By page", f"The {MOST_ROWS} pages with the most hits. {_UNKNOWN}", "table", (6, 10, 6, 5), by_page),
     )
     domains = ratio("(domain, page) => domain", _by("domain"))
-    spans = "An hour in up to two days, a day (UTC) in up to ninety, else a week."
+    intervals = "By hour up to two days, by day (UTC) up to ninety, else by week."
     over_time = ratio(_TOTAL, _lines("known", ("ratio", "ratio_low", "ratio_high"), wide=wide), by_time=True)
     counts = ratio(_TOTAL, _lines("all", ("hits", "js"), wide=wide), by_time=True)
     health = tuple(Query(name, health_text(spec), rows=True) for name, spec in zip("AB", data.specs, strict=False))
     return (
         Panel("Without JavaScript", _UNKNOWN, "number", (0, 0, 3, 2), ratio(_TOTAL, _NUMBER), unit="percent"),
         Panel("Totals", f"{_BLOCKS} {_UNKNOWN}", "table", (3, 0, 9, 2), ratio(_TOTAL, _TOTALS)),
-        Panel("Ratio over time", f"{spans} {_BLOCKS}", "lines", (0, 2, 12, 4), over_time),
-        Panel("Page views over time", spans, "lines", (0, 6, 6, 4), counts, unit="count"),
+        Panel("Ratio over time", f"{intervals} {_BLOCKS}", "lines", (0, 2, 12, 4), over_time),
+        Panel("Page views over time", intervals, "lines", (0, 6, 6, 4), counts, unit="count"),
         Panel("By network", _UNKNOWN, "table", (6, 6, 6, 4), ratio(_network(), _by("network"))),
         Panel("By domain", _UNKNOWN, "table", (0, 10, 6 if data.pages else 12, 5), domains),
         *(pages if data.pages else ()),
         *(
             Panel(
                 f"Health of the task {spec.name}",
-                "The last day: windows whose downsampled sum is not that of the raw data are wrong. "
-                "pfa-flux task status says why, pfa-flux task repair mends them.",
+                "Windows of the last day. A window is wrong if its downsampled sum differs from raw data. "
+                "pfa-flux task status says why. pfa-flux task repair repairs it.",
                 "table",
                 (6 * n, 15, 12 // len(data.specs), 2),
                 (query,),
@@ -96,7 +96,7 @@ def panels(data: Data, selected: flux.Expression = ALL, *, wide: bool = False) -
 def ratio_text(
     data: Data, selected: flux.Expression, key: str, shown: str, *, tag: str = "domain", by_time: bool = False
 ) -> str:
-    """The query for the ratio, with `v` left to the host."""
+    """The query for the ratio. The host replaces `v`."""
     hits, loads = data.hits, data.loads
     values = {
         "bucket": flux.literal(hits.bucket),
@@ -118,7 +118,7 @@ def ratio_text(
 
 
 def health_text(spec: TaskSpec) -> str:
-    """The query for a task's windows, with `v` left to the host."""
+    """The query for a task's windows. The host replaces `v`."""
     values = {
         "side": flux.literal(spec.what.value),
         "bucket": flux.literal(spec.raw_bucket),
@@ -133,6 +133,6 @@ def health_text(spec: TaskSpec) -> str:
 
 
 def domains_text(data: Data) -> str:
-    """The query for the domains that there are, with `v` left to the host."""
+    """The query for the existing domains. The host replaces `v`."""
     values = {"bucket": flux.literal(data.hits.bucket), "rows": language.predicate(data.hits)}
     return flux.bind(flux.load("dashboards/domains.flux"), values)

@@ -1,7 +1,7 @@
 """The panels in InfluxQL, for Grafana.
 
-No statement of InfluxQL divides fields of two measurements: Grafana's server does it, in its expressions. A statement
-without rows gives no answer to divide by, so that page loads come with a row of nothing from the same measurement.
+InfluxQL cannot divide fields of two measurements, so Grafana's server does it in its expressions. A statement without
+rows gives no answer to divide by. So the statement for page loads adds an empty row from the same measurement.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _RANGE = ("$timeFilter", "${__from}ms", "${__to}ms")
 _DOMAINS = f"{identifier('domain')} =~ /^(${{domain:regex}})$/"
 _PAGES = f"{identifier('page')} =~ /^(${{page:regex}})$/"
 _EVERY = "$__interval"
+_NO_RATIO = "No ratio means that there are no hits, or more JS loads than hits."
 
 
 def _from(rows: Rows) -> str:
@@ -32,7 +33,7 @@ def _from(rows: Rows) -> str:
 
 
 def _counted(rows: Rows, *conditions: str, name: str = "n", groups: str = "") -> str:
-    """Rows of the range that count."""
+    """Statement for the rows in the range that count."""
     where = " AND ".join((within(rows, *_RANGE), *counting(rows), *conditions))
     return f"SELECT {aggregate(rows)} AS {identifier(name)} FROM {_from(rows)} WHERE {where}{groups}"
 
@@ -43,13 +44,13 @@ def hits(rows: Rows, *conditions: str) -> str:
 
 
 def loads(rows: Rows, *conditions: str) -> str:
-    """The statement for the number of page loads: 0 if there are none, wherever there ever was one."""
+    """The statement for the number of page loads. It gives 0 if there are none, provided there ever was one."""
     nothing = f"SELECT 0 * first({identifier(rows.field)}) AS n FROM {_from(rows)}"
     return f"SELECT sum(n) AS loads FROM ({_counted(rows, *conditions)}), ({nothing})"
 
 
 def _by_time(rows: Rows, name: str, *conditions: str) -> str:
-    """The statement for rows by time; a window without any has 0, where the range has any of whatever domain."""
+    """The statement for rows by time. An empty window has 0, provided the range has a row of any domain."""
     groups = f" GROUP BY {in_windows(rows, _EVERY)} fill(0)"
     nothing = _counted(rows, groups=groups).replace(aggregate(rows), f"0 * {aggregate(rows)}", 1)
     inner = f"({_counted(rows, *conditions, groups=groups)}), ({nothing})"
@@ -57,7 +58,7 @@ def _by_time(rows: Rows, name: str, *conditions: str) -> str:
 
 
 def _divided(name: str, of_hits: str, of_loads: str) -> Expression:
-    """1 - loads / hits; no number where there are no hits, or more loads than hits."""
+    """1 - loads / hits; no number if there are no hits, or more loads than hits."""
     fits = f"(${of_loads} <= ${of_hits})"
     return Expression(name, f"(1 - ${of_loads} / ${of_hits}) * ({fits} / {fits})")
 
@@ -84,21 +85,14 @@ def _ratio_of(data: Data, name: str, *conditions: str) -> tuple[tuple[Query, Que
 def panels(data: Data) -> tuple[Panel, ...]:
     """The dashboard's panels."""
     total, formula = _ratio_of(data, "ratio", _DOMAINS)
-    by_network = [_ratio_of(data, network, _DOMAINS, _network(network)) for network in SUFFIXES]
-    counts = tuple(
-        Query(f"{network} {side}", text(rows, _DOMAINS, _network(network)))
-        for network in SUFFIXES
-        for side, text, rows in (("hits", hits, data.hits), ("loads", loads, data.loads))
-    )
     over_time = (
         Query("hits", _by_time(data.hits, "hits", _DOMAINS)),
         Query("loads", _by_time(data.loads, "loads", _DOMAINS)),
     )
     hidden = tuple(Query(query.name, query.text, hidden=True) for query in over_time)
-    no_ratio = "No ratio: there are no hits, or more JS loads than hits."
-    no_interval = "InfluxQL cannot compute intervals: pfa-flux blocked-ratio gives them."
+    no_interval = "InfluxQL cannot compute intervals; pfa-flux blocked-ratio can."
     return (
-        Panel("Without JavaScript", f"{no_ratio} {no_interval}", "number", (0, 0, 4, 2), total, formula),
+        Panel("Without JavaScript", f"{_NO_RATIO} {no_interval}", "number", (0, 0, 4, 2), total, formula),
         Panel(
             "Totals",
             "Page views that the pixel and the JavaScript analytics counted.",
@@ -109,24 +103,36 @@ def panels(data: Data) -> tuple[Panel, ...]:
         ),
         Panel(
             "Ratio over time",
-            f"{no_ratio} {no_interval} Nothing is shown where the whole range has no JS loads.",
+            f"{_NO_RATIO} {no_interval} Nothing is shown if the whole range has no JS loads.",
             "lines",
             (0, 2, 12, 4),
             hidden,
             (_divided("ratio", "hits", "loads"),),
         ),
-        Panel("Page views over time", "Intervals are those of UTC.", "lines", (0, 6, 6, 4), over_time, unit="count"),
-        Panel(
-            "By network",
-            no_ratio,
-            "numbers",
-            (6, 6, 6, 2),
-            tuple(query for queries, _ in by_network for query in queries),
-            tuple(each for _, expressions in by_network for each in expressions),
-        ),
-        Panel("Page views by network", "", "numbers", (6, 8, 6, 2), counts, unit="count"),
+        Panel("Page views over time", "Intervals are in UTC.", "lines", (0, 6, 6, 4), over_time, unit="count"),
+        *_of_networks(data),
         *(_of_pages(data) if data.pages else ()),
         *(_health(spec, n, len(data.specs)) for n, spec in enumerate(data.specs)),
+    )
+
+
+def _of_networks(data: Data) -> tuple[Panel, ...]:
+    ratios = [_ratio_of(data, network, _DOMAINS, _network(network)) for network in SUFFIXES]
+    counts = tuple(
+        Query(f"{network} {side}", text(rows, _DOMAINS, _network(network)))
+        for network in SUFFIXES
+        for side, text, rows in (("hits", hits, data.hits), ("loads", loads, data.loads))
+    )
+    return (
+        Panel(
+            "By network",
+            _NO_RATIO,
+            "numbers",
+            (6, 6, 6, 2),
+            tuple(query for queries, _ in ratios for query in queries),
+            tuple(each for _, expressions in ratios for each in expressions),
+        ),
+        Panel("Page views by network", "", "numbers", (6, 8, 6, 2), counts, unit="count"),
     )
 
 
@@ -148,7 +154,7 @@ def _of_pages(data: Data) -> tuple[Panel, ...]:
         Panel("JS loads by page", most, "table", (4, 10, 4, 5), (tables[1],), unit="count"),
         Panel(
             "Ratio by page",
-            "Pages that have both hits and JS loads. A page without any JS loads is in the table of hits alone: "
+            "Pages with both hits and JS loads. A page without JS loads is only in the table of hits: "
             "all its page views came without JavaScript.",
             "bars",
             (8, 10, 4, 5),
@@ -159,7 +165,7 @@ def _of_pages(data: Data) -> tuple[Panel, ...]:
 
 
 def _health(spec: TaskSpec, place: int, of: int) -> Panel:
-    """Raw and downsampled rows by window, which are to be the same."""
+    """Raw and downsampled rows by window. They should be equal."""
     queries = tuple(
         Query(
             name,
@@ -169,8 +175,8 @@ def _health(spec: TaskSpec, place: int, of: int) -> Panel:
     )
     return Panel(
         f"Health of the task {spec.name}",
-        "missing is what downsampled windows lack; it is to be 0 but for the newest window, which is still open. "
-        "Without a line of missing there are no downsampled windows: pfa-flux task status says why.",
+        "missing is the difference between raw data and downsampled windows. It should be 0, except for the newest "
+        "window, which is still open. Without a line there are no downsampled windows: pfa-flux task status says why.",
         "lines",
         (12 // of * place, 15, 12 // of, 3),
         queries,

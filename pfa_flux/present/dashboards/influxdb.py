@@ -1,4 +1,4 @@
-"""A dashboard as a template of InfluxDB 2, and its installation by the templates API, as a stack of its own."""
+"""A dashboard as a template of InfluxDB 2. It is installed through the templates API, in its own stack."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pfa_flux.engines.influxdb.transport import understood
 from pfa_flux.engines.influxdb.v2 import InfluxDB2
 from pfa_flux.errors import CapabilityError, QueryError
 from pfa_flux.present.dashboards.in_flux import panels
-from pfa_flux.present.dashboards.panels import NAME, TITLE, WORDS, Data, Panel
+from pfa_flux.present.dashboards.panels import DESCRIPTION, NAME, TITLE, Data, Panel
 
 _VERSION = "influxdata.com/v2alpha1"
 _META = f"{NAME}-ratio"
-"""Name by which a stack knows the dashboard again."""
+"""Name by which a stack recognises the dashboard."""
 _HEX = "#31C0F6"
 _KINDS = {"number": "Single_Stat", "lines": "Xy", "table": "Table"}
 _STACKS = "the answer with stacks"
@@ -24,7 +24,7 @@ _STACKS = "the answer with stacks"
 
 def template(data: Data) -> list[dict[str, Any]]:
     """The template: a list with the dashboard."""
-    spec = {"name": TITLE, "description": WORDS, "charts": [_chart(panel) for panel in panels(data)]}
+    spec = {"name": TITLE, "description": DESCRIPTION, "charts": [_chart(panel) for panel in panels(data)]}
     return [{"apiVersion": _VERSION, "kind": "Dashboard", "metadata": {"name": _META}, "spec": spec}]
 
 
@@ -38,7 +38,7 @@ def _chart(panel: Panel) -> dict[str, Any]:
     chart = {
         "kind": _KINDS[panel.kind],
         "name": panel.title,
-        "note": panel.words,
+        "note": panel.description,
         "xPos": column,
         "yPos": row,
         "width": width,
@@ -63,11 +63,11 @@ def _chart(panel: Panel) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What installing did.
+    """Result of an installation.
 
     Attributes:
         action: made or updated.
-        url: where the dashboard is.
+        url: address of the dashboard.
     """
 
     action: Literal["made", "updated"]
@@ -75,11 +75,11 @@ class Installed:
 
 
 def install(engine: Engine, data: Data) -> Installed:
-    """Apply the template with the stack that is ours, which is made if there is none. A second call adds nothing.
+    """Apply the template in pfa-flux's own stack, which is created if necessary. A second call adds nothing.
 
     Raises:
         CapabilityError: the engine is not InfluxDB 2.
-        AccessDeniedError: the token may not do it. QueryError: the server refuses the template.
+        AccessDeniedError: the token has no right to it. QueryError: the server refuses the template.
     """
     if engine.capabilities.engine != "influxdb2":
         raise CapabilityError(
@@ -99,13 +99,13 @@ def install(engine: Engine, data: Data) -> Installed:
 
 @understood(_STACKS)
 def _stack(server: InfluxDB2) -> tuple[str, bool]:
-    """Id of our stack, and whether it has just been made."""
+    """Id of pfa-flux's stack, and whether it was just created."""
     query = {"orgID": server.org_id, "name": NAME}
-    found = server.transport.request("GET", "/api/v2/stacks", query=query).listed("stacks", required=False)
-    for stack in found:
+    stacks = server.transport.request("GET", "/api/v2/stacks", query=query).listed("stacks", required=False)
+    for stack in stacks:
         if all(event["eventType"] != "uninstall" for event in stack["events"]):
             return str(stack["id"]), False
-    body = {"orgID": server.org_id, "name": NAME, "description": WORDS, "urls": []}
+    body = {"orgID": server.org_id, "name": NAME, "description": DESCRIPTION, "urls": []}
     return str(server.transport.request("POST", "/api/v2/stacks", json_body=body).json()["id"]), True
 
 
@@ -117,8 +117,8 @@ def _applied(server: InfluxDB2, stack: str, data: Data) -> str:
     if answer.get("errors"):
         raise QueryError(
             f"{server.address} refuses the dashboard: {foreign.said(str(answer['errors']))}",
-            "See the server's own words above.",
+            "See the server's message above.",
         )
     (made,) = (each for each in answer["summary"]["dashboards"] if each["templateMetaName"] == _META)
-    # A number here, and its 16 hex digits in addresses.
+    # The API returns a number. Addresses have its 16 hexadecimal digits.
     return f"{int(made['id']):016x}"

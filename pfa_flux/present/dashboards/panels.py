@@ -1,4 +1,4 @@
-"""What a dashboard consists of, whoever shows it: panels in a grid, each with its queries."""
+"""The parts of a dashboard, for every host: panels in a grid, with their queries."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pfa_flux.windows.spec import TaskSpec
 
 NAME = "pfa-flux"
 TITLE = "Page views without JavaScript"
-WORDS = (
-    "Which share of page views comes without the JavaScript analytics, with its 95% interval. "
-    "Made by pfa-flux dashboard; its documentation says what the figures mean."
+DESCRIPTION = (
+    "The share of page views without the JavaScript analytics, with its 95% interval. "
+    "Made by pfa-flux dashboard. The documentation of pfa-flux explains the figures."
 )
 WIDTH = 12
 """Columns of the grid."""
 MOST_ROWS = 50
-"""Pages that a panel shows."""
+"""Number of pages that a panel shows."""
 _HOUR = 3600
 
 Kind = Literal["number", "numbers", "lines", "table", "bars"]
@@ -29,13 +29,13 @@ Kind = Literal["number", "numbers", "lines", "table", "bars"]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query of a database.
+    """A query to a database.
 
     Attributes:
-        name: by which expressions know its answer, and readers where it has one value.
-        text: Flux or InfluxQL, with the words that the host replaces.
-        rows: the answer is a table, not series of figures.
-        hidden: it is there for expressions alone.
+        name: its name in expressions, and for readers if it has one value.
+        text: Flux or InfluxQL, with variables that the host replaces.
+        rows: the result is a table, not series of figures.
+        hidden: only expressions use it.
     """
 
     name: str
@@ -46,13 +46,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """What Grafana's server computes from answers.
+    """A computation by Grafana's server.
 
     Attributes:
-        name: as of `Query`.
-        text: a formula, or the name of what is summed.
-        kind: math: the formula, for all times and labels that its answers share; sum: one figure of a series.
-        hidden: as of `Query`.
+        name: as in `Query`.
+        text: a formula, or the name of the query to sum.
+        kind: math: the formula, for all times and labels that its queries share; sum: one figure for a series.
+        hidden: as in `Query`.
     """
 
     name: str
@@ -63,20 +63,20 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture or table.
+    """A picture or table.
 
     Attributes:
         title: its title.
-        words: what the reader has to know of it.
+        description: what the reader must know about it.
         kind: how it is shown.
         place: column, row, width and height in the grid.
-        queries: what it asks, in this order.
-        expressions: what is computed from that.
+        queries: its queries, in order.
+        expressions: computations on their results.
         unit: share (of 1), percent, or count.
     """
 
     title: str
-    words: str
+    description: str
     kind: Kind
     place: tuple[int, int, int, int]
     queries: tuple[Query, ...]
@@ -86,14 +86,14 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """The rows that a dashboard is about.
+    """The rows that a dashboard shows.
 
     Attributes:
         hits: page views that the pixel counted.
         loads: page views that the JavaScript analytics counted.
-        specs: the tasks whose health is shown.
-        pages: pages are kept apart.
-        offset: seconds after its end at which a downsampled window is put together.
+        specs: tasks whose health is shown.
+        pages: the rows have pages.
+        offset: seconds from the end of a window until it is downsampled.
     """
 
     hits: Rows
@@ -119,12 +119,12 @@ class Data:
             return cls(specs[Side.HITS].raw, specs[Side.LOADS].raw, tasks)
         if len(tasks) < len(BOTH):
             raise SettingsError(
-                "a dashboard of downsampled data needs both sides, and [task] loads is false",
+                "a dashboard of downsampled data needs both sides, but [task] loads is false",
                 "Use --source raw, or set loads = true under [task].",
             )
         if _HOUR % settings.task.every:
             raise SettingsError(
-                "a dashboard of downsampled data needs windows that hours are made of, and [task] every is not one",
+                "a dashboard of downsampled data needs windows that add up to hours, but those of [task] every do not",
                 "Use --source raw.",
             )
         hits, loads = (specs[side].rollup for side in BOTH)

@@ -1,1 +1,1 @@
-"""The report."""
+"""Builds the report."""

@@ -10,9 +10,9 @@ from pfa_flux.ratio import phrasing
 from pfa_flux.ratio.rows import RatioRow
 
 VAGUE = 0.2
-"""Width of an interval above which a share is too vague for a headline.
+"""Width of an interval above which a share is too uncertain for a headline.
 
-Beyond 10 points on either side, a quarter cannot be told from a third.
+With more than 10 points on either side, a quarter cannot be told from a third.
 """
 
 
@@ -34,7 +34,7 @@ class Named:
 
 
 def is_vague(row: RatioRow) -> bool:
-    """A row's share is too uncertain to show alone."""
+    """A row's share is too uncertain to show without its interval."""
     return row.ratio_low is not None and row.ratio_high is not None and row.ratio_high - row.ratio_low > VAGUE
 
 
@@ -44,7 +44,7 @@ def linked(name: str, href: str) -> str:
 
 
 def bars(rows: Sequence[Named]) -> str:
-    """All bars, or a note if there are none."""
+    """All bars. Without rows, a note."""
     if not rows:
         return '<p class="soft">No page views.</p>'
     return f'<div class="bars" role="list">{"".join(map(_bar, rows))}</div>'

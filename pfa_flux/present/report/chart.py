@@ -13,10 +13,10 @@ from pfa_flux.ratio.rows import RatioRow
 from pfa_flux.times import NS
 
 _LONE = 14
-"""Width of an interval of time without neighbours, in thousandths of the plot."""
+"""Width of an interval of time without neighbours, in thousandths of the plot's width."""
 _TICKS = 6
 _FEW_TICKS = 4
-"""Labels that fit on a phone."""
+"""Number of labels that fit on a phone."""
 _DAYS_WITH_HOURS = 4
 _GRID = 5
 """Maximum number of grid lines."""
@@ -47,7 +47,7 @@ def chart(lines: Sequence[Line], starts: Sequence[int], zone: tzinfo) -> str:
     """
     first, last = starts[0], max(starts[-1], starts[0] + 1)
     ends = [row.ratio_high for line in lines for row in line.rows if row.ratio_high is not None]
-    # Steps of 10%, or of 20% above one half, so that every grid line stands for a round number.
+    # Steps of 10%, or of 20% above one half, so that every grid line has a round number.
     tenths = min(10, int(max(ends, default=1.0) * 10) + 1)
     steps = tenths if tenths <= _GRID else -(-tenths // 2)
     top = (tenths if tenths <= _GRID else 2 * steps) / 10
@@ -94,7 +94,7 @@ def _shapes(line: Line, first: int, last: int, top: float) -> str:
         places = [1000 * ((row.start or 0) - first) / (last - first) for row in run]
         at = [(x, row.ratio, row.ratio_low, row.ratio_high) for x, row in zip(places, run, strict=True)]
         if len(at) == 1:
-            # A single interval would have no length.
+            # A single interval would otherwise have no length.
             half = _LONE / 2
             x = min(max(at[0][0], half), 1000 - half)
             at = [(x + side, *at[0][1:]) for side in (-half, half)]

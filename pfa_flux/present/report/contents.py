@@ -1,4 +1,4 @@
-"""Contents of a report: its questions and their answers."""
+"""The content of a report: its questions and their answers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _KEYS: dict[str, tuple[tuple[str, ...], ...]] = {
     "page": (("page",),),
     "time": (("time",), ("network", "time")),
 }
-"""Keys of the answers in addition to the total, by the key that a report is about; empty: an overview."""
+"""Keys of the answers in addition to the total, by the key of the report. The empty key stands for the overview."""
 
 Ask = Callable[[list[Options], int], list[BlockedRatio]]
-"""Answers to questions from one read; the number says how many include the previous period."""
+"""Answers questions with one read. The number says how many answers include the previous period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Content:
 
     Attributes:
         subject: the site or domains.
-        by: the key that the report is about; empty for an overview.
+        by: key of the report; empty for an overview.
         whole: the answer with one row for everything.
         answers: the other answers by their keys.
         made: time of the report, nanoseconds.
@@ -48,14 +48,14 @@ class Content:
 def gather(
     ask: Ask, options: Options, now: int, *, by: str = "", every: str | None = None, compare: bool = True
 ) -> Content:
-    """Get all answers for a report.
+    """Get all answers of a report.
 
     Args:
         ask: answers questions.
         options: the selection, with a range of instants.
         now: the current time, nanoseconds.
-        by: the key that the report is about: network, domain, page or time; empty for an overview.
-        every: interval of answers by time; the default is `interval_of` the range.
+        by: key of the report: network, domain, page or time; empty for an overview.
+        every: interval of answers by time; by default `interval_of` the range.
         compare: compare the total, and the rows of the report's key, with the previous period.
     """
     from pfa_flux import __version__
@@ -66,12 +66,12 @@ def gather(
     asked = [replace(options, by=key, every=wide if "time" in key else None) for key in keys]
     compared = 2 if by else 1
     whole, *answers = ask(asked, compared if compare else 0)
-    found = dict(zip(keys[1:], answers, strict=True))
-    return Content(whole.subject, by, whole, found, now, __version__)
+    by_keys = dict(zip(keys[1:], answers, strict=True))
+    return Content(whole.subject, by, whole, by_keys, now, __version__)
 
 
 def interval_of(start: int, stop: int) -> str:
-    """Interval of a plot: an hour for up to two days, a day for up to ninety, else a week.
+    """Interval of a plot: an hour for up to two days, a day for up to ninety, otherwise a week.
 
     `start`, `stop`: nanoseconds.
     """

@@ -17,7 +17,7 @@ def style(name: str) -> str:
 
 
 def policy(styles: str, *, forms: bool = False) -> str:
-    """Content-Security-Policy of a page: allows its own styles by hash, and nothing else.
+    """Content-Security-Policy of a page. It allows the page's own styles by hash, and nothing else.
 
     Args:
         styles: text of the page's style element.
@@ -29,7 +29,7 @@ def policy(styles: str, *, forms: bool = False) -> str:
 
 
 def document(title: str, body: str, *, more_styles: str = "", forms: bool = False) -> str:
-    """A whole page in HTML.
+    """A complete HTML page.
 
     Args:
         title: title, not yet escaped.

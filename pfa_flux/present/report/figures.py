@@ -17,7 +17,7 @@ def table(caption: str, heading: str, rows: Sequence[Named], *, compared: bool =
         caption: caption of the table.
         heading: heading of the first column, which has the names.
         rows: rows of the table.
-        compared: show the previous period too.
+        compared: also show the previous period.
     """
     spare, more = (" spare", _COMPARED) if compared else ("", ())
     heads = (("key", heading), *_HEADS, (f"interval{spare}", "95% interval"), *more)
@@ -48,7 +48,7 @@ def _row(named: Named, spare: str, *, compared: bool) -> str:
 
 
 def _change(row: RatioRow) -> str:
-    """The change of a share; in small type if it may be chance."""
+    """The change of a share. It is in small type if it may be chance."""
     if row.change is None:
         return "–"
     change, low, high = row.change

@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page, without scripts and requests. All text from data is escaped."""
+"""The report: one self-contained HTML page without scripts or requests. All text from data is escaped."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def _nowhere(_key: str, _value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What a live page adds to the report.
+    """Additions to the report on a live page.
 
     Attributes:
         controls: HTML above the report.
-        link: address of the page about a value of a key; empty for none.
+        link: returns the address of the page about one value of a key; empty for none.
     """
 
     controls: str = ""
@@ -59,7 +59,7 @@ class _Report:
         self._whole, self._zone = content.whole, ZoneInfo(content.whole.tz)
 
     def moment(self, instant: int) -> str:
-        """An instant with its time zone."""
+        """An instant in the report's time zone."""
         return text(f"{day(instant, self._zone, clock=True)} {self._zone.key}")
 
     def header(self) -> str:
@@ -74,8 +74,8 @@ class _Report:
         ]
         change = ""
         if row.before:
-            found, change = _change(row, row.before)
-            facts += found
+            clear, change = _change(row, row.before)
+            facts += clear
         items = "".join(f"<li><b>{text(value)}</b><span>{text(name)}</span></li>" for value, name in facts)
         return f"""<header>
 <h1>{text(self._content.subject)} · <span class="soft">{span}</span></h1>
@@ -93,11 +93,11 @@ class _Report:
 
     def _networks(self, answer: BlockedRatio) -> str:
         rows = self._named(answer.rows, "network")
-        said = "".join(
+        contrasts = "".join(
             f"<p{_soft(phrasing.may_be_chance(c.difference_low, c.difference_high))}>{text(c.sentence)}</p>"
             for c in answer.differences()
         )
-        return f"<section><h2>By network</h2>\n{bars(rows)}\n{said}{self._table(answer, 'network')}</section>"
+        return f"<section><h2>By network</h2>\n{bars(rows)}\n{contrasts}{self._table(answer, 'network')}</section>"
 
     def _domains(self, answer: BlockedRatio) -> str:
         if not self._content.by and len(answer) < 2:
@@ -128,7 +128,7 @@ class _Report:
         return f"<section><h2>By page</h2>\n{self._table(answer, 'page', always=True)}</section>"
 
     def _table(self, answer: BlockedRatio, key: str, *, always: bool = False) -> str:
-        """The largest rows as a table, if the report is about them, and the number of other rows."""
+        """The largest rows as a table and the number of the others, if the report has this key."""
         if not always and not self._content.by:
             return ""
         largest = _largest(answer, _MOST_ROWS_OF_KEY if self._content.by else _MOST_ROWS)
@@ -152,22 +152,22 @@ class _Report:
         """Warnings about the figures."""
         content, (row,) = self._content, self._whole.rows
         answers = (self._whole, *(a for key, a in content.answers.items() if content.by or "time" not in key))
-        found: dict[str, str] = {}
-        for caveat in (caveat for answer in answers for caveat in answer.warnings):
-            found.setdefault(caveat.code, dated(caveat.found, self._zone))
-        said = "".join(f'<p class="warning">{text(words_of)}</p>' for words_of in found.values())
+        by_code: dict[str, str] = {}
+        for warning in (warning for answer in answers for warning in answer.warnings):
+            by_code.setdefault(warning.code, dated(warning.found, self._zone))
+        warnings = "".join(f'<p class="warning">{text(sentence)}</p>' for sentence in by_code.values())
         times = content.answers.get(("time",), ())
         empty, silent = sum(each.status == "no_data" for each in times), ""
         if empty:
             silent = f"<p>{empty} of {len(times)} intervals of time have neither page views nor JS loads.</p>"
-        if not said and row.ratio is not None:
+        if not warnings and row.ratio is not None:
             few = "There are few page views; a longer range gives a more precise share." if is_vague(row) else ""
-            said = f"<p>{few or 'No problems found.'}</p>"
-        return f"<section><h2>Data quality</h2>\n{said}{silent}</section>" if said or silent else ""
+            warnings = f"<p>{few or 'No problems found.'}</p>"
+        return f"<section><h2>Data quality</h2>\n{warnings}{silent}</section>" if warnings or silent else ""
 
 
 def _headline(row: RatioRow) -> tuple[str, str, str]:
-    """The share of all page views, or only its interval if that is wide: CSS class, HTML, and the sentence below."""
+    """CSS class, HTML of the headline, and the sentence below. The headline is the share, or its interval if wide."""
     without = "came without the JavaScript analytics"
     if row.ratio is None or row.ratio_low is None or row.ratio_high is None:
         return "headline vague", "No figure", f"There is no share: {phrasing.STATUS[row.status] or 'no data'}."
@@ -184,7 +184,7 @@ def _headline(row: RatioRow) -> tuple[str, str, str]:
 
 
 def _change(row: RatioRow, before: RatioRow) -> tuple[list[tuple[str, str]], str]:
-    """The change since the previous period: a fact if it is clear, else a sentence in small type."""
+    """The change since the previous period: a fact if it is clear, otherwise a sentence in small type."""
     if row.change is None:
         why = phrasing.STATUS[before.status] if before.ratio is None else ""
         return [], f'<p class="soft">The previous period has no share to compare with: {why}.</p>' if why else ""
@@ -192,11 +192,11 @@ def _change(row: RatioRow, before: RatioRow) -> tuple[list[tuple[str, str]], str
     ends = phrasing.points_range(low, high)
     if not phrasing.may_be_chance(low, high):
         return [(f"{phrasing.points(change)} points", f"since the previous period ({ends})")], ""
-    said = (
+    sentence = (
         f"The share of the previous period was {phrasing.percent(before.ratio)}. The difference may be chance: "
         f"{phrasing.points(change)} points, 95% interval {ends}."
     )
-    return [], f'<p class="soft">{text(said)}</p>'
+    return [], f'<p class="soft">{text(sentence)}</p>'
 
 
 def _soft(small: bool) -> str:

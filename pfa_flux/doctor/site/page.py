@@ -22,18 +22,20 @@ _CHECKS = 'rejected_total{reason="check"}'
 
 
 def address(text: str) -> str:
-    """The address of a page as people type it: `example.com` is valid, too.
+    """The address of a page as people type it, such as `example.com`.
 
     Raises:
         InvalidValueError: it is not an address.
     """
     url = as_sent(text if "://" in text else f"https://{text}") if text.isprintable() else ""
     if not url:
-        raise InvalidValueError(f"{printable(text)!r} is not the address of a page", "Write https://example.com/.")
+        raise InvalidValueError(
+            f"{printable(text)!r} is not the address of a page", "Use an address such as https://example.com/."
+        )
     return url
 
 
-def look(url: str, settings: Settings, *, proxy: str = "") -> list[Check]:
+def check_page(url: str, settings: Settings, *, proxy: str = "") -> list[Check]:
     """Visit a page and the other names of its site like a browser, without counting.
 
     Args:
@@ -42,14 +44,14 @@ def look(url: str, settings: Settings, *, proxy: str = "") -> list[Check]:
         proxy: HTTP proxy for names of .onion and .i2p; empty for none.
 
     Raises:
-        InvalidValueError: the address is none.
+        InvalidValueError: it is not an address.
     """
     wanted, before = address(url), counts(settings.pixel)
     with Browser(proxy) as browser:
         try:
             made = visit(browser, wanted, settings.pixel)
         except NoAnswerError as error:
-            return [Check("page", "failed", error.message, error.hint or "Choose a page that everybody can read.")]
+            return [Check("page", "failed", error.message, error.hint or "Choose a page that anybody can read.")]
         checks = list(made.checks)
         if made.answered:
             checks.append(_arrived(settings, before))
@@ -67,11 +69,11 @@ def _arrived(settings: Settings, before: dict[str, float] | None) -> Check:
         advice = "Run this command on the machine of pfa-flux serve, with its settings."
         return Check("arrived", "skipped", f"not checked: no /metrics at {admin}", advice)
     seen = int(after.get(_CHECKS, 0) - before.get(_CHECKS, 0))
-    many = f"{seen} request{'s' * (seen != 1)}"
+    number = f"{seen} request{'s' * (seen != 1)}"
     if seen <= 0:
         advice = "Check that the web server passes requests to the pixel of these settings, not to another one."
         return Check("arrived", "warning", "the pixel of these settings did not receive this visit", advice)
-    return Check("arrived", "ok", f"the pixel of these settings received {many} of this visit, and counted none")
+    return Check("arrived", "ok", f"the pixel of these settings received {number} of this visit, and counted none")
 
 
 def _names(settings: Settings, url: str) -> Iterator[str]:
@@ -91,7 +93,7 @@ def _is_address(host: str) -> bool:
 
 
 def _other(browser: Browser, settings: Settings, page: str, name: str) -> Check:
-    """Whether a view of the same page by another name counts."""
+    """Whether a page view under another name of the site counts."""
     parts = urlsplit(page)
     network = network_of(name)
     scheme = parts.scheme if network == "clearnet" else "http"
@@ -108,21 +110,21 @@ def _other(browser: Browser, settings: Settings, page: str, name: str) -> Check:
     if wrong is not None:
         redirect = f", or redirect {name} to {host_of(page)}" if network == "clearnet" else ""
         return Check(name, "failed", f"{wrong.name}: {wrong.found}", f"{wrong.advice.rstrip('.')}{redirect}.")
-    found, views = _given(made), [*made.always, *made.scripted]
+    counts_as, views = _counts_as(made), [*made.always, *made.scripted]
     odd = next((check for check in made.checks if check.status == "warning"), None)
     if not views and odd is not None:
         return Check(name, "warning", odd.found, odd.advice)
     if views and not _in_one_site(settings, host_of(page), views[0].domain):
-        advice = f'Redirect one to the other, or put both in one site: domains = ["{host_of(page)}", "{name}"].'
-        return Check(name, "warning", f"serves the page itself, under another domain: {found}", advice)
-    return Check(name, "ok", found)
+        advice = f'Redirect one to the other, or put both into one site: domains = ["{host_of(page)}", "{name}"].'
+        return Check(name, "warning", f"serves the page itself, under another domain: {counts_as}", advice)
+    return Check(name, "ok", counts_as)
 
 
 def _in_one_site(settings: Settings, one: str, other: str) -> bool:
     return one == other or any(one in domains and other in domains for domains in settings.sites.values())
 
 
-def _given(made: Visit) -> str:
+def _counts_as(made: Visit) -> str:
     return f"a view counts as {_some([*made.always, *made.scripted])}"
 
 
@@ -131,28 +133,28 @@ def _sum(made: Visit, settings: Settings) -> Check:
     plain = [*made.always, *made.without]
     scripted = [*made.always, *made.scripted]
     if made.unmarked:
-        words = f"What a view of {made.url} counts as could not be determined."
-        return Check("a view", "skipped", words, "Fix the problems above.")
+        found = f"What a view of {made.url} counts as could not be determined."
+        return Check("a view", "skipped", found, "Fix the problems above.")
     if not plain and not scripted:
-        words = f"As far as determined, a view of {made.url} counts as nothing."
-        return Check("a view", "warning", words, "Fix the problems above.")
+        found = f"As far as determined, a view of {made.url} counts as nothing."
+        return Check("a view", "warning", found, "Fix the problems above.")
     without = _some(plain)
     if not settings.pixel.load_path:
         own = "; your own analytics counts loads"
         if made.without:
             return Check("a view", "ok", f"A view of {made.url} without JavaScript counts as {without}{own}.")
         return Check("a view", "ok", f"A view of {made.url} counts as {without}, with or without JavaScript{own}.")
-    words = f"A view of {made.url} with JavaScript counts as {_some(scripted)}; without, {_bare(plain)}."
-    return Check("a view", "ok", words)
+    found = f"A view of {made.url} with JavaScript counts as {_some(scripted)}. Without, it counts as {_bare(plain)}."
+    return Check("a view", "ok", found)
 
 
 def _bare(views: list[View]) -> str:
-    """Only the number of hits, if the text has named the page."""
+    """Only the number of hits, because the text has named the page."""
     return f"{len(views)} hit{'s' * (len(views) != 1)}" if views else "nothing"
 
 
 def _some(views: list[View]) -> str:
-    """1 hit and 1 load on example.com /a."""
+    """Page views as text, such as "1 hit and 1 load on example.com /a"."""
     if not views:
         return "nothing"
     places: dict[str, list[str]] = {}
