@@ -27,7 +27,8 @@ from pfa_flux import settings as pfa_settings
 from pfa_flux.engines.influxdb.lineprotocol import line
 from pfa_flux.engines.sqlite import STORE_NAME, Embedded
 from pfa_flux.helper.delivery import MOST_POINTS
-from pfa_flux.journal.embedded import StoreJournal, point_of
+from pfa_flux.journal.embedded import StoreJournal
+from pfa_flux.journal.points import point_of
 from pfa_flux.journal.spool import SPOOL_NAME, Spool
 from pfa_flux.pixel.hit import View
 from pfa_flux.pixel.pages import Page

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pfa_flux.pixel import counter as module
-from pfa_flux.pixel.counter import GIF, Busy
+from pfa_flux.pixel.counter import GIF
 from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.keeping import Busy
 from pfa_flux.pixel.pages import Bucket
 from tests.asking import ask, site, why
 from tests.socketless import HIT, VIEW, Site, request

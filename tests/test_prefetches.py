@@ -16,8 +16,8 @@ from pfa_flux.helper.delivery import Delivery
 from pfa_flux.helper.housekeeper import purge
 from pfa_flux.journal.embedded import StoreJournal
 from pfa_flux.journal.spool import Spool, SpoolReader
-from pfa_flux.pixel.counter import Busy
 from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.keeping import Busy
 from pfa_flux.pixel.pages import Page
 from pfa_flux.settings.pixel import PixelSettings
 from tests.asking import ask
