@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,9 @@ _QUESTIONS = {
 }
 """Tests of questions, which with Kapacitor go to an InfluxDB 1.8."""
 
+_LONG = 120
+"""Seconds of a run that is long."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what has a twin on another server: on 2.9 what runs on 2.7, on 1.12 what runs on 1.8, too.
@@ -66,6 +70,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if any(value.startswith(other) for value in values if other):
             item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.twin)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """After a long run, the seconds of the files that took longest."""
+    seconds: dict[str, float] = {}
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport):
+            seconds[report.location[0]] = seconds.get(report.location[0], 0.0) + report.duration
+    if sum(seconds.values()) > _LONG:
+        terminalreporter.section(f"seconds by file, {sum(seconds.values()):.0f} in all")
+        for file in sorted(seconds, key=lambda name: -seconds[name])[:25]:
+            terminalreporter.write_line(f"{seconds[file]:6.0f} {file}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,11 +8,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import urllib3
+
+from tests.local_server import LocalServer
 
 MODES = ("pass", "429", "503", "503-date", "500", "cut", "silent", "deaf", "reset", "401", "404")
 """pass: as if it were not there. 429, 503, 503-date: too busy, with Retry-After in seconds or as a date. 500, 401, 404:
@@ -22,7 +23,7 @@ deaf: what is sent is taken, and nothing comes of it. reset: the connection is r
 _HOP = {"connection", "transfer-encoding", "content-length", "host"}
 
 
-class Faulty:
+class Faulty(LocalServer):
     """The proxy. Set `mode` at any time.
 
     Attributes:
@@ -54,11 +55,7 @@ class Faulty:
             def log_message(self, *_: Any) -> None:
                 """Nothing is logged."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
+        super().__init__(Handler)
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
         """Do with a request what the mode says."""
@@ -132,18 +129,8 @@ class Faulty:
     def close(self) -> None:
         """Stop."""
         self.closing.set()
-        self._server.shutdown()
-        self._server.server_close()
+        super().close()
         self._pool.clear()
-        self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _body(request: BaseHTTPRequestHandler) -> bytes:

@@ -8,19 +8,19 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
 
+from tests.local_server import LocalServer
 
-class ForwardProxy:
+
+class ForwardProxy(LocalServer):
     """The proxy.
 
     Attributes:
-        url: its address.
         seen: method and target of each request.
         logins: what each brought to log in with.
     """
@@ -54,11 +54,7 @@ class ForwardProxy:
             def log_message(self, *_: Any) -> None:
                 """Nothing is logged."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
+        super().__init__(Handler)
 
     def forward(self, request: BaseHTTPRequestHandler) -> None:
         """Ask what a whole address names, on this machine."""
@@ -90,11 +86,7 @@ class ForwardProxy:
                             return
                         (far if ready is near else near).sendall(data)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def close(self) -> None:
+        """Stop."""
+        super().close()
         self._pool.clear()
-        self._thread.join()

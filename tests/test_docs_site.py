@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from selenium.webdriver.common.by import By
 
 import pfa_flux
 from tests.chromium import chromium
+from tests.local_server import serving_files
 from tests.test_browser import until
 
 pytestmark = pytest.mark.slow
@@ -43,22 +41,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """Files of a folder."""
-
-    def log_message(self, *args: object) -> None:
-        """Print nothing."""
-
-
 @pytest.fixture(scope="module")
 def port(site: Path) -> Iterator[int]:
     """Port of the loopback interface that serves the site."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+    with serving_files(site) as server:
+        yield server.port
 
 
 def test_every_document_is_a_page_and_nothing_else_is(site: Path) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from tests.contract import analytics
 from tests.engines.plugin import MakeWorkspace
 from tests.load import send
+from tests.local_server import LocalServer
 from tests.meddling import Meddling, add_a_tag, cut, shift
 from tests.pixel_server import PixelServer
 from tests.stored import HITS, LOADS, hits_by_page, until
@@ -140,13 +140,10 @@ def test_what_cannot_be_asked_is_unknown_and_gets_the_hits(tmp_path: Path) -> No
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Anything) as other:
-        threading.Thread(target=other.serve_forever, daemon=True).start()
-        with PixelServer(tmp_path, url=f"http://127.0.0.1:{other.server_port}", raw_bucket="b") as server:
-            assert send(server.listen, pages(5)).counted == 5
-            until(lambda: server.metrics()["shipped_total"] == 5, "all shipped")
-            assert "unknown" in health(server)
-        other.shutdown()
+    with LocalServer(Anything) as other, PixelServer(tmp_path, url=other.url, raw_bucket="b") as server:
+        assert send(server.listen, pages(5)).counted == 5
+        until(lambda: server.metrics()["shipped_total"] == 5, "all shipped")
+        assert "unknown" in health(server)
     assert taken
 
 

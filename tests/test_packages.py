@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,7 @@ import pytest
 import pfa_flux
 from release import __main__ as release
 from release import deb
+from tests.local_server import serving_files
 
 pytestmark = pytest.mark.slow
 
@@ -115,18 +113,8 @@ def index(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> I
     project = folder / "simple/pfa-flux"
     project.mkdir(parents=True)
     shutil.copy(files[".whl"], project)
-    handler = functools.partial(_Silent, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/simple/"
-        server.shutdown()
-        thread.join()
-
-
-class _Silent(SimpleHTTPRequestHandler):
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
+    with serving_files(folder) as server:
+        yield f"{server.url}/simple/"
 
 
 @pytest.mark.parametrize("how", ["pipx", "uvx"])
