@@ -62,7 +62,7 @@ def test_on_a_terminal_of_a_1_8_it_asks_for_kapacitor_and_no_token(make_place: M
     server = place.workspace.server
     terminal = Terminal(place.folder, "--url", server.url, "--data-dir", "data", "--site", "blog=example.com")
     terminal.answer("Kapacitor's address (empty for none: pfa-flux downsamples by itself): ", server.url)
-    terminal.answer("is no Kapacitor", server.kapacitor_url)
+    terminal.answer("it is not Kapacitor", server.kapacitor_url)
     terminal.answer("Count www.example.com too? [Y/n]: ", "n")
     terminal.answer("Page loads [none]: ", "none")
     assert terminal.end() == 0, terminal.shown
