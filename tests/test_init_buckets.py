@@ -74,7 +74,7 @@ def test_a_rejected_address_is_no_new_default(tmp_path: Path) -> None:
             "InfluxDB's address (- for none: all data in one file on this machine) [http://127.0.0.1:9]: ", answer
         )
     terminal.answer("InfluxDB's address (- for none: all data in one file on this machine) [http://127.0.0.1:9]: ", "-")
-    terminal.answer("Domains that count", "")
+    terminal.answer("Domains to count", "")
     terminal.answer("(empty for no more): ", "")
     assert terminal.end() == 0, terminal.shown
     written = tomllib.loads((tmp_path / "a.toml").read_text())

@@ -146,7 +146,7 @@ def test_a_task_of_the_originals_form_under_another_name_is_proposed(
     done = run(tmp_path, "init", "--yes", "--loads", "none", *flags)
     assert done.code == 0, done.err
     form = ", in the form that was first published"
-    assert f"warning: the task '{name}' ({task}) downsamples the same page views{form}, and both " in done.err
+    assert f"warning: the task '{name}' ({task}) downsamples the same page views{form}, so both would write" in done.err
     assert f'or take it over: task_name = "{name}" under [schema], then pfa-flux init --adopt\n' in done.err
     run(tmp_path, "task", "remove")
     terminal = Terminal(tmp_path, *flags, "--loads", "none", "--site", "a=example.i2p")

@@ -78,7 +78,7 @@ def test_on_a_terminal_nothing_is_an_answer_too(tmp_path: Path) -> None:
     terminal.answer("(empty for no more): ", "")
     terminal.answer("Page loads [script]: ", "")
     assert terminal.end() == 0, terminal.shown
-    assert "warning: no domain is named" in terminal.shown
+    assert "warning: no domain is set" in terminal.shown
     assert tomllib.loads(new_file(tmp_path).read_text()) == {
         "data_dir": str(tmp_path / "data"),
         "pixel": {"load_path": "/load.gif", "loads": "script"},

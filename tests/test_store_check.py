@@ -246,7 +246,7 @@ def test_doctor_shows_a_reader_what_is_remembered(make_workspace: MakeWorkspace)
     reader = Secret(workspace.server.limited_token(read=(workspace.raw, workspace.rollup)))
     with analytics(workspace, now()) as made:
         row = doctors(made, token=reader)
-        assert (row.status, row.found) == ("skipped", "unknown: never measured, and the token may not write")
+        assert (row.status, row.found) == ("skipped", "unknown: never measured, and the token cannot write")
         with Analytics(replace(made.settings, token=reader)) as other, pytest.raises(AccessDeniedError):
             check_store(other.engine, workspace.rollup)
         assert check_rows(made) == []

@@ -1,1 +1,1 @@
-"""The checks of `pfa-flux doctor`: data, tasks, rights, the pixel, the web server, a page."""
+"""The checks of `pfa-flux doctor`: data, tasks, rights, the pixel, its front, and a page."""

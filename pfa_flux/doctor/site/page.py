@@ -144,7 +144,7 @@ def _sum(made: Visit, settings: Settings) -> Check:
         if made.without:
             return Check("a view", "ok", f"A view of {made.url} without JavaScript counts as {without}{own}.")
         return Check("a view", "ok", f"A view of {made.url} counts as {without}, with or without JavaScript{own}.")
-    found = f"A view of {made.url} with JavaScript counts as {_some(scripted)}. Without, it counts as {_bare(plain)}."
+    found = f"A view of {made.url} with JavaScript counts as {_some(scripted)}; without, {_bare(plain)}."
     return Check("a view", "ok", found)
 
 
