@@ -237,7 +237,7 @@ def _last_by_runner(name: str, last: str, task: Task, now: int) -> Check:
 def _raw_rows(analytics: Analytics) -> list[Check]:
     """What is uncounted or kept longer than it should be; nothing where all is well."""
     found = dict.fromkeys(words for side in BOTH for words in analytics.task(side.value).raw_warnings())
-    advice = "Set the clock by NTP: docs/operations.md says what happens to raw rows where it is wrong."
+    advice = "Set the clock by NTP: docs/retention.md says what happens to raw rows where it is wrong."
     return [Check("raw rows", "warning", words, advice) for words in found]
 
 

@@ -60,7 +60,7 @@ def look(analytics: Analytics) -> Check:
         *(f"{role.name}: no, it lacks {' and '.join(lacks[role.name])}" for role in roles if role not in has),
     ))  # fmt: skip
     if not has:
-        return Check("token", "failed", words, "Give it the rights of one of them: docs/operations.md has the table.")
+        return Check("token", "failed", words, "Give it the rights of one of them: docs/tokens.md has the table.")
     if lacks["admin"] and held.intersection(own):
         return Check("token", "warning", words, "If it is to install tasks, give it what it lacks.")
     return Check("token", "ok", words)

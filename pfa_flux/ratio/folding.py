@@ -84,7 +84,10 @@ class Folding:
 
     @property
     def caveats(self) -> tuple[Caveat, ...]:
-        """The warning about folded names, if there are any."""
+        """Rows have other forms of a domain or page; they are counted as one.
+
+        Nothing has to be done: the figures are right.
+        """
         if not self._folded:
             return ()
         count = len(self._folded)
