@@ -260,13 +260,13 @@ def metrics_page() -> str:
 
 
 def _metrics_table(found: list[tuple[str, str, str, dict[str, list[str]]]]) -> str:
-    rows = ["| metric | type | | labels |", "|---|---|---|---|"]
+    rows = ["| metric | type and meaning |", "|---|---|"]
     for name, kind, words, labels in found:
-        said = "; ".join(
-            f"`{label}`: {_LABELS.get(label) or ', '.join(f'`{each}`' for each in values)}"
+        said = "".join(
+            f" Label `{label}`: {_LABELS.get(label) or ', '.join(f'`{each}`' for each in values)}."
             for label, values in labels.items()
         )
-        rows.append(f"| `{name}` | {kind} | {words} | {said} |")
+        rows.append(f"| `{name}` | {kind}: {words}{said} |")
     return "\n".join(rows)
 
 
@@ -286,16 +286,18 @@ def warnings_page() -> str:
     root = Path(pfa_flux.__file__).parent
     found = sorted(each for path in sorted(root.rglob("*.py")) for each in _warnings_in(ast.parse(path.read_text())))
     parts = [_WARNINGS_HEAD]
-    for code, explained, says in found:
+    for code, explained, says, advice in found:
         means, _, todo = (" ".join(part.split()) for part in explained.partition("\n\n"))
-        quoted = f"> {says.replace('<', '&lt;')}\n" if says != "…" else ""
-        advice = f"**What to do:** {todo}\n" if todo else ""
-        parts += [f"## {code}\n\n{means}\n", *filter(None, (quoted, advice))]
+        quoted = f"{says} {advice}".rstrip() if todo else says
+        parts.append(f"## {code}\n\n{means}\n")
+        if quoted != "…":
+            parts.append(f"> {quoted.replace('<', '&lt;')}\n")
+        parts.append(f"**What to do:** {todo or advice}\n")
     return "\n".join(parts)
 
 
-def _warnings_in(module: ast.Module) -> Iterator[tuple[str, str, str]]:
-    """Code, explanation and text of each warning that a module makes; the function or the constant explains it."""
+def _warnings_in(module: ast.Module) -> Iterator[tuple[str, str, str, str]]:
+    """Code, explanation, text and advice of each warning of a module; its function or its constant explains it."""
     places = [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef)]
     explained = [(place, ast.get_docstring(place) or "") for place in places]
     for node, after in zip(module.body, module.body[1:], strict=False):
@@ -304,8 +306,8 @@ def _warnings_in(module: ast.Module) -> Iterator[tuple[str, str, str]]:
     for place, words in explained:
         for call in ast.walk(place):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Caveat":
-                code, *texts = (_text(argument) for argument in call.args)
-                yield code, words, " ".join(text for text in texts if text)
+                code, says, *advice = (_text(argument) for argument in call.args)
+                yield code, words, says, " ".join(advice)
 
 
 def _text(node: ast.expr) -> str:
