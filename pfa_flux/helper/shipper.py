@@ -27,8 +27,8 @@ from pfa_flux.errors import (
 from pfa_flux.foreign import place
 from pfa_flux.helper.delivery import MOST_POINTS, Delivery, Refusal
 from pfa_flux.helper.first_look import first_look
-from pfa_flux.journal.embedded import point_of
 from pfa_flux.journal.notes import Outcome
+from pfa_flux.journal.points import point_of
 from pfa_flux.journal.quarantine import KEPT_SECONDS
 from pfa_flux.journal.shipped import Shipped
 from pfa_flux.journal.spool import SpoolReader, Waiting

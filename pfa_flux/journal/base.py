@@ -19,7 +19,7 @@ from pathlib import Path
 from pfa_flux.engines.directory import connect
 from pfa_flux.journal.epoch import Epoch
 from pfa_flux.journal.order import Order
-from pfa_flux.pixel.counter import Busy
+from pfa_flux.pixel.keeping import Busy
 from pfa_flux.pixel.pages import Page
 from pfa_flux.settings import Settings
 

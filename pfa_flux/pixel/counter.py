@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol, TypeGuard
+from typing import TypeGuard
 from urllib.parse import quote
 
 from pfa_flux.pixel.connection import Connection
 from pfa_flux.pixel.hit import Kind, Reason, View, of_anybody, once_seen, page_view, without_mark
 from pfa_flux.pixel.http import Request, answer
+from pfa_flux.pixel.keeping import Busy, Journal
 from pfa_flux.pixel.pages import Page, Pages, Regular
 from pfa_flux.pixel.prefetches import Prefetches
 from pfa_flux.settings.pixel import respelled
@@ -43,21 +44,6 @@ _MOST_KNOWN = 16_384
 """Referers that are remembered with their page view."""
 _LONGEST_KNOWN = 256
 """Bytes of such a one: what all of them may take together is bounded."""
-
-
-class Busy(Exception):  # noqa: N818 - no error: it is tried again
-    """The journal is being written to by another process just now."""
-
-
-class Journal(Protocol):
-    """Where hits are kept before they are answered."""
-
-    def commit(self, pages: list[Page], now: int) -> None:
-        """Keep a hit of each page, for good. Pages are of hits and loads, or of prefetches alone.
-
-        Raises:
-            Busy: not now. OSError: it cannot be written to; the words say why, and name nothing that a client sent.
-        """
 
 
 class Pixel:
