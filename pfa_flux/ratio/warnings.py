@@ -94,7 +94,7 @@ def doubts(warnings: Sequence[Caveat], *, independent: bool) -> tuple[str, ...]:
 
 
 def _exceeding(question: Question, rows: Sequence[RatioRow]) -> Caveat | None:
-    """More loads than hits in the whole range.
+    """A row, or the total, has more loads than hits, so it has no ratio.
 
     Check one of the pages with `pfa-flux doctor https://example.com/page`, and what the analytics counts as a view.
     """
