@@ -1,20 +1,28 @@
-"""Write the reference of the command line from the commands themselves: `python docs/reference.py`.
+"""Write the reference from the code: `python docs/reference.py`.
 
-It goes to docs/cli.md and, as a man page, to docs/pfa-flux.1; with --check it is only compared with what is there.
+The commands go to docs/cli.md and, as a man page, to docs/pfa-flux.1, the metrics to docs/metrics.md, the warnings to
+docs/warnings.md. With --check they are only compared with what is there.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pfa_flux
 from pfa_flux.cli import app
 from pfa_flux.cli.help import kind_name
 from pfa_flux.cli.options import with_settings
+from pfa_flux.pixel.hit import Reason
+from pfa_flux.schema import Side
+from pfa_flux.serve.admin import metrics
 
 _HEAD = """\
 # The command line
@@ -184,12 +192,146 @@ Settings. The first that exists is read, beginning with the last of these.
 """
 
 
+_METRICS_HEAD = """\
+# Metrics
+
+Made by `python docs/reference.py` from what `/metrics` answers; a test compares the two.
+
+`pfa-flux serve` answers `/metrics` for Prometheus, by default at `127.0.0.1:8481`. [Watch it](monitoring.md) shows how
+to read it, and has alerts. No metric names a domain, a page or a visitor. Counters start at zero with each start of
+the pixel.
+"""
+_SHIPPING_HEAD = """\
+## If hits are shipped to InfluxDB
+
+These metrics exist only if `url` is set.
+"""
+_LABELS = {"status": "the HTTP status", "task": "the name of the background task"}
+"""Labels whose values are not a short list."""
+
+
+class Everything(SimpleNamespace):
+    """A pixel at zero, with each value that a label can have."""
+
+    def __getattr__(self, name: str) -> Any:
+        return Everything()
+
+    def __sub__(self, other: object) -> int:
+        return 0
+
+    def __round__(self, digits: int) -> int:
+        return 0
+
+    def __len__(self) -> int:
+        return 0
+
+    def __call__(self, *_given: object) -> int:
+        """Any method."""
+        return 0
+
+
+def described(*, ships: bool) -> list[tuple[str, str, str, dict[str, list[str]]]]:
+    """Name, type, help, and values by label of each metric."""
+    pixel = Everything(
+        counted={"hit": 0, "load": 0},
+        rejected=dict.fromkeys(Reason, 0),
+        refused_requests={400: 0},
+    )
+    upkeep = {side.value: {"at": 0, "mended": 0, "kept": 0} for side in Side}
+    journal = Everything(ships=ships, trouble="")
+    state = Everything(pixel=pixel, journal=journal, upkeep=upkeep, failures={"tick": 0}, shipped={}, started=0, lag=0)
+    text = metrics(typing.cast("Any", state))
+    found = re.findall(r"^# HELP (\S+) (.*)\n# TYPE \S+ (\S+)\n((?:(?!#).*\n)*)", text, re.MULTILINE)
+    return [(name, kind, words, _labels(samples)) for name, words, kind, samples in found]
+
+
+def _labels(samples: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for label, value in re.findall(r'(\w+)="([^"]*)"', samples):
+        found.setdefault(label, []).append(value)
+    return found
+
+
+def metrics_page() -> str:
+    """Every metric."""
+    always = described(ships=False)
+    shipping = [each for each in described(ships=True) if each not in always]
+    return "\n".join([_METRICS_HEAD, _metrics_table(always), "", _SHIPPING_HEAD, _metrics_table(shipping), ""])
+
+
+def _metrics_table(found: list[tuple[str, str, str, dict[str, list[str]]]]) -> str:
+    rows = ["| metric | type and meaning |", "|---|---|"]
+    for name, kind, words, labels in found:
+        said = "".join(
+            f" Label `{label}`: {_LABELS.get(label) or ', '.join(f'`{each}`' for each in values)}."
+            for label, values in labels.items()
+        )
+        rows.append(f"| `{name}` | {kind}: {words}{said} |")
+    return "\n".join(rows)
+
+
+_WARNINGS_HEAD = """\
+# Warnings
+
+Made by `python docs/reference.py` from the code; a test compares the two.
+
+An answer has a warning if its data shows that a figure is doubtful. The first sentence of an answer names the codes
+that concern the total; the text of each follows below the table. In JSON and Python, `warnings` has code and text.
+The quoted text is what the warning says, with … for what differs.
+"""
+
+
+def warnings_page() -> str:
+    """Every warning."""
+    root = Path(pfa_flux.__file__).parent
+    found = sorted(each for path in sorted(root.rglob("*.py")) for each in _warnings_in(ast.parse(path.read_text())))
+    parts = [_WARNINGS_HEAD]
+    for code, explained, says, advice in found:
+        means, _, todo = (" ".join(part.split()) for part in explained.partition("\n\n"))
+        quoted = f"{says} {advice}".rstrip() if todo else says
+        parts.append(f"## {code}\n\n{means}\n")
+        if quoted != "…":
+            parts.append(f"> {quoted.replace('<', '&lt;')}\n")
+        parts.append(f"**What to do:** {todo or advice}\n")
+    return "\n".join(parts)
+
+
+def _warnings_in(module: ast.Module) -> Iterator[tuple[str, str, str, str]]:
+    """Code, explanation, text and advice of each warning of a module; its function or its constant explains it."""
+    places = [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef)]
+    explained = [(place, ast.get_docstring(place) or "") for place in places]
+    for node, after in zip(module.body, module.body[1:], strict=False):
+        if isinstance(node, ast.Assign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            explained.append((node, inspect.cleandoc(str(after.value.value))))  # type: ignore[arg-type]
+    for place, words in explained:
+        for call in ast.walk(place):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Caveat":
+                code, says, *advice = (_text(argument) for argument in call.args)
+                yield code, words, says, " ".join(advice)
+
+
+def _text(node: ast.expr) -> str:
+    """A text of the code, with … for what is put into it."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return re.sub("…(?:, …)*", "…", "".join(_text(part) for part in node.values))
+    return "…"
+
+
 def main() -> int:
-    """Write both, or with --check only look; 1 where one is not as it should be."""
-    wanted = {"cli.md": reference(), "pfa-flux.1": manual()}
+    """Write all, or with --check only look; 1 where one is not as it should be."""
+    wanted = {
+        "cli.md": reference(),
+        "pfa-flux.1": manual(),
+        "metrics.md": metrics_page(),
+        "warnings.md": warnings_page(),
+    }
     here = Path(__file__).parent
     if sys.argv[1:] == ["--check"]:
-        wrong = [name for name, text in wanted.items() if (here / name).read_text() != text]
+        wrong = [
+            name for name, text in wanted.items() if not (here / name).exists() or (here / name).read_text() != text
+        ]
         sys.stdout.writelines(f"docs/{name} is not up to date: run python docs/reference.py\n" for name in wrong)
         return int(bool(wrong))
     for name, text in wanted.items():

@@ -17,8 +17,8 @@ ONION = f"{'a' * 55}d.onion"
 HOSTS = ("example.test", ONION, "example.i2p")
 DOMAINS = ["example.test", "*.onion", "*.i2p"]
 CANARY = "c4n4ry"
-DEPLOYMENT = Path(__file__).parents[1] / "docs" / "deployment.md"
-PRIVACY = DEPLOYMENT.with_name("privacy.md")
+DOCS = Path(__file__).parents[1] / "docs"
+PRIVACY = DOCS / "privacy.md"
 FORGOTTEN = [
     "Cookie",
     "User_Agent",
@@ -42,6 +42,11 @@ FORGOTTEN = [
     "X_I2P_DestHash",
     "X_Other",
 ]
+
+
+def documented(*names: str) -> str:
+    """Pages of the documents, one after the other."""
+    return "\n".join((DOCS / f"{name}.md").read_text() for name in names)
 
 
 def printed(config: Path, *arguments: str) -> str:

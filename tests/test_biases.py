@@ -209,8 +209,8 @@ addEventListener("fetch", (event) => {
 
 @scenario("A service worker that answers from its cache first", "usual", "advised")
 def service_worker(world: World, given: str) -> None:
-    deployment = (PAGE.parent / "deployment.md").read_text()
-    (lines,) = re.findall(r"^```js\n(.*?)^```", deployment, re.DOTALL | re.MULTILINE)
+    apps = (PAGE.parent / "apps.md").read_text()
+    (lines,) = re.findall(r"^```js\n(.*?)^```", apps, re.DOTALL | re.MULTILINE)
     world.write(f"worker-{given}/worker.js", WORKER.replace("OWN", lines if given == "advised" else ""))
     world.open(world.write(f"worker-{given}/start.html", ""))
     world.browser.execute_async_script(

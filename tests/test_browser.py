@@ -1,4 +1,4 @@
-"""What a real Chromium tells the pixel, through real nginx: docs/deployment.md is checked against it."""
+"""What a real Chromium tells the pixel, through real nginx: docs/referrer-policies.md is checked against it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.site_server import lead
 from tests.webserver import Nginx, program
 
 SITE, STATS = "site.test", "stats.test"
-PAGE = Path(__file__).parents[1] / "docs" / "deployment.md"
+PAGE = Path(__file__).parents[1] / "docs" / "referrer-policies.md"
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --no-proxy-server"
     " --disable-background-networking --disable-component-update --disable-sync --disable-default-apps"
@@ -64,7 +64,7 @@ class World:
 
 
 def table() -> dict[str, list[str]]:
-    """The table of docs/deployment.md: what is seen under each policy, by way of embedding."""
+    """The table of docs/referrer-policies.md: what is seen under each policy, by way of embedding."""
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in PAGE.read_text().splitlines()

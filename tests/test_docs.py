@@ -128,3 +128,26 @@ def test_nothing_in_the_tree_names_this_machine() -> None:
         path = ROOT / name
         if path.exists() and len(home) > 1:
             assert home not in path.read_text(errors="replace"), name
+
+
+def test_every_warning_that_the_code_gives_is_explained_with_what_to_do() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "pfa_flux").rglob("*.py"))
+    codes = set(re.findall(r"\bCaveat\(\s*\"(\w+)\"", source))
+    assert len(codes) > 10
+    sections = re.split(r"^## ", (ROOT / "docs" / "warnings.md").read_text(), flags=re.MULTILINE)[1:]
+    assert {section.partition("\n")[0] for section in sections} == codes
+    for section in sections:
+        assert re.fullmatch(r"\w+\n\n[A-Z].*\n\n(?:> .+\n\n)?\*\*What to do:\*\* \S.*\n+", section), section
+
+
+TASKS = [page for page in PAGES if "**You get**" in page.read_text()]
+
+
+@pytest.mark.parametrize("page", TASKS, ids=lambda page: page.stem)
+def test_a_task_begins_with_what_one_gets_and_needs_and_has_its_steps_in_order(page: Path) -> None:
+    text = page.read_text()
+    assert re.match(r"# .+\n\n- \*\*You get\*\* .+\n(?:  .+\n)*- \*\*You need\*\* ", text)
+    numbers = [int(number) for number in re.findall(r"^## (\d+)\. ", text, re.MULTILINE)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    # All of troubleshooting is about that.
+    assert "\n## What can go wrong\n" in text or page.stem == "troubleshooting"

@@ -51,10 +51,11 @@ ENDS_WITH = {
     ("README.md", "pfa-flux doctor"): 1,
     # Of the days before it there is nothing until backfill.
     ("README.md", "pfa-flux task status"): 5,
-    ("docs/tasks.md", "pfa-flux task status"): 5,
+    # Nor is there a task before it is installed.
+    ("docs/tasks.md", "pfa-flux task plan"): 5,
     ("docs/tasks.md", "pfa-flux task gaps"): 5,
     # There is something in it.
-    ("docs/operations.md", "pfa-flux quarantine --config /etc/pfa-flux/pfa-flux.toml"): 5,
+    ("docs/quarantine.md", "pfa-flux quarantine --config /etc/pfa-flux/pfa-flux.toml"): 5,
 }
 """Of lines that do not end with 0."""
 SAYS = {
@@ -95,7 +96,7 @@ def with_task(stage: Stage) -> None:
 
 def as_deployed(stage: Stage) -> None:
     """The settings of the page, and the pixel as its unit runs it, with a hit."""
-    (settings, *_) = re.findall(r"^```toml\n(.*?)^```", page("docs/deployment.md"), re.DOTALL | re.MULTILINE)
+    (settings, *_) = re.findall(r"^```toml\n(.*?)^```", page("docs/service.md"), re.DOTALL | re.MULTILINE)
     _service(stage, stage.meant(settings).replace("[pixel]", f'[pixel]\nadmin = "{stage.admin}"'))
     stage.site = f"--unix-socket {stage.root}/run/pfa-flux/pixel.sock http://example.com"
     assert stage.run(stage.meant(_ONE_HIT)).returncode == 0
@@ -162,40 +163,48 @@ class Scenario:
         return f"{self.page} {self.headings[0] or self.engine}"
 
 
+_INSTALLED, _SERVED = "1. Install pfa-flux", "3. Serve the pixel and request it"
+_COMPARED = ("1. Compare networks", "2. Compare with the period before", "3. Compare domains, pages or days")
 SCENARIOS = (
     Scenario("README.md", ("Try it", "Set it up"), "embedded"),
     Scenario("README.md", ("Use it with your InfluxDB",), "influxdb-2.7", with_data),
     Scenario("README.md", ("InfluxDB 1.8",), "kapacitor", with_data),
-    Scenario(_START, ("Getting started", "InfluxDB 2.x", "The pixel", "The first figure"), "influxdb-2.7"),
-    Scenario(_START, ("InfluxDB 1.8 with Kapacitor", "The pixel"), "kapacitor"),
-    Scenario(_START, ("InfluxDB 1.8 without Kapacitor", "The pixel"), "influxdb-1.8", flux=False),
-    Scenario(_START, ("No InfluxDB", "The pixel", "nginx", "The first figure"), "embedded"),
+    Scenario(_START, (_INSTALLED, "InfluxDB 2.x", _SERVED, "4. Look at the figure"), "influxdb-2.7"),
+    Scenario(_START, ("InfluxDB 1.8 with Kapacitor", _SERVED), "kapacitor"),
+    Scenario(_START, ("InfluxDB 1.8 without Kapacitor", _SERVED), "influxdb-1.8", flux=False),
+    Scenario(_START, ("No InfluxDB", _SERVED, "4. Look at the figure"), "embedded"),
+    Scenario("docs/service.md", ("1. Install the program", "3. Start it and read the figure"), "embedded", as_deployed),
+    Scenario("docs/service.md", ("2. Let init write the files",), "embedded"),
     Scenario(
         "docs/deployment.md",
-        (
-            "The service",
-            "Written by hand",
-            "nginx: a path of each site",
-            "nginx: a host for the pixel",
-            "The live page for others",
-            "What nginx passes on, and what it keeps",
-        ),
+        ("nginx: a path of each site", "nginx: a host for the pixel", "4. Check that a view arrives"),
         "embedded",
         as_deployed,
     ),
-    Scenario("docs/deployment.md", ("Written by init",), "embedded"),
-    Scenario("docs/capacity.md", ("InfluxDB Cloud and Enterprise",), "influxdb-2.7", with_task),
-    Scenario("docs/tasks.md", ("Tasks that can be trusted",), "influxdb-2.7", with_data),
+    Scenario("docs/live-page.md", ("2. Run it as a service", "3. Put nginx in front of it"), "embedded", as_deployed),
+    Scenario("docs/compare.md", _COMPARED, "influxdb-2.7", with_data),
     Scenario("docs/dashboards.md", ("Grafana", "InfluxDB 2"), "influxdb-2.7", with_data),
+    Scenario("docs/digest.md", ("1. Look at it",), "influxdb-2.7", with_task),
+    Scenario("docs/troubleshooting.md", ("1. Ask doctor",), "influxdb-2.7", with_task),
     Scenario(
-        "docs/operations.md", ("When something fails", "Quarantine", "Upgrade"), "influxdb-2.7", as_shipping_service
+        "docs/tasks.md",
+        (
+            "1. Install the tasks",
+            "3. Fill in the past",
+            "4. Verify and repair",
+            "5. Keep an eye on them",
+            "Pause or remove them",
+        ),
+        "influxdb-2.7",
+        with_data,
     ),
-    Scenario(
-        "docs/operations.md",
-        ("A journal that was set aside", "Backup"),
-        "embedded",
-        as_service,
-    ),
+    Scenario("docs/operations.md", ("When something fails",), "influxdb-2.7", as_shipping_service),
+    Scenario("docs/operations.md", ("A journal that was set aside",), "embedded", as_service),
+    Scenario("docs/quarantine.md", ("1. Look at them", "3. Write them again"), "influxdb-2.7", as_shipping_service),
+    Scenario("docs/monitoring.md", ("1. Check its health",), "influxdb-2.7", as_shipping_service),
+    Scenario("docs/upgrading.md", ("pfa-flux",), "influxdb-2.7", as_shipping_service),
+    Scenario("docs/backup.md", ("1. Back up", "2. Restore"), "embedded", as_service),
+    Scenario("docs/cloud.md", ("3. Create the mapping for InfluxQL",), "influxdb-2.7", with_task),
 )
 ELSEWHERE = {
     ("README.md", "Tests"): "not executed, as NOT_EXECUTED says",

@@ -3,7 +3,7 @@
 Chromium views known numbers of pages on three networks, with JavaScript, without, and with the analytics blocked. Then
 every figure is exactly what the browsers did. Nothing is written but by nginx and by the pixel, and no run is forced.
 
-With PFA_FLUX_TEST_PICTURE=FILE the report's picture is kept: docs/pictures/end-to-end.png was made so.
+With PFA_FLUX_TEST_PICTURE=FILE the report's picture is kept.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import yaml
 
 from pfa_flux import settings
 from tests.engines.process import Process, free_ports
-from tests.front import DEPLOYMENT, Client
+from tests.front import Client, documented
 from tests.pixel_server import PixelServer
 from tests.stored import until
 from tests.webserver import program
@@ -25,8 +25,8 @@ BROWSER = {"User_Agent": "Mozilla/5.0", "Cookie": "id=c4n4ry", "X_Forwarded_For"
 
 
 def block(language: str) -> str:
-    """The block of a language in the page."""
-    (found,) = re.findall(rf"```{language}\n(.*?)```", DEPLOYMENT.read_text(), re.DOTALL)
+    """The block of a language in the pages."""
+    (found,) = re.findall(rf"```{language}\n(.*?)```", documented("deployment", "kubernetes"), re.DOTALL)
     return str(found)
 
 

@@ -45,7 +45,7 @@ def test_the_tag_of_a_tracker_is_that_of_the_docs(tmp_path: Path) -> None:
     assert init(tmp_path)[0] == written
     assert SCRIPT not in printed
     (tag,) = re.findall(r'^<script src="https://tracker.*?</script>', printed, re.DOTALL | re.MULTILINE)
-    assert tag in (ROOT / "docs/deployment.md").read_text()
+    assert tag in (ROOT / "docs/loads.md").read_text()
 
 
 def test_a_path_of_ones_own_is_kept_and_taken_out_where_nobody_counts(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ GRANTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["influxdb-2.7", "influxdb-1.8"])
 def test_a_token_with_the_least_rights_is_enough_for_its_job(engine: str, tmp_path: Path) -> None:
-    scenario = Scenario("docs/operations.md", ("Tokens with the least rights",), engine)
+    scenario = Scenario("docs/tokens.md", ("Give tokens the least rights",), engine)
     try:
         server = start(engine, auth=engine == "influxdb-1.8")
     except EngineUnavailableError:

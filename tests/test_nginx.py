@@ -19,7 +19,7 @@ from pfa_flux.setup.nginx import Part, configuration
 from pfa_flux.setup.tags import image, script, tags, views
 from tests.cli import pfa_flux
 from tests.engines.process import free_ports
-from tests.front import DEPLOYMENT, DOMAINS, Client, printed, proxied, settings_file
+from tests.front import DOMAINS, Client, documented, printed, proxied, settings_file
 from tests.pixel_server import PixelServer
 from tests.webserver import Nginx
 
@@ -138,13 +138,13 @@ def test_the_other_spelling_of_a_path_is_the_same_to_nginx_and_to_the_pixel(
 
 def test_the_documented_tags_are_those_that_are_printed() -> None:
     pixel = PixelSettings(load_path="/load.gif")
-    text = DEPLOYMENT.read_text()
+    text = documented("deployment", "loads", "apps")
     for tag in (image(pixel), image(pixel, "stats.example"), script(pixel), views(pixel)):
         assert f"```html\n{tag}\n```" in text
 
 
 def test_the_documented_map_of_what_is_skipped_is_that_which_is_printed() -> None:
-    (block,) = re.findall(r"^```\n(geo .*?)^```", DEPLOYMENT.read_text(), re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(r"^```\n(geo .*?)^```", documented("skip"), re.DOTALL | re.MULTILINE)
     assert block in configuration(PixelSettings(), part=Part.HTTP)
 
 
@@ -152,7 +152,9 @@ def test_nginx_takes_the_documented_sites(tmp_path: Path) -> None:
     ports = free_ports(3)
     snippet = tmp_path / "pfa-flux.conf"
     snippet.write_text(configuration(PixelSettings(), part=Part.SERVER))
-    blocks = "\n".join(re.findall(r"^```nginx\n(.*?)^```", DEPLOYMENT.read_text(), re.DOTALL | re.MULTILINE))
+    blocks = "\n".join(
+        re.findall(r"^```nginx\n(.*?)^```", documented("deployment", "tor-i2p"), re.DOTALL | re.MULTILINE)
+    )
     assert blocks.count("include snippets/pfa-flux.conf;") == 3
     sites = blocks.replace("include snippets/pfa-flux.conf;", f"include {snippet};")
     for written, port in zip(("443 ssl", "127.0.0.1:8091", "127.0.0.1:8092"), ports, strict=True):

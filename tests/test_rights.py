@@ -34,7 +34,7 @@ def place(engine: str, make_workspace: MakeWorkspace) -> Workspace:
 
 
 def token_of(workspace: Workspace, who: str) -> str:
-    """A token of a reader, the pixel, an admin, or nobody, as docs/operations.md has them."""
+    """A token of a reader, the pixel, an admin, or nobody, as docs/tokens.md has them."""
     raw, rollup = workspace.raw, workspace.rollup
     if workspace.client.is_2:
         make = workspace.server.limited_token

@@ -23,7 +23,7 @@ RULES = Rules(PixelSettings(domains=(SITE,)))
 
 
 def words(policy: str, host: str) -> str:
-    """What the pixel would count under a policy, as the table of docs/deployment.md has it."""
+    """What the pixel would count under a policy, as the table of docs/referrer-policies.md has it."""
     asked, page = Request(), f"https://{SITE}/a/b.html"
     asked.referer = referer(page, f"https://{host}/count.gif", policy).encode() or None
     asked.host = host.encode()

@@ -44,7 +44,7 @@ def view(
     shared = not is_loopback(where)
     if shared and not quiet:
         note(
-            "warning: others can read the page without a password. docs/deployment.md shows how to put nginx in "
+            "warning: others can read the page without a password. docs/live-page.md shows how to put nginx in "
             "front of it"
         )
     server = Server(LivePage(settings, tz=tz, hosts=host or (), shared=shared), where, port)

@@ -236,7 +236,7 @@ def _last_by_runner(name: str, last: str, task: Task, now: int) -> Check:
 def _raw_rows(analytics: Analytics) -> list[Check]:
     """Warnings about raw rows that are not counted, or kept longer than they should be."""
     warnings = dict.fromkeys(warning for side in BOTH for warning in analytics.task(side.value).raw_warnings())
-    advice = "Set the clock by NTP. docs/operations.md says what happens to raw rows if the clock is wrong."
+    advice = "Set the clock by NTP. docs/retention.md says what happens to raw rows if the clock is wrong."
     return [Check("raw rows", "warning", warning, advice) for warning in warnings]
 
 

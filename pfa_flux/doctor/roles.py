@@ -60,7 +60,7 @@ def check_roles(analytics: Analytics) -> Check:
         *(f"{role.name}: no, it lacks {' and '.join(lacks[role.name])}" for role in roles if role not in has),
     ))  # fmt: skip
     if not has:
-        return Check("token", "failed", summary, "Give it the rights of one role: docs/operations.md has the table.")
+        return Check("token", "failed", summary, "Give it the rights of one role: docs/tokens.md has the table.")
     if lacks["admin"] and held.intersection(own):
         return Check("token", "warning", summary, "To install tasks, it needs the missing rights.")
     return Check("token", "ok", summary)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pfa_flux.times import format_instant
+
 
 @dataclass(frozen=True, slots=True)
 class Caveat:
@@ -23,3 +25,15 @@ class Caveat:
     def message(self) -> str:
         """The finding, then the advice."""
         return f"{self.found} {self.advice}" if self.advice else self.found
+
+
+def expired(kept: int) -> Caveat:
+    """Raw data at the start of the range has expired.
+
+    Read downsampled data for that time.
+    """
+    return Caveat(
+        "raw_expired",
+        f"Raw data before {format_instant(kept)} has expired and counts as nothing here.",
+        "Use --source auto to read downsampled data for that time, if there is any.",
+    )

@@ -30,6 +30,10 @@ _UNCHECKED = Caveat(
     "did, Flux counts only some of its rows.",
     "Add a DBRP mapping for the bucket (see pfa-flux doctor).",
 )
+"""Raw data was read with Flux, without a check whether a field changed its type over time.
+
+Create the mapping. InfluxDB Cloud does not create one by itself.
+"""
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,10 @@ class Folding:
 
     @property
     def warnings(self) -> tuple[Caveat, ...]:
-        """The warning about folded names, if any were folded."""
+        """Rows have other forms of a domain or page; they are counted as one.
+
+        Nothing has to be done: the figures are right.
+        """
         if not self._folded:
             return ()
         count = len(self._folded)

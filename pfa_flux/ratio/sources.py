@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from pfa_flux.arguments import named, one_of, text
 from pfa_flux.engines.base import Span
 from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, InvalidValueError
-from pfa_flux.ratio.answer_warning import Caveat
+from pfa_flux.ratio.answer_warning import Caveat, expired
 from pfa_flux.ratio.question import Question
 from pfa_flux.ratio.rows import Source
 from pfa_flux.schema import BOTH, Side
@@ -138,7 +138,7 @@ class _Chooser:
     def raw_only(self) -> Sources:
         """Everything from raw data, even if part of it has expired."""
         kept = self._kept_from()
-        warnings = (_expired(kept),) if kept > self._start else ()
+        warnings = (expired(kept),) if kept > self._start else ()
         return Sources((Part("raw", self._start, self._stop, self._sides),), self._start, self._stop, warnings)
 
     def auto(self) -> Sources:
@@ -292,7 +292,10 @@ class _Chooser:
         return parts, [each for each in doubts if each]
 
     def _unknown(self, side: Side, spans: list[Span], kept: int) -> Caveat | None:
-        """The warning about windows whose raw data expired before they were compared with it."""
+        """Windows whose raw data expired before anything compared them.
+
+        Nothing can prove them now. Next time, compare windows before raw data expires: `pfa-flux task run --due`.
+        """
         if not spans or self._engine.capabilities.expires_proved:
             return None
         return Caveat(
@@ -366,6 +369,7 @@ class _Chooser:
         return merged((end - spec.width, end) for end in raw if end not in there)
 
     def _gaps(self, missed: list[Span], fate: str, spec: TaskSpec) -> Caveat:
+        """The downsampling task missed windows. They were taken from raw data, or are not counted."""
         count = length(missed) // spec.width
         since = format_instant(missed[0][0])
         option = "" if spec.what in self._kept_sides else " --js"
@@ -376,6 +380,10 @@ class _Chooser:
         )
 
     def _cut(self, start: int, stop: int, why: str) -> tuple[Caveat, ...]:
+        """The figures cover a part of the range: the rest is not known, or only whole windows are used.
+
+        Start the range where the figures start, or use `--source auto`.
+        """
         if (start, stop) == (self._start, self._stop):
             return ()
         if start >= stop:
@@ -390,11 +398,3 @@ class _Chooser:
 
 def _real(parts: Iterable[Part]) -> tuple[Part, ...]:
     return tuple(part for part in parts if part.start < part.stop)
-
-
-def _expired(kept: int) -> Caveat:
-    return Caveat(
-        "raw_expired",
-        f"Raw data before {format_instant(kept)} has expired and counts as nothing here.",
-        "Use --source auto to read downsampled data for that time, if there is any.",
-    )

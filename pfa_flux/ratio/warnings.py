@@ -38,6 +38,10 @@ _IID = Caveat(
     "Some intervals are based on fewer than 10 blocks of an hour. They assume independent page views, and are too "
     "narrow if visitors view several pages.",
 )
+"""The range, or a row's interval of time, has fewer than ten blocks to estimate how page views depend on each other.
+
+Use a range of at least ten hours.
+"""
 
 
 PARTIAL = Caveat(
@@ -45,6 +49,10 @@ PARTIAL = Caveat(
     "The store reported a partial answer: counts are too low, and the ratio may be too high or too low.",
     WHY,
 )
+"""The store reported a partial answer while the figures were read. Nothing is changed meanwhile.
+
+Bring the node back, or set `max-row-limit` to 0.
+"""
 
 
 def partial_data(engine: Engine, before: int) -> tuple[Caveat, ...]:
@@ -86,6 +94,10 @@ def doubts(warnings: Sequence[Caveat], *, independent: bool) -> tuple[str, ...]:
 
 
 def _exceeding(question: Question, rows: Sequence[RatioRow]) -> Caveat | None:
+    """A row, or the total, has more loads than hits, so it has no ratio.
+
+    Check one of the pages with `pfa-flux doctor https://example.com/page`, and what the analytics counts as a view.
+    """
     over = [row for row in rows if row.status == "js_exceeds_hits"]
     if not over:
         return None
@@ -97,7 +109,10 @@ def _exceeding(question: Question, rows: Sequence[RatioRow]) -> Caveat | None:
 
 
 def _exceeding_since(question: Question, counts: Counts) -> Caveat | None:
-    """The warning that loads exceed hits since an instant, if they did not before and it is not chance."""
+    """More loads than hits since one instant, in nearly every block of time and by more than three standard deviations.
+
+    Check what was deployed at that time.
+    """
     hits_of, js_of = (_by_window(question, counts, side) for side in (Side.HITS, Side.LOADS))
     blocks = [(window, hits_of[window], js_of[window]) for window in sorted({*+hits_of, *+js_of})]
     # The stretch up to the end that has the largest surplus of loads.
@@ -119,7 +134,10 @@ def _exceeding_since(question: Question, counts: Counts) -> Caveat | None:
 
 
 def _prefetched(question: Question, counts: Counts) -> Caveat | None:
-    """The warning about a large share of prefetches, if their number is known."""
+    """Over 10% of the requests for the pixel were prefetches or previews.
+
+    Put the script for views into the pages: `pfa-flux tags` prints it.
+    """
     number = sum(sum(windows.values()) for (domain,), windows in counts.prefetches.items() if question.includes(domain))
     hits = _by_window(question, counts, Side.HITS).total()
     if number <= MUCH_PREFETCHED * (number + hits):
@@ -147,7 +165,10 @@ def _share_over(blocks: Sequence[tuple[int, int, int]]) -> float:
 
 
 def _loads_without_hits(question: Question, counts: Counts) -> Caveat | None:
-    """The warning about loads on pages without any hit, if pages are known and there are hits."""
+    """Over 10% of the loads are on pages (of a domain) without any hit. Needs figures by page.
+
+    Put the pixel on these pages, and let the analytics report the displayed address.
+    """
     if "page" not in counts.tags:
         return None
     hits, js = (
@@ -171,6 +192,10 @@ def _loads_without_hits(question: Question, counts: Counts) -> Caveat | None:
 
 
 def _wide(question: Question, rows: Sequence[RatioRow]) -> Caveat | None:
+    """An interval is wider than its ratio, so the ratio is an order of magnitude at most.
+
+    Use a longer range, or fewer rows.
+    """
     wide = [row for row in rows if row.ratio and _width(row) > row.ratio]
     if not wide:
         return None
@@ -201,6 +226,10 @@ _PLURALS = {"domain": "domains", "network": "networks", "page": "pages", "time":
 
 
 def _without_page(question: Question, counts: Counts, rows: Sequence[RatioRow]) -> Caveat | None:
+    """Over 10% of the hits have no page.
+
+    Use the tag that `pfa-flux tags` prints, and serve the pixel from the page's own host.
+    """
     hits = sum(row.hits for row in rows)
     if question.pages or not hits:
         return None
@@ -234,6 +263,10 @@ def _hits_without_page(question: Question, counts: Counts) -> int:
 
 
 def _pixel_is_late(engine: Engine, settings: Settings, question: Question, counts: Counts) -> Caveat | None:
+    """The range begins before the first hit. This is normal in a new installation.
+
+    Start the range at the time that the warning names.
+    """
     start, width = counts.sources.start, counts.width * NS
     hits = [windows for tags, windows in counts.sums.get(Side.HITS, {}).items()]
     early = start // width * width, -(-start // width) * width

@@ -104,5 +104,5 @@ def tags(pixel: PixelSettings, direct: str = "") -> str:
 
 
 def _linked(path: str, direct: str) -> tuple[str, str]:
-    # Both policies override the page's, if the browser allows it: docs/deployment.md has the table.
+    # Both policies override the page's, if the browser allows it: docs/referrer-policies.md has the table.
     return (f"https://{direct}{path}", "no-referrer-when-downgrade") if direct else (path, "same-origin")
