@@ -20,10 +20,9 @@ from pfa_flux.pixel import regulars
 from pfa_flux.pixel.http import CHECK
 from pfa_flux.ratio import phrasing
 from pfa_flux.settings import Settings
-from pfa_flux.settings.pixel import PixelSettings
+from pfa_flux.settings.pixel import PixelSettings, reached_at
 
 _SECONDS = 5.0
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _METRIC = re.compile(r"^pfa_flux_(\S+) (\S+)$", re.M)
 _MANY = 0.02
 """Share of views that may be refused for their domain before it is said: made-up Referers are always among them."""
@@ -167,9 +166,8 @@ def _ask(address: str, method: str, path: str) -> tuple[int, str]:
 
 def _connected(address: str) -> socket.socket:
     if not address.startswith("unix:"):
-        host, _, port = address.rpartition(":")
-        host = host.strip("[]")
-        return socket.create_connection((_ANY.get(host, host), int(port)), timeout=_SECONDS)
+        host, _, port = reached_at(address).rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS)
     made = socket.socket(socket.AF_UNIX)
     try:
         made.settimeout(_SECONDS)

@@ -27,6 +27,7 @@ from pfa_flux.errors import (
 from pfa_flux.foreign import place
 from pfa_flux.helper.delivery import MOST_POINTS, Delivery, Refusal
 from pfa_flux.helper.first_look import first_look
+from pfa_flux.journal.cache import Cache
 from pfa_flux.journal.notes import Outcome
 from pfa_flux.journal.points import point_of
 from pfa_flux.journal.quarantine import KEPT_SECONDS
@@ -76,8 +77,7 @@ class Shipper:
         self._writer = registry.open_writer(settings)
         self._delivery = Delivery(settings, self._writer, spool.notes)
         self._specs = {"hit": TaskSpec.from_settings(settings), "load": TaskSpec.from_settings(settings, Side.LOADS)}
-        self._starts: dict[tuple[str, View], str] = {}
-        self._start_bytes = 0
+        self._starts = Cache[tuple[str, View], str](_MOST_START_BYTES)
         self._loud: dict[str, float] = {}
         self._asked_relay = -_RELAY_EVERY
         self._looked = False
@@ -260,10 +260,7 @@ class Shipper:
     def _start(self, sess: str, view: View) -> str:
         """The line of a page view up to its time."""
         start = line(point_of(view, self._settings.schema, sess, 0)).removesuffix("0")
-        self._start_bytes += size_of(view)
-        if self._start_bytes > _MOST_START_BYTES:
-            self._starts, self._start_bytes = {}, size_of(view)
-        self._starts[sess, view] = start
+        self._starts.add((sess, view), start, size_of(view))
         return start
 
     def _note_late(self, batch: Sequence[Waiting]) -> bool:
