@@ -39,6 +39,7 @@ class Capabilities:
         kapacitor: Kapacitor could run its tasks.
         kapacitor_version: Kapacitor's version, empty without one.
         expires_proved: raw rows are removed only once their windows are proved, so that nothing is unknown.
+        product: what people call a server of this engine, without its version.
         in_process: a file that this process itself writes: what it does with points is known, and need not be measured.
     """
 
@@ -52,13 +53,14 @@ class Capabilities:
     kapacitor_version: str = ""
     expires_proved: bool = False
     in_process: bool = False
+    product: str = "InfluxDB"
 
     @property
     def title(self) -> str:
         """What people call it."""
         if not self.engine.startswith("influxdb"):
             return f"the {self.engine} engine"
-        return f"InfluxDB {self.version or f'{self.engine[-1]}.x'}"
+        return f"{self.product} {self.version or f'{self.engine[-1]}.x'}"
 
     @property
     def flux(self) -> bool:

@@ -81,7 +81,8 @@ def _answer(
 
 def store_of(engine: Engine) -> Store:
     """Where an engine's data is."""
-    return Store(engine.capabilities.engine, engine.capabilities.version, engine.address)
+    can = engine.capabilities
+    return Store(can.engine, can.version, engine.address, product=can.product)
 
 
 def _with_warnings(answer: RatioAnswer, more: tuple[Caveat, ...]) -> RatioAnswer:

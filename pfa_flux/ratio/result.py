@@ -24,18 +24,20 @@ class Store:
         engine: influxdb2, influxdb1 or embedded.
         version: its version as reported.
         address: URL without user, password or query, or the file's path.
+        product: what people call a server of this engine.
     """
 
     engine: str
     version: str
     address: str
+    product: str = field(default="InfluxDB", kw_only=True)
 
     @property
     def title(self) -> str:
         """Name for people."""
         if not self.engine.startswith("influxdb"):
             return f"{self.engine} store"
-        return f"InfluxDB {self.version or f'{self.engine[-1]}.x'}"
+        return f"{self.product} {self.version or f'{self.engine[-1]}.x'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pfa_flux.doctor.front import REACH
-from pfa_flux.doctor.site.fetch import Answer, Browser, NoAnswerError
+from pfa_flux.doctor.front import fault_of
+from pfa_flux.doctor.site.fetch import Browser, NoAnswerError
 from pfa_flux.doctor.site.urls import resolve
 from pfa_flux.pixel.counter import GIF, VIEW_HEADER
 from pfa_flux.pixel.hit import Kind, Reason, View
@@ -16,7 +16,6 @@ from pfa_flux.pixel.http import CHECK
 
 _MARK = {"Sec-Purpose": CHECK, "Purpose": CHECK}
 _MOST_REDIRECTS = 3
-_NOT_PRINTED = "Put what pfa-flux nginx prints into the server { } of that host, and reload nginx."
 _UNMARKED = (
     "Pass on Sec-Purpose and Purpose, as the configuration that pfa-flux nginx prints does, and update the pixel if it "
     "is older than this command. Without these headers, pages that a browser renders in advance count as viewed. If "
@@ -65,7 +64,7 @@ def ask(browser: Browser, url: str, referer: str) -> Seen:
         while head.status in {301, 302, 307, 308} and head.headers.get("Location") and moves < _MOST_REDIRECTS:
             at, moves = resolve(at, head.headers["Location"]) or at, moves + 1
             head = browser.ask("HEAD", at, headers)
-        fault, advice = _fault(head)
+        fault, advice = fault_of(head)
         if fault:
             return Seen(url, referer, fault=f"{at} {fault}", advice=advice)
         if head.headers.get("X-Pfa-Flux") != Reason.CHECK:
@@ -84,20 +83,6 @@ def ask(browser: Browser, url: str, referer: str) -> Seen:
         )
     view, reason = _said(got.headers.get(VIEW_HEADER, ""))
     return Seen(url, referer, view=view, reason=reason, moved=moves > 0)
-
-
-def _fault(head: Answer) -> tuple[str, str]:
-    """Why an answer is not the pixel's, and what to do; empty if it is."""
-    if head.headers.get("X-Pfa-Flux") == "down":
-        return "is answered by the web server, which cannot reach the pixel", REACH
-    if (head.status, head.headers.get("Content-Length")) != (200, str(len(GIF))):
-        return f"answers {head.status}, unlike the pixel", _NOT_PRINTED
-    if "no-store" not in head.headers.get("Cache-Control", ""):
-        return (
-            "has no Cache-Control: no-store, so browsers cache it and do not request it again",
-            "Configure the web server not to change the pixel's headers, and not to serve a file instead.",
-        )
-    return "", ""
 
 
 def _said(words: str) -> tuple[View | None, str]:
