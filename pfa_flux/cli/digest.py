@@ -74,7 +74,7 @@ def lines(whole: BlockedRatio, parts: Sequence[BlockedRatio], checks: Sequence[C
         verb = "has" if len(changed) < 2 else "have"
         yield f"{them} {verb} changed by more than chance."
     yield ""
-    yield from (f"warning: {caveat.message}" for caveat in whole.warnings)
+    yield from (f"warning: {warning.message}" for warning in whole.warnings)
     wrong = [check for check in checks if check.status != "ok"]
     for check in wrong:
         yield f"{check.status}: {check.name}: {check.found}. {check.advice}".rstrip()

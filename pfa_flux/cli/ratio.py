@@ -165,8 +165,8 @@ def _finish(result: BlockedRatio, instead: Sequence[str], *, quiet: bool) -> Non
     from pfa_flux.cli.exits import NO_DATA
 
     if not quiet:
-        for caveat in result.warnings:
-            note(f"warning: {caveat.message}")
+        for warning in result.warnings:
+            note(f"warning: {warning.message}")
         for line in instead:
             note(line)
     if not result.has_data:

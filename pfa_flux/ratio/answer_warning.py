@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Caveat:
+class AnswerWarning:
     """A warning about the figures.
 
     Attributes:
@@ -23,3 +23,7 @@ class Caveat:
     def message(self) -> str:
         """What was found, then the advice."""
         return f"{self.found} {self.advice}" if self.advice else self.found
+
+    def as_dict(self) -> dict[str, str]:
+        """As in the JSON of an answer."""
+        return {"code": self.code, "message": self.message}

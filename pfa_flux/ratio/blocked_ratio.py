@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pfa_flux.engines.base import Engine
-from pfa_flux.ratio.answer_warning import Caveat
+from pfa_flux.ratio.answer_warning import AnswerWarning
 from pfa_flux.ratio.counts import Counts, read
 from pfa_flux.ratio.groups import Group, Layout
 from pfa_flux.ratio.interval import interval_of
 from pfa_flux.ratio.question import Question
 from pfa_flux.ratio.result import RatioAnswer, Store
 from pfa_flux.ratio.rows import RatioRow, Status
-from pfa_flux.ratio.warnings import caveats, doubts, partial_data
+from pfa_flux.ratio.warnings import all_warnings, doubts, partial_data
 from pfa_flux.settings import Settings
 
 
@@ -59,7 +59,7 @@ def _answer(
         found.append(row)
         independent |= assumed
     rows = tuple(found) if question.by else (total,)
-    warnings = caveats(engine, settings, question, counts, rows, independent=independent)
+    warnings = all_warnings(engine, settings, question, counts, rows, independent=independent)
     return RatioAnswer(
         start=question.start,
         stop=question.stop,
@@ -85,10 +85,10 @@ def store_of(engine: Engine) -> Store:
     return Store(can.engine, can.version, engine.address, product=can.product)
 
 
-def _with_warnings(answer: RatioAnswer, more: tuple[Caveat, ...]) -> RatioAnswer:
+def _with_warnings(answer: RatioAnswer, more: tuple[AnswerWarning, ...]) -> RatioAnswer:
     """An answer with further warnings about all of it."""
     found = (*more, *answer.warnings)
-    return replace(answer, warnings=found, doubts=(*(caveat.code for caveat in more), *answer.doubts))
+    return replace(answer, warnings=found, doubts=(*(warning.code for warning in more), *answer.doubts))
 
 
 def _judge(group: Group) -> tuple[RatioRow, bool]:

@@ -12,7 +12,7 @@ from pfa_flux.arguments import one_of, text
 from pfa_flux.engines.ask import Ask, ByWindow, Rows, Sums, Where, merged
 from pfa_flux.engines.base import Engine
 from pfa_flux.errors import BucketNotFoundError, CapabilityError
-from pfa_flux.ratio.answer_warning import Caveat
+from pfa_flux.ratio.answer_warning import AnswerWarning
 from pfa_flux.ratio.folding import Folding
 from pfa_flux.ratio.question import Question
 from pfa_flux.ratio.sources import Part, Sources, choose
@@ -24,7 +24,7 @@ from pfa_flux.windows.spec import TaskSpec
 NO_PAGE = ("", "(unknown)", "(other)")
 """Values of the tag `page` that mean no page."""
 
-_UNCHECKED = Caveat(
+_UNCHECKED = AnswerWarning(
     "types_unchecked",
     "InfluxQL cannot reach the raw bucket, so nothing checked whether a field changed its type over time. If one "
     "did, Flux counts only some of its rows.",
@@ -43,7 +43,7 @@ class Counts:
         width: width of a window, seconds.
         sources: where the counts come from.
         dialect: query language used for raw data.
-        caveats: warnings about the counts.
+        warnings: warnings about the counts.
         prefetches: numbers of prefetches by domain, if they were read.
     """
 
@@ -53,7 +53,7 @@ class Counts:
     width: int
     sources: Sources
     dialect: str
-    caveats: tuple[Caveat, ...]
+    warnings: tuple[AnswerWarning, ...]
     prefetches: Sums = field(default_factory=dict)
 
     @cached_property
@@ -104,9 +104,9 @@ def read(
     raw = [rollup.spec.raw for rollup in rollups.values()]
     has_raw = any(part.source == "raw" for part in sources.parts)
     chosen, sure = _dialect(engine, dialect, raw if has_raw else [])
-    caveats = (*(() if sure else (_UNCHECKED,)), *sources.caveats)
+    warnings = (*(() if sure else (_UNCHECKED,)), *sources.warnings)
     if first.selects_nothing:
-        return Counts({}, tags, None, width, sources, chosen, caveats)
+        return Counts({}, tags, None, width, sources, chosen, warnings)
     folding = Folding(settings, first)
     where = folding.where(engine, (_rows(part, rollups, side) for part in sources.parts for side in part.sides))
     asks: dict[str, list[Ask]] = {"raw": [], "rollup": []}
@@ -131,7 +131,7 @@ def read(
     together = {side: parts[0] if len(parts) == 1 else merged(parts) for side, parts in found.items()}
     without = folding.sums(together.pop(None, {}), ("domain",)) if own else None
     folded = {side: folding.sums(sums, tags) for side, sums in together.items() if side}
-    return Counts(folded, tags, without, width, sources, chosen, (*caveats, *folding.caveats), noted)
+    return Counts(folded, tags, without, width, sources, chosen, (*warnings, *folding.warnings), noted)
 
 
 def _asks(

@@ -12,7 +12,7 @@ from functools import cache
 from pfa_flux import names
 from pfa_flux.engines.ask import Below, Forms, Rows, Sums, Where
 from pfa_flux.engines.base import Engine
-from pfa_flux.ratio.answer_warning import Caveat
+from pfa_flux.ratio.answer_warning import AnswerWarning
 from pfa_flux.ratio.phrasing import plain
 from pfa_flux.ratio.question import Question
 from pfa_flux.settings import Settings
@@ -83,7 +83,7 @@ class Folding:
         return folded
 
     @property
-    def caveats(self) -> tuple[Caveat, ...]:
+    def warnings(self) -> tuple[AnswerWarning, ...]:
         """The warning about folded names, if there are any."""
         if not self._folded:
             return ()
@@ -93,7 +93,7 @@ class Folding:
         shown = [(stored, form) for (_, stored), form in self._folded.items() if form not in self._masks]
         example = ", such as {} of {}".format(*map(plain, min(shown))) if shown else ""
         return (
-            Caveat(
+            AnswerWarning(
                 "names_folded",
                 f"{count} stored {names} of a domain or page{example}. Counted under the canonical name.",
             ),

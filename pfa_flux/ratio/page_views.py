@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pfa_flux.engines.base import Engine
-from pfa_flux.ratio.answer_warning import Caveat
+from pfa_flux.ratio.answer_warning import AnswerWarning
 from pfa_flux.ratio.counts import read
 from pfa_flux.ratio.groups import Layout
 from pfa_flux.ratio.question import Question
@@ -47,7 +47,7 @@ class PageViewAnswer:
     sides: tuple[Literal["hits", "js"], ...]
     source: Source
     rows: tuple[PageViewRow, ...]
-    warnings: tuple[Caveat, ...] = ()
+    warnings: tuple[AnswerWarning, ...] = ()
     tz: str = "UTC"
 
     def __iter__(self) -> Iterator[PageViewRow]:
@@ -73,7 +73,7 @@ class PageViewAnswer:
             "start": format_instant(self.start),
             "stop": format_instant(self.stop),
             "source": self.source,
-            "warnings": [{"code": caveat.code, "message": caveat.message} for caveat in self.warnings],
+            "warnings": [warning.as_dict() for warning in self.warnings],
             "rows": self.records(),
         }
 
@@ -97,6 +97,6 @@ def page_views(engine: Engine, settings: Settings, question: Question, now: int,
         sides,
         counts.sources.label,
         tuple(rows),
-        (*partial_data(engine, before), *counts.caveats),
+        (*partial_data(engine, before), *counts.warnings),
         str(question.zone),
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from pfa_flux.errors import InvalidValueError
 from pfa_flux.ratio import phrasing
-from pfa_flux.ratio.answer_warning import Caveat
+from pfa_flux.ratio.answer_warning import AnswerWarning
 from pfa_flux.ratio.comparison import ComparisonAnswer, Contrast
 from pfa_flux.ratio.rows import CHANGE, FIGURES, RatioRow, Source, display_columns, minus
 from pfa_flux.times import format_instant
@@ -51,7 +51,7 @@ class RatioAnswer:
     dialect: str
     source: Source
     rows: tuple[RatioRow, ...]
-    warnings: tuple[Caveat, ...] = ()
+    warnings: tuple[AnswerWarning, ...] = ()
     tz: str = "UTC"
     before: tuple[int, int] | None = None
     total: RatioRow = field(kw_only=True, repr=False)
@@ -98,7 +98,7 @@ class RatioAnswer:
             "store": {name: getattr(self.store, name) for name in ("engine", "version", "address")},
             "config": None if self.config is None else str(self.config),
             "total": self.total.as_dict(),
-            "warnings": [{"code": caveat.code, "message": caveat.message} for caveat in self.warnings],
+            "warnings": [warning.as_dict() for warning in self.warnings],
             "rows": self.records(),
             **more,
         }

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from pfa_flux.arguments import named, one_of, text
 from pfa_flux.engines.base import Span
 from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, InvalidValueError
-from pfa_flux.ratio.answer_warning import Caveat
+from pfa_flux.ratio.answer_warning import AnswerWarning
 from pfa_flux.ratio.question import Question
 from pfa_flux.ratio.rows import Source
 from pfa_flux.schema import BOTH, Side
@@ -58,13 +58,13 @@ class Sources:
         parts: the parts; no two cover the same side at the same time.
         start: first instant that the figures cover, nanoseconds; later than the range's start if the past is not known.
         stop: first instant after it.
-        caveats: warnings about the sources.
+        warnings: warnings about the sources.
     """
 
     parts: tuple[Part, ...]
     start: int
     stop: int
-    caveats: tuple[Caveat, ...] = ()
+    warnings: tuple[AnswerWarning, ...] = ()
 
     @property
     def label(self) -> Source:
@@ -138,8 +138,8 @@ class _Chooser:
     def raw_only(self) -> Sources:
         """Everything from raw data, even if part of it has expired."""
         kept = self._kept_from()
-        caveats = (_expired(kept),) if kept > self._start else ()
-        return Sources((Part("raw", self._start, self._stop, self._sides),), self._start, self._stop, caveats)
+        warnings = (_expired(kept),) if kept > self._start else ()
+        return Sources((Part("raw", self._start, self._stop, self._sides),), self._start, self._stop, warnings)
 
     def auto(self) -> Sources:
         """Downsampled data if raw data has expired or would be slow, raw data otherwise."""
@@ -156,8 +156,8 @@ class _Chooser:
         parts = [replace(part, stop=min(part.stop, stop)) for part in past.parts]
         if self._stop > kept:
             parts += recent.parts
-        caveats = (*self._cut(start, stop, "raw data has expired"), *past.caveats, *recent.caveats)
-        return Sources(_real(parts), start, stop, caveats)
+        warnings = (*self._cut(start, stop, "raw data has expired"), *past.warnings, *recent.warnings)
+        return Sources(_real(parts), start, stop, warnings)
 
     def rollup_only(self) -> Sources:
         """Downsampled windows only; loads come from raw data if no task downsamples them."""
@@ -175,8 +175,10 @@ class _Chooser:
             for side, rollup in self._both.items()
             if side is Side.HITS or not raw_loads
         }
-        caveats = [*self._cut(start, high, "windows are taken whole")]
-        caveats += [self._gaps(gaps, "are not counted", self._both[side].spec) for side, gaps in missed.items() if gaps]
+        warnings = [*self._cut(start, high, "windows are taken whole")]
+        warnings += [
+            self._gaps(gaps, "are not counted", self._both[side].spec) for side, gaps in missed.items() if gaps
+        ]
         # A window missing from one side is left out of the other too, so both sides cover the same time.
         spans = without([(start, high)], [gap for gaps in missed.values() for gap in gaps])
         parts: list[Part] = []
@@ -185,8 +187,8 @@ class _Chooser:
                 parts += [Part("raw", *span, (side,)) for span in spans]
             else:
                 taken, doubts = self._downsampled(side, spans, kept)
-                parts, caveats = [*parts, *taken], [*caveats, *doubts]
-        return Sources(_real(parts), start, high, tuple(caveats))
+                parts, warnings = [*parts, *taken], [*warnings, *doubts]
+        return Sources(_real(parts), start, high, tuple(warnings))
 
     def _kept_from(self) -> int:
         """Instant from which raw data is kept, an edge of windows; 0 if it is kept for ever."""
@@ -205,11 +207,11 @@ class _Chooser:
                 begins = max(begins, kept if oldest is None else oldest)
         begins = min(begins, kept)
         parts: list[Part] = []
-        caveats: list[Caveat] = []
+        warnings: list[AnswerWarning] = []
         for side in self._sides:
             taken, doubts = self._downsampled(side, [(begins, high)] if begins < high else [], kept)
-            parts, caveats = [*parts, *taken], [*caveats, *doubts]
-        return Sources(tuple(parts), begins, high, tuple(caveats))
+            parts, warnings = [*parts, *taken], [*warnings, *doubts]
+        return Sources(tuple(parts), begins, high, tuple(warnings))
 
     def _recent_parts(self, start: int) -> Sources:
         """The sources while raw data is kept: raw data, except for windows that are proved or slow to count."""
@@ -223,7 +225,7 @@ class _Chooser:
             if high - low < _SHORTEST_SLOW or not self._is_slow(low, high):
                 return raw
         parts: list[Part] = [Part("raw", start, low, self._sides), Part("raw", high, self._stop, self._sides)]
-        caveats: list[Caveat] = []
+        warnings: list[AnswerWarning] = []
         for side, rollup in self._rollups.items():
             few = proofs or length(self._trust(side, low, high).unproved) <= FEW_WINDOWS * self._spec.width
             found = self._proved_parts(side, low, high) if few else self._quick_parts(rollup, low, high)
@@ -232,12 +234,12 @@ class _Chooser:
             downsampled, undone, missed = found
             taken, doubts = self._downsampled(side, downsampled, 0)
             parts += [*taken, *(Part("raw", *span, (side,)) for span in undone)]
-            caveats += doubts
+            warnings += doubts
             if missed:
-                caveats.append(self._gaps(missed, "were taken from raw data", rollup.spec))
+                warnings.append(self._gaps(missed, "were taken from raw data", rollup.spec))
         if all(part.source == "raw" for part in parts):
-            return replace(raw, caveats=tuple(caveats))
-        return Sources(_real(parts), start, self._stop, tuple(caveats))
+            return replace(raw, warnings=tuple(warnings))
+        return Sources(_real(parts), start, self._stop, tuple(warnings))
 
     def _proved_parts(self, side: Side, low: int, high: int) -> tuple[list[Span], list[Span], list[Span]]:
         """Spans that are proved, spans that are not, and those of the latter that the task missed."""
@@ -272,7 +274,7 @@ class _Chooser:
             known = self._trusted[side, low, high] = trust(self._both[side], low, high)
         return known
 
-    def _downsampled(self, side: Side, spans: list[Span], kept: int) -> tuple[list[Part], list[Caveat]]:
+    def _downsampled(self, side: Side, spans: list[Span], kept: int) -> tuple[list[Part], list[AnswerWarning]]:
         """The downsampled parts of spans, and warnings about them."""
         if not spans:
             return [], []
@@ -288,20 +290,20 @@ class _Chooser:
             self._unknown(side, merged(unknown), begins),
             self._unproved(side, without(unproved, [(0, begins)])),
         )
-        return parts, [caveat for caveat in doubts if caveat]
+        return parts, [warning for warning in doubts if warning]
 
-    def _unknown(self, side: Side, spans: list[Span], kept: int) -> Caveat | None:
+    def _unknown(self, side: Side, spans: list[Span], kept: int) -> AnswerWarning | None:
         """Windows whose raw data expired before anything compared them."""
         if not spans or self._engine.capabilities.expires_proved:
             return None
-        return Caveat(
+        return AnswerWarning(
             "rollup_unknown",
             f"{length(spans) // self._spec.width} windows of {side} before {format_instant(kept)} were never compared "
             f"with raw data, which has expired. They hold {self._held(side, spans):,} page views, which are taken on "
             "trust.",
         )
 
-    def _unproved(self, side: Side, spans: list[Span]) -> Caveat | None:
+    def _unproved(self, side: Side, spans: list[Span]) -> AnswerWarning | None:
         """Windows that differ from raw data, or were not compared with it because that would take long."""
         width, count = self._spec.width, length(spans) // self._spec.width
         if not spans:
@@ -314,7 +316,7 @@ class _Chooser:
                 return None
             spans, count = wrong, length(wrong) // width
             what = f"differ from raw data by at most {most:,} page views"
-        return Caveat(
+        return AnswerWarning(
             "rollup_unproved",
             f"{count} windows of {side} since {format_instant(spans[0][0])} {what}.",
             "Run pfa-flux task repair.",
@@ -365,17 +367,17 @@ class _Chooser:
         raw = [end for span in empty for end in rollup.raw_totals(*span)]
         return merged((end - spec.width, end) for end in raw if end not in there)
 
-    def _gaps(self, missed: list[Span], fate: str, spec: TaskSpec) -> Caveat:
+    def _gaps(self, missed: list[Span], fate: str, spec: TaskSpec) -> AnswerWarning:
         count = length(missed) // spec.width
         since = format_instant(missed[0][0])
         option = "" if spec.what in self._kept_sides else " --js"
-        return Caveat(
+        return AnswerWarning(
             "gaps",
             f"{count} windows of {spec.what} since {since} have raw rows but no downsampled row; they {fate}.",
             f"Run pfa-flux task backfill{option} --start {since} before raw data expires.",
         )
 
-    def _cut(self, start: int, stop: int, why: str) -> tuple[Caveat, ...]:
+    def _cut(self, start: int, stop: int, why: str) -> tuple[AnswerWarning, ...]:
         if (start, stop) == (self._start, self._stop):
             return ()
         if start >= stop:
@@ -385,15 +387,15 @@ class _Chooser:
         else:
             words = f"The figures cover {format_instant(start)} to {format_instant(stop)}: {why}"
             words += ", and downsampled data for both hits and page loads begins there." if start > self._low else "."
-        return (Caveat("range_cut", words),)
+        return (AnswerWarning("range_cut", words),)
 
 
 def _real(parts: Iterable[Part]) -> tuple[Part, ...]:
     return tuple(part for part in parts if part.start < part.stop)
 
 
-def _expired(kept: int) -> Caveat:
-    return Caveat(
+def _expired(kept: int) -> AnswerWarning:
+    return AnswerWarning(
         "raw_expired",
         f"Raw data before {format_instant(kept)} has expired and counts as nothing here.",
         "Use --source auto to read downsampled data for that time, if there is any.",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from pfa_flux.engines.base import Engine
-from pfa_flux.ratio.answer_warning import Caveat
+from pfa_flux.ratio.answer_warning import AnswerWarning
 from pfa_flux.ratio.counts import NO_PAGE, Counts
 from pfa_flux.ratio.folding import Folding
 from pfa_flux.ratio.phrasing import name
@@ -33,26 +33,26 @@ _BY_CHANCE = 3
 
 _NAMED = 3
 
-_IID = Caveat(
+_IID = AnswerWarning(
     "interval_iid",
     "Some intervals are based on fewer than 10 blocks of an hour. They assume independent page views, and are too "
     "narrow if visitors view several pages.",
 )
 
 
-PARTIAL = Caveat(
+PARTIAL = AnswerWarning(
     "partial_data",
     "The store reported a partial answer: counts are too low, and the ratio may be too high or too low.",
     WHY,
 )
 
 
-def partial_data(engine: Engine, before: int) -> tuple[Caveat, ...]:
+def partial_data(engine: Engine, before: int) -> tuple[AnswerWarning, ...]:
     """The warning about a partial answer, if the engine has given any since their number was `before`."""
     return (PARTIAL,) if engine.partial_answers != before else ()
 
 
-def caveats(
+def all_warnings(
     engine: Engine,
     settings: Settings,
     question: Question,
@@ -60,7 +60,7 @@ def caveats(
     rows: Sequence[RatioRow],
     *,
     independent: bool,
-) -> tuple[Caveat, ...]:
+) -> tuple[AnswerWarning, ...]:
     """All warnings about an answer. `independent`: some intervals assume independent page views."""
     checks = (
         _exceeding(question, rows),
@@ -72,31 +72,31 @@ def caveats(
         _pixel_is_late(engine, settings, question, counts),
         _IID if independent else None,
     )
-    return (*counts.caveats, *(caveat for caveat in checks if caveat))
+    return (*counts.warnings, *(warning for warning in checks if warning))
 
 
 _OF_ROWS = frozenset({"interval_iid", "interval_wide", "names_folded", "no_page"})
 """Codes of warnings that do not make a total doubtful: they concern single rows, or report what was done."""
 
 
-def doubts(warnings: Sequence[Caveat], *, independent: bool) -> tuple[str, ...]:
+def doubts(warnings: Sequence[AnswerWarning], *, independent: bool) -> tuple[str, ...]:
     """Codes of the warnings about the total. `independent`: its interval assumes independent page views."""
     of_rows = _OF_ROWS - {_IID.code} if independent else _OF_ROWS
-    return tuple(caveat.code for caveat in warnings if caveat.code not in of_rows)
+    return tuple(warning.code for warning in warnings if warning.code not in of_rows)
 
 
-def _exceeding(question: Question, rows: Sequence[RatioRow]) -> Caveat | None:
+def _exceeding(question: Question, rows: Sequence[RatioRow]) -> AnswerWarning | None:
     over = [row for row in rows if row.status == "js_exceeds_hits"]
     if not over:
         return None
-    return Caveat(
+    return AnswerWarning(
         "js_exceeds_hits",
         f"{_rows(question, over)} more JS loads than hits, so there is no ratio. Either the pixel is missing from "
         "some pages, blocked, or answered from a cache, or the analytics counts some page views more than once.",
     )
 
 
-def _exceeding_since(question: Question, counts: Counts) -> Caveat | None:
+def _exceeding_since(question: Question, counts: Counts) -> AnswerWarning | None:
     """When loads began to exceed hits, if they did not before and chance cannot explain it."""
     hits_of, js_of = (_by_window(question, counts, side) for side in (Side.HITS, Side.LOADS))
     blocks = [(window, hits_of[window], js_of[window]) for window in sorted({*+hits_of, *+js_of})]
@@ -111,21 +111,21 @@ def _exceeding_since(question: Question, counts: Counts) -> Caveat | None:
         return None
     if sum(js for _, _, js in before) > sum(hits for _, hits, _ in before) or _share_over(before) > _EXCEPTIONS:
         return None
-    return Caveat(
+    return AnswerWarning(
         "js_exceeds_since",
         f"Since {format_instant(since[0][0])} there are more JS loads than hits ({js:,} to {hits:,}); before then "
         "there were not. Check what changed at that time on the pages, in front of the pixel, or in the analytics.",
     )
 
 
-def _prefetched(question: Question, counts: Counts) -> Caveat | None:
+def _prefetched(question: Question, counts: Counts) -> AnswerWarning | None:
     """The share of prefetches among the requests for the pixel, where it is known and matters."""
     found = sum(sum(windows.values()) for (domain,), windows in counts.prefetches.items() if question.includes(domain))
     hits = _by_window(question, counts, Side.HITS).total()
     if found <= MUCH_PREFETCHED * (found + hits):
         return None
     counted = f"{hits:,} hit{'s' * (hits != 1)}"
-    return Caveat(
+    return AnswerWarning(
         "prefetches",
         f"{found / (found + hits):.0%} of the requests for the pixel were prefetches or previews ({found:,} beside "
         f"{counted}), which do not count. A page that is rendered in advance and then shown does not ask for the pixel "
@@ -146,7 +146,7 @@ def _share_over(blocks: Sequence[tuple[int, int, int]]) -> float:
     return sum(js > hits for _, hits, js in blocks) / len(blocks)
 
 
-def _loads_without_hits(question: Question, counts: Counts) -> Caveat | None:
+def _loads_without_hits(question: Question, counts: Counts) -> AnswerWarning | None:
     """Loads on pages without any hit, if pages are known and there are hits."""
     if "page" not in counts.tags:
         return None
@@ -161,7 +161,7 @@ def _loads_without_hits(question: Question, counts: Counts) -> Caveat | None:
         return None
     most = max(sorted(alone), key=alone.__getitem__)
     where = "a page" if len(alone) == 1 else f"{len(alone):,} pages"
-    return Caveat(
+    return AnswerWarning(
         "loads_without_hits",
         f"{count / sum(js.values()):.0%} of the JS loads are on {where} without a hit, such as "
         f"{name('domain', most[0])}, "
@@ -170,11 +170,11 @@ def _loads_without_hits(question: Question, counts: Counts) -> Caveat | None:
     )
 
 
-def _wide(question: Question, rows: Sequence[RatioRow]) -> Caveat | None:
+def _wide(question: Question, rows: Sequence[RatioRow]) -> AnswerWarning | None:
     wide = [row for row in rows if row.ratio and _width(row) > row.ratio]
     if not wide:
         return None
-    return Caveat(
+    return AnswerWarning(
         "interval_wide",
         f"{_rows(question, wide)} an interval that is wider than the ratio itself: there are too few page views for "
         "more than an order of magnitude. Use a longer range or longer intervals of time.",
@@ -200,7 +200,7 @@ def _rows(question: Question, rows: Sequence[RatioRow]) -> str:
 _PLURALS = {"domain": "domains", "network": "networks", "page": "pages", "time": "intervals of time"}
 
 
-def _without_page(question: Question, counts: Counts, rows: Sequence[RatioRow]) -> Caveat | None:
+def _without_page(question: Question, counts: Counts, rows: Sequence[RatioRow]) -> AnswerWarning | None:
     hits = sum(row.hits for row in rows)
     if question.pages or not hits:
         return None
@@ -210,7 +210,7 @@ def _without_page(question: Question, counts: Counts, rows: Sequence[RatioRow]) 
         without = _hits_without_page(question, counts)
     if without <= MUCH_WITHOUT_PAGE * hits:
         return None
-    return Caveat(
+    return AnswerWarning(
         "no_page",
         f"{without / hits:.0%} of the hits have no page, because the browser sent no Referer. Figures by page "
         "leave them out.",
@@ -231,7 +231,7 @@ def _hits_without_page(question: Question, counts: Counts) -> int:
     return sum(sum(windows.values()) for windows in found)
 
 
-def _pixel_is_late(engine: Engine, settings: Settings, question: Question, counts: Counts) -> Caveat | None:
+def _pixel_is_late(engine: Engine, settings: Settings, question: Question, counts: Counts) -> AnswerWarning | None:
     start, width = counts.sources.start, counts.width * NS
     hits = [windows for tags, windows in counts.sums.get(Side.HITS, {}).items()]
     early = start // width * width, -(-start // width) * width
@@ -245,7 +245,7 @@ def _pixel_is_late(engine: Engine, settings: Settings, question: Question, count
     folding = Folding(settings, question)
     if rollup.has_before(first, lambda rows: folding.domains_before(engine, rows, first)):
         return None
-    return Caveat(
+    return AnswerWarning(
         "pixel_late",
         f"No hits before {format_instant(first)}: the pixel was installed after the start of this range, so earlier "
         "JS loads lower the ratio.",

@@ -153,8 +153,8 @@ class _Report:
         content, (row,) = self._content, self._whole.rows
         answers = (self._whole, *(a for key, a in content.answers.items() if content.by or "time" not in key))
         found: dict[str, str] = {}
-        for caveat in (caveat for answer in answers for caveat in answer.warnings):
-            found.setdefault(caveat.code, dated(caveat.found, self._zone))
+        for warning in (warning for answer in answers for warning in answer.warnings):
+            found.setdefault(warning.code, dated(warning.found, self._zone))
         said = "".join(f'<p class="warning">{text(words_of)}</p>' for words_of in found.values())
         times = content.answers.get(("time",), ())
         empty, silent = sum(each.status == "no_data" for each in times), ""
