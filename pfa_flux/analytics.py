@@ -116,7 +116,19 @@ class Analytics:
             CapabilityError: the engine has not the dialect, or the dialect would miscount.
             BucketNotFoundError, AccessDeniedError, UnreachableError, QueryError, StoreError: the engine refuses.
         """
-        options = Options(domains, sites, networks, pages, by, start, stop, every, tz, dialect, source)
+        options = Options(
+            domains=domains,
+            sites=sites,
+            networks=networks,
+            pages=pages,
+            by=by,
+            start=start,
+            stop=stop,
+            every=every,
+            tz=tz,
+            dialect=dialect,
+            source=source,
+        )
         return self.answers([options], compare=compare)[0]
 
     def answers(self, asked: list[Options], compare: int = 0) -> list[BlockedRatio]:
@@ -204,7 +216,6 @@ class Analytics:
         from pfa_flux.present.report.page import page
 
         options = Options(domains, sites, networks, start=start, stop=stop, tz=tz, source=source)
-        options = options.fixed(self.settings, self._clock())
         content = self.content(options, every=every)
         return page(content), content.whole.has_data
 
@@ -212,7 +223,7 @@ class Analytics:
         """Contents of a report, for `pfa_flux.present.report.page.page`.
 
         Args:
-            options: whose page views, with a range of instants.
+            options: whose page views.
             by: the key that it is about: network, domain, page or time; empty for an overview of all.
             every: interval of what is by time; by default as in `report`.
             compare: with the previous period: the total, and the rows of the key that it is about.
@@ -221,7 +232,9 @@ class Analytics:
         """
         from pfa_flux.present.report.contents import gather
 
-        return gather(self.answers, options, self._clock(), by=by, every=every, compare=compare)
+        now = self._clock()
+        options = options.fixed(self.settings, now)
+        return gather(self.answers, options, now, by=by, every=every, compare=compare)
 
     def hits(
         self,
@@ -238,7 +251,18 @@ class Analytics:
         source: str = "auto",
     ) -> PageViews:
         """Page views that the pixel counted. Arguments and errors as of `blocked_ratio`."""
-        options = Options(domains, sites, networks, pages, by, start, stop, every, tz, source=source)
+        options = Options(
+            domains=domains,
+            sites=sites,
+            networks=networks,
+            pages=pages,
+            by=by,
+            start=start,
+            stop=stop,
+            every=every,
+            tz=tz,
+            source=source,
+        )
         return self._page_views(replace(options, sides=(Side.HITS,)))
 
     def js_loads(
@@ -256,7 +280,18 @@ class Analytics:
         source: str = "auto",
     ) -> PageViews:
         """Page views that the JavaScript analytics counted. Arguments and errors as of `blocked_ratio`."""
-        options = Options(domains, sites, networks, pages, by, start, stop, every, tz, source=source)
+        options = Options(
+            domains=domains,
+            sites=sites,
+            networks=networks,
+            pages=pages,
+            by=by,
+            start=start,
+            stop=stop,
+            every=every,
+            tz=tz,
+            source=source,
+        )
         return self._page_views(replace(options, sides=(Side.LOADS,)))
 
     def domains(self, *, start: Instant = "24h", stop: Instant | None = None, source: str = "auto") -> PageViews:

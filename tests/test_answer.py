@@ -22,6 +22,7 @@ from pfa_flux import Analytics, AnswerWarning, BlockedRatio, Point, QueryError
 from pfa_flux.cli.no_data import no_data
 from pfa_flux.engines.influxdb.transport import Transport
 from pfa_flux.present.dates import span
+from pfa_flux.ratio.question import Options
 from pfa_flux.ratio.result import Store
 from pfa_flux.ratio.rows import RatioRow, Status
 from pfa_flux.settings import Secret
@@ -409,7 +410,7 @@ def test_where_the_store_cannot_say_what_it_holds_the_answer_stands(
 
     monkeypatch.setattr(Analytics, "holdings", refuse)
     with analytics(make_workspace("embedded"), T0 + DAY) as made:
-        told = no_data(made, made.blocked_ratio(start="1d"), "pfa-flux blocked-ratio", {}, {})
+        told = no_data(made, made.blocked_ratio(start="1d"), "pfa-flux blocked-ratio", Options(start="1d"))
     assert told == [
         f"no data for all domains, 12 Jan 2026 (UTC), in {made.engine.address} (no settings file)",
         "the store's content cannot be read: the server refuses SHOW TAG VALUES",

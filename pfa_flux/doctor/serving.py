@@ -19,6 +19,7 @@ from pfa_flux.journal.spool import SPOOL_LOCK, SPOOL_NAME
 from pfa_flux.pixel import regulars
 from pfa_flux.pixel.http import CHECK
 from pfa_flux.ratio import phrasing
+from pfa_flux.schema import BOTH, Side
 from pfa_flux.settings import Settings
 from pfa_flux.settings.pixel import PixelSettings, reached_at
 
@@ -107,8 +108,8 @@ def _told(pixel: PixelSettings) -> list[Check]:
     if found is None:
         advice = f"Look at the log of pfa-flux serve, and at what has taken {pixel.admin}."
         return [Check("serve", "warning", f"answers at {pixel.listen}; no /metrics at {pixel.admin}", advice)]
-    hits, loads = (int(found.get(f'hits_total{{kind="{kind}"}}', 0)) for kind in ("hit", "load"))
-    counted = f"{phrasing.counted(hits, 'hit')} and {phrasing.counted(loads, 'load')}"
+    hits, loads = (int(found.get(f'hits_total{{kind="{side.one}"}}', 0)) for side in BOTH)
+    counted = f"{phrasing.counted(hits, Side.HITS.one)} and {phrasing.counted(loads, Side.LOADS.one)}"
     said = f"answers at {pixel.listen}; {counted} since its start"
     wrong = _unwell(pixel)
     status: Literal["failed", "ok"] = "failed" if wrong else "ok"

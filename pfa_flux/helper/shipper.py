@@ -35,7 +35,7 @@ from pfa_flux.journal.shipped import Shipped
 from pfa_flux.journal.spool import SpoolReader, Waiting
 from pfa_flux.pixel.hit import View
 from pfa_flux.pixel.pages import size_of
-from pfa_flux.schema import Side
+from pfa_flux.schema import BOTH
 from pfa_flux.settings import Settings
 from pfa_flux.tasks.state import late_before, note_late
 from pfa_flux.times import NS
@@ -76,7 +76,7 @@ class Shipper:
         self._settings, self._spool, self._tell, self._wait, self._clock = settings, spool, tell, wait, clock
         self._writer = registry.open_writer(settings)
         self._delivery = Delivery(settings, self._writer, spool.notes)
-        self._specs = {"hit": TaskSpec.from_settings(settings), "load": TaskSpec.from_settings(settings, Side.LOADS)}
+        self._specs = {side.one: TaskSpec.from_settings(settings, side) for side in BOTH}
         self._starts = Cache[tuple[str, View], str](_MOST_START_BYTES)
         self._loud: dict[str, float] = {}
         self._asked_relay = -_RELAY_EVERY

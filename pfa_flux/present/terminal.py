@@ -127,7 +127,7 @@ def shortened(value: str, width: int) -> str:
 
 
 _COMMAND = re.compile(
-    r"\b(?:pfa-flux|systemctl|setsebool|namei|chown|chmod|sudo)(?: [^\s,;()]*[^\s.,;:()]){1,8}", re.ASCII
+    r"\b(?:pfa-flux|curl|influx|systemctl|setsebool|namei|chown|chmod|sudo)(?: [^\s,;()]*[^\s.,;:()]){1,10}", re.ASCII
 )
 """A command in a sentence, or more than that: where it ends is not known."""
 

@@ -47,7 +47,7 @@ class Folding:
 
     def domains_before(self, engine: Engine, rows: Rows, stop: int) -> Where | None:
         """The same without patterns, for the domains of rows before an instant; None if there are none."""
-        if self._question.domains is None:
+        if not self._question.domains:
             return {}
         stored = engine.values(rows, "domain", 0, stop)
         found = tuple(sorted(value for value in stored if self._selects(self._forms["domain"](value))))
@@ -60,7 +60,7 @@ class Folding:
 
     def sums(self, sums: Sums, tags: tuple[str, ...]) -> Sums:
         """Sums by canonical names, for the requested domains."""
-        chosen = self._question.domains is not None
+        chosen = bool(self._question.domains)
         forms = [
             {value: self._forms[tag](value) for value in {values[place] for values in sums}}
             for place, tag in enumerate(tags)

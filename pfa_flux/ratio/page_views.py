@@ -17,8 +17,6 @@ from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
 from pfa_flux.times import format_instant
 
-_NAMES: dict[Side, Literal["hits", "js"]] = {Side.HITS: "hits", Side.LOADS: "js"}
-
 
 @dataclass(frozen=True, slots=True)
 class PageViewRow:
@@ -85,16 +83,16 @@ def page_views(engine: Engine, settings: Settings, question: Question, now: int,
     with engine.snapshot():
         counts = read(engine, settings, [question], [layout.width], now, dialect="auto", source=source)
         groups = list(layout.groups(counts))
-    sides = tuple(_NAMES[side] for side in question.sides)
+    sides = question.sides
     rows = [
-        PageViewRow(key, sum(hits) if "hits" in sides else None, sum(js) if "js" in sides else None, start)
+        PageViewRow(key, sum(hits) if Side.HITS in sides else None, sum(js) if Side.LOADS in sides else None, start)
         for key, hits, js, start in groups
     ]
     return PageViewAnswer(
         question.start,
         question.stop,
         question.by,
-        sides,
+        tuple(side.column for side in sides),
         counts.sources.label,
         tuple(rows),
         (*partial_data(engine, before), *counts.warnings),

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
+from pfa_flux import registry
 from pfa_flux.arguments import named, one_of, text
 from pfa_flux.engines.base import Span
 from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, InvalidValueError
 from pfa_flux.ratio.answer_warning import AnswerWarning
 from pfa_flux.ratio.question import Question
 from pfa_flux.ratio.rows import Source
-from pfa_flux.schema import BOTH, Side
+from pfa_flux.schema import BOTH, SOURCES, Side
 from pfa_flux.settings import Settings
 from pfa_flux.times import NS, format_duration, format_instant
 from pfa_flux.windows.ranges import covered, length, merged, without
 from pfa_flux.windows.rollup import Rollup
 from pfa_flux.windows.spec import TaskSpec
 from pfa_flux.windows.trust import FEW_WINDOWS, Trust, raw_begins, trust
-
-SourceChoice = Literal["auto", "raw", "rollup"]
 
 SLOW_HITS = 2_000_000
 """From this many raw hits, counting takes about half a second or more, so closed windows are taken from downsampled
@@ -100,7 +99,7 @@ def choose(
         InvalidValueError: there is no such choice, or downsampled windows do not fit the question.
         BucketNotFoundError, AccessDeniedError: the downsampled bucket was requested and cannot be read.
     """
-    one_of("source", text("source", choice), get_args(SourceChoice))
+    one_of("source", text("source", choice), registry.choices(SOURCES))
     chooser = _Chooser(rollups, settings, question, now)
     unfit = chooser.why_unfit(width, tags)
     if choice == "rollup":

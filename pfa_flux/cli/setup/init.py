@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pfa_flux.cli.choices import Loads
 from pfa_flux.cli.help import with_kinds
 from pfa_flux.cli.options import note
 from pfa_flux.cli.setup import pieces
 from pfa_flux.cli.setup.dialogue import Dialogue
-from pfa_flux.cli.setup.loads import Loads, take_loads
+from pfa_flux.cli.setup.loads import take_loads
 from pfa_flux.cli.setup.proposals import propose_names, propose_tasks
 from pfa_flux.cli.setup.twins import propose_twins
 from pfa_flux.cli.task import show

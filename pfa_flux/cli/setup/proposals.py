@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from pfa_flux.schema import Side
+
 if TYPE_CHECKING:
     from pfa_flux import Analytics
     from pfa_flux.cli.setup.dialogue import Dialogue
@@ -95,8 +97,8 @@ def _neighbour(dialogue: Dialogue, task: Task, other: Neighbour, *, free: bool) 
     """Whether a task of another name is taken over, as the one of this side; else what to do about it is said."""
     if not other.active:
         return False
-    key = "task_name" if task.spec.what == "hits" else "loads_task_name"
-    what = "page views" if task.spec.what == "hits" else "page loads"
+    key = "task_name" if task.spec.what is Side.HITS else "loads_task_name"
+    what = "page views" if task.spec.what is Side.HITS else "page loads"
     form = ", in the form that the idea was published in" if other.origin == "original" else ""
     words = f"the task {other.name!r} ({other.id}) downsamples the same {what}{form}"
     take = f'{key} = "{other.name}" under [schema], then pfa-flux init --adopt'

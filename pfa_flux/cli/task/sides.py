@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pfa_flux import registry
-from pfa_flux.cli.options import note, one_of
+from pfa_flux.cli.choices import Runs
+from pfa_flux.cli.options import note
 from pfa_flux.errors import InvalidValueError, PfaFluxError, UnreachableError
 from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
@@ -19,10 +19,6 @@ from pfa_flux.settings import Settings
 if TYPE_CHECKING:
     from pfa_flux.tasks.task import Task
 
-    Runs = str
-else:
-    # What the engines have.
-    Runs = one_of("Runs", registry.choices(registry.backends()))
 Js = Annotated[bool, typer.Option("--js", help="Only page loads of the JavaScript analytics.")]
 HitsOnly = Annotated[bool, typer.Option("--hits-only", help="Only hits.")]
 CreateBuckets = Annotated[bool, typer.Option("--create-buckets", help="Create missing buckets.")]
@@ -36,7 +32,7 @@ def _option(name: str, annotation: Any, default: object) -> inspect.Parameter:
 _FLAGS = (
     _option("js", Js, default=False),
     _option("hits_only", HitsOnly, default=False),
-    _option("backend", Backend, default=Runs("auto")),
+    _option("backend", Backend, default="auto"),
 )
 
 

@@ -11,8 +11,9 @@ from pfa_flux.doctor.front import fault_of
 from pfa_flux.doctor.site.fetch import Browser, NoAnswerError
 from pfa_flux.doctor.site.urls import resolve
 from pfa_flux.pixel.counter import GIF, VIEW_HEADER
-from pfa_flux.pixel.hit import Kind, Reason, View
+from pfa_flux.pixel.hit import Reason, View
 from pfa_flux.pixel.http import CHECK
+from pfa_flux.schema import BOTH
 
 _MARK = {"Sec-Purpose": CHECK, "Purpose": CHECK}
 _MOST_REDIRECTS = 3
@@ -89,7 +90,7 @@ def _said(words: str) -> tuple[View | None, str]:
     if words.startswith("skipped_"):
         skipped, _, rest_of_it = words.partition(" ")
         return _said(rest_of_it)[0], skipped
-    kinds: dict[str, Kind] = {"hit": "hit", "load": "load"}
+    kinds = {side.one: side.one for side in BOTH}
     kind, *rest = words.split(" ", 3)
     if kind in kinds and len(rest) > 1:
         return View(kinds[kind], rest[0], rest[1], rest[2] if len(rest) > 2 else ""), ""
