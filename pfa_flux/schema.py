@@ -85,7 +85,7 @@ class Side(enum.StrEnum):
         return "js" if self is Side.LOADS else "hits"
 
     @property
-    def title(self) -> str:
+    def heading(self) -> str:
         """Its counts at the head of a table's column."""
         return "JS loads" if self is Side.LOADS else "hits"
 

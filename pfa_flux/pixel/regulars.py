@@ -50,7 +50,7 @@ def _regular(kind: str, scheme: str, domain: str, page: str, days: int, minutes:
         raise ValueError
     if len(page) > LONGEST_PAGE or not all(isinstance(each, int) and 0 <= each < _LARGEST for each in numbers):
         raise ValueError
-    return Regular(View(kind, *words), *numbers)  # type: ignore[arg-type]
+    return Regular(View(kind, *words), *numbers)
 
 
 def save(directory: Path, regulars: Sequence[Regular]) -> None:

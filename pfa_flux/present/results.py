@@ -65,8 +65,8 @@ class BlockedRatio(RatioAnswer, Table):
         before = (Column("previous", "ratio", 3), Column("change", "ratio"), Column("points, 95%", "interval", 2))
         columns = (
             *(Column(key, "key") for key in self.by),
-            Column(Side.HITS.title, "number"),
-            Column(Side.LOADS.title, "number", 4),
+            Column(Side.HITS.heading, "number"),
+            Column(Side.LOADS.heading, "number", 4),
             Column("blocked", "number", 5),
             Column("ratio", "ratio"),
             Column("95% interval", "interval", 1),
@@ -143,7 +143,7 @@ class PageViews(PageViewAnswer, Table):
 
     def sheet(self) -> Sheet:
         """Rows for display."""
-        names = {side.column: side.title for side in BOTH}
+        names = {side.column: side.heading for side in BOTH}
         columns = (*(Column(key, "key") for key in self.by), *(Column(names[side], "number") for side in self.sides))
         named = zip(_names_of(self.rows, self.tz), self.rows, strict=True)
         rows = [(*names, *(f"{getattr(row, side):,}" for side in self.sides)) for names, row in named]

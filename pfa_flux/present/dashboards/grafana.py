@@ -24,7 +24,7 @@ _TYPES = {"number": "stat", "numbers": "stat", "lines": "timeseries", "table": "
 _UNITS = {"share": "percentunit", "percent": "percent", "count": "short"}
 _SELECTED = flux.Expression('(r) => r["domain"] =~ /^(${domain:regex})$/')
 _SHARES = {"ratio": "ratio", "ratio_low": "low", "ratio_high": "high"}
-_COUNTS = {name: side.title for side in Side for name in (side.column, side.value)}
+_COUNTS = {name: side.heading for side in Side for name in (side.column, side.value)}
 _SHORTEST = "1h"
 """Shortest interval of figures over time."""
 
