@@ -89,12 +89,12 @@ def page_views(engine: Engine, settings: Settings, question: Question, now: int,
         for key, hits, js, start in groups
     ]
     return PageViewAnswer(
-        question.start,
-        question.stop,
-        question.by,
-        tuple(side.column for side in sides),
-        counts.sources.label,
-        tuple(rows),
-        (*partial_data(engine, before), *counts.warnings),
-        str(question.zone),
+        start=question.start,
+        stop=question.stop,
+        by=question.by,
+        sides=tuple(side.column for side in sides),
+        source=counts.sources.label,
+        rows=tuple(rows),
+        warnings=(*partial_data(engine, before), *counts.warnings),
+        tz=str(question.zone),
     )

@@ -86,15 +86,15 @@ def verify(
     for low, high in rollup.engine.check_sums(spec.windows, (asked, stop), fix=fix):
         found.add(_of_day(low), (low, high))
     return Verification(
-        start,
-        max(start, stop),
-        (start - asked) // spec.width,
-        max(0, stop - start) // spec.width,
-        found.rows,
-        found.count,
-        tuple(found.differences),
-        tuple(merged(found.spans)),
-        found.counted,
+        start=start,
+        stop=max(start, stop),
+        unknown=(start - asked) // spec.width,
+        windows=max(0, stop - start) // spec.width,
+        rows=found.rows,
+        count=found.count,
+        differences=tuple(found.differences),
+        spans=tuple(merged(found.spans)),
+        counted=found.counted,
     )
 
 
