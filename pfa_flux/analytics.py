@@ -182,9 +182,8 @@ class Analytics:
         Raises:
             InvalidValueError: `by` is time. The rest as of `blocked_ratio`.
         """
-        asked = {"domains": domains, "sites": sites, "networks": networks, "pages": pages}
-        span = {"start": start, "stop": stop, "dialect": dialect, "source": source}
-        return self.blocked_ratio(by=[by], **asked, **span).differences()  # type: ignore[arg-type]
+        options = Options(domains, sites, networks, pages, [by], start, stop, dialect=dialect, source=source)
+        return self.answers([options])[0].differences()
 
     def report(
         self,

@@ -19,7 +19,7 @@ from pfa_flux.foreign import said_of_points
 from pfa_flux.journal.notes import Outcome
 from pfa_flux.journal.spool import SPOOL_NAME
 from pfa_flux.registry import RELAY_ADVICE, RELAY_PROMISE, open_writer
-from pfa_flux.schema import BOTH, Side
+from pfa_flux.schema import BOTH, Side, network_of
 from pfa_flux.settings import Settings
 from pfa_flux.tasks.runners.base import failed
 from pfa_flux.tasks.status import COMPARE, comparison_overdue
@@ -147,7 +147,7 @@ def _waiting_since(analytics: Analytics, now: int) -> int | None:
 def _try(settings: Settings) -> str:
     """A command that has a page view counted as a browser would, through the site's own server."""
     plain = [name for name in settings.pixel.domains if not name.startswith("*")]
-    clearnet = [name for name in plain if not name.endswith((".onion", ".i2p"))]
+    clearnet = [name for name in plain if network_of(name) == "clearnet"]
     page = f"https://{(clearnet or ['example.com'])[0]}/"
     return f"curl -so /dev/null -D - -e {page} {page.rstrip('/')}{settings.pixel.path}"
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pfa_flux import registry
 from pfa_flux.cli.choices import Loads
 from pfa_flux.cli.help import with_kinds
 from pfa_flux.cli.options import note
@@ -262,7 +263,7 @@ def _tell(dialogue: Dialogue, backend: str) -> None:
     settings = dialogue.draft.settings()
     if not settings.task.loads:
         note(f"page loads are not downsampled: {dialogue.draft.path} has loads = false under [task]")
-    if backend == "runner":
+    if backend == registry.OWN_BACKEND:
         note("pfa-flux serve runs the tasks by itself; where that is not run, have cron run: pfa-flux task run --due")
     if not settings.pixel.domains:
         note("warning: no domain is named, so hits of any domain count; name yours with --domain")
