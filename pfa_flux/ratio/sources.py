@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 from pfa_flux import registry
@@ -123,8 +124,9 @@ class _Chooser:
         self._start, self._stop = question.start, question.stop
         # The whole windows of the range.
         self._low, self._high = self._spec.ceiling(self._start), self._spec.floor(self._stop)
-        self._trusted: dict[tuple[Side, int, int], Trust] = {}
-        self._totals: dict[tuple[Side, int, int], int] = {}
+        # Each span is asked about once.
+        self._trust: Callable[[Side, int, int], Trust] = cache(lambda side, *span: trust(self._both[side], *span))
+        self._total: Callable[[Side, int, int], int] = cache(lambda side, *span: self._both[side].total(*span))
 
     def why_unfit(self, width: int, tags: tuple[str, ...]) -> str:
         """Why downsampled windows do not fit the question; empty if they do."""
@@ -267,12 +269,6 @@ class _Chooser:
         except (BucketNotFoundError, AccessDeniedError):
             return False
 
-    def _trust(self, side: Side, low: int, high: int) -> Trust:
-        known = self._trusted.get((side, low, high))
-        if known is None:
-            known = self._trusted[side, low, high] = trust(self._both[side], low, high)
-        return known
-
     def _downsampled(self, side: Side, spans: list[Span], kept: int) -> tuple[list[Part], list[AnswerWarning]]:
         """The downsampled parts of spans, and warnings about them."""
         if not spans:
@@ -340,13 +336,6 @@ class _Chooser:
             return sum(self._total(side, *span) for span in spans)
         width, totals = self._spec.width, self._both[side].totals(spans[0][0], spans[-1][1])
         return sum(totals.get(end, 0) for low, high in spans for end in range(low + width, high + 1, width))
-
-    def _total(self, side: Side, low: int, high: int) -> int:
-        """Sum of the downsampled rows of a span, queried once."""
-        known = self._totals.get((side, low, high))
-        if known is None:
-            known = self._totals[side, low, high] = self._both[side].total(low, high)
-        return known
 
     def _missed(self, rollup: Rollup, low: int, high: int, there: dict[int, int] | None = None) -> list[Span]:
         """Spans of windows that raw data has and downsampled data lacks."""
