@@ -30,19 +30,21 @@ _APART = {"test_flux_on_servers.py", "test_detect.py", "test_original_query.py"}
 """Tests of what tells servers apart."""
 _CONTRACT = {
     *("test_blocked_ratio.py", "test_install_task.py", "test_task_life.py", "test_upgrade_server.py"),
-    *("test_engines.py", "test_ledger.py", "test_late_month.py", "test_first_look.py", "test_rights.py"),
-    *("test_dashboards.py", "test_copy.py"),
+    *("test_backfill.py", "test_floats_in_the_target.py", "test_ledger.py", "test_ledger_at_random.py"),
+    *("test_engines.py", "test_late_month.py", "test_first_look.py", "test_rights.py", "test_copy.py"),
+    *("test_dashboards.py", "test_dashboards_installed.py"),
 }
 """Tests of what every server has to do."""
 _COMMANDS = {
-    *("test_init.py", "test_cli.py", "test_demo.py", "test_doctor.py", "test_task_cli.py", "test_upgrade_server.py"),
+    *("test_init.py", "test_init_files.py", "test_init_terminal.py", "test_task_cli.py", "test_task_cli_sides.py"),
+    *("test_cli.py", "test_demo.py", "test_doctor.py", "test_upgrade_server.py"),
     *("test_store_check.py", "test_names_in_answers.py", "test_analysis.py", "test_quarantine.py"),
 }
 """Tests of what is hardly the servers' business: there 2.7 and what needs no server stand for all, ordinarily."""
 
 _QUESTIONS = {
-    *("test_names_in_answers.py", "test_analysis.py", "test_answer.py", "test_cli.py", "test_quarantine.py"),
-    *("test_demo.py", "test_blocked_ratio.py", "test_sources.py", "test_one_read.py"),
+    *("test_names_in_answers.py", "test_analysis.py", "test_answer.py", "test_answer_in_commands.py", "test_cli.py"),
+    *("test_quarantine.py", "test_demo.py", "test_blocked_ratio.py", "test_sources.py", "test_one_read.py"),
 }
 """Tests of questions, which with Kapacitor go to an InfluxDB 1.8."""
 

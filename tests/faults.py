@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,29 @@ ROOT = Path(__file__).parents[1]
 _COPIED = ("pfa_flux", "flux", "tests", "docs", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml")
 _PATIENCE = 300
 """Seconds after which a run hangs, on whatever machine."""
+_NURSERY = """
+import json, os, signal, sys, time
+import hypothesis.strategies, influxdb_client, pandas, pytest, rich, typer
+
+for line in sys.stdin:
+    order = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.setsid()
+        out = os.open(order["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(out, 1), os.dup2(out, 2)
+        if not order["keeps_compiled"]:
+            sys.dont_write_bytecode = True
+            os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+        sys.exit(pytest.main(order["arguments"]))
+    deadline = time.monotonic() + order["patience"]
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        if time.monotonic() > deadline:
+            os.killpg(child, signal.SIGKILL)
+        time.sleep(0.01)
+    print(os.waitstatus_to_exitcode(ended[1]), flush=True)
+"""
+"""Runs pytest again and again, each time in a child: it imports once what takes long and has none of our code."""
 _BOUNDED = ("sh", "-c", 'ulimit -v 8388608; exec "$@"', "sh")
 """Runs a command with 8 GiB of memory at most: a fault may make a loop endless."""
 
@@ -71,42 +94,58 @@ class Copy:
             else:
                 shutil.copy2(ROOT / name, self.folder / name)
         self._basetemp = folder / "temporary"
+        self._nursery = subprocess.Popen(
+            [*_BOUNDED, sys.executable, "-c", _NURSERY],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
-    def run(self, command: Sequence[str], *, keeps_compiled: bool = False) -> subprocess.CompletedProcess[str]:
-        """Run a command in the copy. One that hangs is ended, with all it has started.
-
-        Args:
-            command: the command.
-            keeps_compiled: compiled files stay for later runs. Those of a file with a fault must not.
-        """
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables with which everything in the copy finds its own code."""
         left_out = ("PFA_FLUX_", "PYTEST_", "PYTHON")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
-        unkept = {} if keeps_compiled else {"PYTHONDONTWRITEBYTECODE": "1"}
-        process = subprocess.Popen(
-            [*_BOUNDED, *command],
+        return {**kept, "PYTHONPATH": str(self.folder)}
+
+    def run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Run a command in the copy. It keeps no compiled file, which might be one of a file with a fault."""
+        return subprocess.run(
+            command,
             cwd=self.folder,
-            env={**kept, **unkept, "PYTHONPATH": str(self.folder)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            env={**self.environment, "PYTHONDONTWRITEBYTECODE": "1"},
             stdin=subprocess.DEVNULL,
+            capture_output=True,
             text=True,
-            start_new_session=True,
+            timeout=_PATIENCE,
+            check=False,
         )
-        try:
-            out, _ = process.communicate(timeout=_PATIENCE)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            out, _ = process.communicate()
-        return subprocess.CompletedProcess(command, process.returncode, out, "")
 
     def test(self, tests: Iterable[str], *, keeps_compiled: bool = False) -> subprocess.CompletedProcess[str]:
-        """Run tests of the copy, up to the first that fails."""
+        """Run tests of the copy, up to the first that fails. Those that hang are ended, with all they have started.
+
+        Args:
+            tests: the tests.
+            keeps_compiled: compiled files stay for later runs. Those of a file with a fault must not.
+        """
         # Without the project's options: slow tests are run as well, in this process's one.
         options = ("-o", "addopts=", "--strict-markers", "--strict-config", "-q", "-x", "-rfEsX", "--tb=no")
-        plugins = ("-p", "no:cacheprovider", "-p", "no:xdist")
-        temporary = (f"--basetemp={self._basetemp}",)
-        command = (sys.executable, "-m", "pytest", *options, *plugins, *temporary, *tests)
-        return self.run(command, keeps_compiled=keeps_compiled)
+        plugins = ("-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+        arguments = [*options, *plugins, f"--basetemp={self._basetemp}", *tests]
+        out = self.folder / "out"
+        order = {"arguments": arguments, "out": str(out), "keeps_compiled": keeps_compiled, "patience": _PATIENCE}
+        assert self._nursery.stdin is not None
+        assert self._nursery.stdout is not None
+        self._nursery.stdin.write(f"{json.dumps(order)}\n")
+        self._nursery.stdin.flush()
+        code = int(self._nursery.stdout.readline())
+        return subprocess.CompletedProcess(arguments, code, out.read_text(errors="replace"), "")
+
+    def close(self) -> None:
+        """End what runs the tests."""
+        self._nursery.communicate(timeout=_PATIENCE)
 
     @contextmanager
     def planted(self, fault: Fault) -> Iterator[None]:
@@ -135,10 +174,10 @@ def planting(table: str) -> tuple[Any, Any, Any]:
     found = faults(table)
 
     @pytest.fixture(scope="module")
-    def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
-        made = Copy(tmp_path_factory.mktemp(Path(table).stem))
-        made.check(found)
-        return made
+    def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+        with closing(Copy(tmp_path_factory.mktemp(Path(table).stem))) as made:
+            made.check(found)
+            yield made
 
     @pytest.mark.parametrize("fault", found, ids=lambda fault: fault.name)
     def test_a_fault_can_be_planted(fault: Fault) -> None:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: every ratio asked for is collected, and what was not measured is not forgotten."""
+"""`python -m benchmarks`: every ratio is collected as it was measured, and none is forgotten or rounded up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import __main__ as umbrella
 from benchmarks.__main__ import ALL, NOT_MEASURED, Benchmark
-from benchmarks.timing import Report, Timing, figure, in_ms, machine, without_paths
+from benchmarks.timing import Report, Timing, figure, in_ms
 
 HEAD = """
 import sys
@@ -76,35 +76,11 @@ def test_every_ratio_is_listed_with_its_verdict_and_what_broke_off_as_not_measur
         "verdict": "PASS",
     }
     (report,) = document["benchmarks"][0]["reports"]
-    assert report["tables"] == [
-        {
-            "title": "7 rounds",
-            "columns": ["", "best, ms", "median, ms", "× theirs"],
-            "rows": [["theirs", "30.0", "31.0", "1.0"], ["ours", "20.0", "21.0", "1.5"]],
-        }
-    ]
+    assert report["tables"][0]["rows"] == [["theirs", "30.0", "31.0", "1.0"], ["ours", "20.0", "21.0", "1.5"]]
     lines = page.read_text().splitlines()
     assert "| fake_good | theirs \\| ours | 30.0 ms / 20.0 ms | 1.50 | 1.50 | PASS |" in lines
     assert "| fake_missing | wrk is not installed |  |  |  | not measured |" in lines
     assert "2 of 7 reached." in lines
-    assert "| ours | 20.0 | 21.0 | 1.5 |" in lines
-    assert "Not measured: it ended with code 9" in lines
-
-
-@pytest.mark.usefixtures("fakes")
-def test_the_named_ones_run_and_all_reached_is_a_success(tmp_path: Path) -> None:
-    data = tmp_path / "found.json"
-    assert umbrella.main(["--quick", "--json", str(data), "fake_good"]) == 0
-    document = json.loads(data.read_text())
-    assert [each["command"] for each in document["benchmarks"]] == ["python -m fake_good --rounds 1"]
-    assert document["quick"] is True
-
-
-def test_an_unknown_name_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        umbrella.main(["startup", "fastest"])
-    assert end.value.code == 2
-    assert "no benchmark is called fastest" in capsys.readouterr().err
 
 
 def test_every_benchmark_of_the_folder_is_run() -> None:
@@ -112,14 +88,6 @@ def test_every_benchmark_of_the_folder_is_run() -> None:
     commands = {path.stem for path in folder.glob("*.py") if re.search("^def main", path.read_text(), re.M)}
     # What compares with another commit has to be told which.
     assert {benchmark.name for benchmark in ALL} == commands - {"__main__", "against"}
-
-
-def test_the_machine_is_described_without_paths() -> None:
-    described = machine()
-    assert {"processor", "cores", "memory", "kernel", "Python", "SQLite", "Go", "nginx", "wrk"} <= set(described)
-    assert {"influxdb-1.8", "influxdb-2.7", "influxdb-2.9", "kapacitor"} <= set(described)
-    assert all(described.values())
-    assert "/" not in "".join(described.values())
 
 
 def test_a_verdict_is_kept_with_both_sides() -> None:
@@ -133,19 +101,6 @@ def test_a_verdict_is_kept_with_both_sides() -> None:
         "- FAIL: a / c: 0.99, asked for at least 1.00",
     ]
     assert report.verdicts[0].sides == "10.0 ms / 1.0 ms"
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("no such file: '/usr/local/bin/wrk'\nand more", "no such file: 'wrk'"),
-        ("on PATH (/usr/bin/influxd)", "on PATH (influxd)"),
-        ("http://127.0.0.1:8086/health said no", "http://127.0.0.1:8086/health said no"),
-        ("hits/s, and/or", "hits/s, and/or"),
-    ],
-)
-def test_a_path_is_cut_down_to_its_name(text: str, shown: str) -> None:
-    assert without_paths(text) == shown
 
 
 def test_a_ratio_near_one_is_shown_to_the_second_decimal_and_never_rounded_up() -> None:

@@ -21,10 +21,10 @@ from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace
 from tests.engines.servers import Server
 from tests.gemini import Gemini
+from tests.ledger import NOW, codes, figures, from_rollups, passes, rollup_row, views
 from tests.load import send
 from tests.pixel_server import PixelServer
 from tests.stored import total, until
-from tests.test_ledger import NOW, codes, figures, from_rollups, passes, rollup_row, views
 from tests.test_shipping import pages
 
 WINDOW = 15 * MINUTE

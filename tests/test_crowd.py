@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.pixel_server import PixelServer
-from tests.smuggling import HIT, answers
+from tests.socketless import HIT, answers
 
 IDLE, SLOW = 5000, 1000
 _HITS = 2000

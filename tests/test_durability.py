@@ -87,13 +87,6 @@ def survive(make_workspace: MakeWorkspace, folder: Path, engines: Sequence[str],
 
 
 @pytest.mark.slow
-def test_kill_9_in_the_midst_of_hits_loses_none_that_was_answered(
-    make_workspace: MakeWorkspace, tmp_path: Path
-) -> None:
-    survive(make_workspace, tmp_path, ["influxdb-2.7", "influxdb-1.8"], 10)
-
-
-@pytest.mark.slow
 def test_kill_9_fifty_times_loses_none_that_was_answered(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
     survive(make_workspace, tmp_path, ["influxdb-2.7", "influxdb-1.8"], 50)
 
@@ -236,11 +229,8 @@ def test_a_spool_that_has_its_size_sheds_and_says_so(make_workspace: MakeWorkspa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [2, pytest.param(8, marks=pytest.mark.slow)])
-def test_processes_with_clocks_that_jump_lose_no_hit_of_one_page(
-    count: int, make_workspace: MakeWorkspace, tmp_path: Path
-) -> None:
-    faketime = program("faketime")
+def test_processes_with_clocks_that_jump_lose_no_hit_of_one_page(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
+    faketime, count = program("faketime"), 8
     workspace = make_workspace("influxdb-2.7")
     clock = tmp_path / "clock"
     set_clock(clock, 0)

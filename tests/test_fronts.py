@@ -15,9 +15,9 @@ import yaml
 
 from pfa_flux import settings
 from tests.engines.process import Process, free_ports
+from tests.front import DEPLOYMENT, Client
 from tests.pixel_server import PixelServer
 from tests.stored import until
-from tests.test_nginx import DEPLOYMENT, Client
 from tests.webserver import program
 
 MODULES = Path("/usr/lib/apache2/modules")

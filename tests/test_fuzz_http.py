@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pfa_flux.pixel.connection import Limits
 from pfa_flux.pixel.counter import GIF
 from pfa_flux.settings.pixel import PixelSettings
-from tests.smuggling import ANSWERED, CORPUS, HIT, REFUSED, UNFINISHED, Client, Shape, Site, request
+from tests.smuggling import ANSWERED, CORPUS, REFUSED, UNFINISHED, Shape
+from tests.socketless import HIT, Client, Site, request
 
 
 def named(shape: Shape) -> str:

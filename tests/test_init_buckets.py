@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli import pfa_flux as plain
 from tests.engines.plugin import MakeWorkspace
-from tests.test_init import Folder, Terminal, run
+from tests.initial import Folder, Terminal, run
 
 TWO = pytest.mark.parametrize("engine", ["influxdb-2.7", pytest.param("influxdb-1.8", marks=pytest.mark.slow)])
 

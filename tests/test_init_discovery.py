@@ -18,8 +18,8 @@ from tests.contract import as_line
 from tests.data import HOUR, MINUTE, hit
 from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace
+from tests.initial import Terminal, new_file, run
 from tests.original import downsampling_task
-from tests.test_init import Terminal, new_file, run
 
 TWO = pytest.mark.parametrize("engine", ["influxdb-2.7", pytest.param("influxdb-1.8", marks=pytest.mark.slow)])
 

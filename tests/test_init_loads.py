@@ -12,7 +12,7 @@ import pytest
 from tests.contract import as_line
 from tests.data import MINUTE, load
 from tests.engines.plugin import MakeWorkspace
-from tests.test_init import ROOT, Folder, Terminal, run
+from tests.initial import ROOT, Folder, Terminal, run
 
 SCRIPT = (
     '<script>window.pfaLoaded = Object.assign(new Image(), {referrerPolicy: "same-origin", src: "/load.gif"})</script>'

@@ -10,7 +10,7 @@ import pytest
 
 from pfa_flux.setup.nginx_sites import blocks, files_of, with_include
 from tests.cli import Result
-from tests.test_init import Terminal, run
+from tests.initial import Terminal, run
 from tests.test_init_write import FLAGS, Machine
 from tests.webserver import program
 

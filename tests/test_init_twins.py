@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pfa_flux.setup.draft import www_twin
-from tests.test_init import Terminal, run
+from tests.initial import Terminal, run
 
 
 @pytest.mark.parametrize(

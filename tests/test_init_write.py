@@ -17,7 +17,7 @@ from pfa_flux.setup.placing import Layout, Manifest
 from pfa_flux.setup.systemd import STATE, Place, user_unit
 from tests.cli import Result
 from tests.engines.plugin import MakeWorkspace
-from tests.test_init import COMMAND, Folder, Terminal, new_file, run
+from tests.initial import COMMAND, Folder, Terminal, new_file, run
 from tests.test_systemd import analyze
 
 FLAGS = ("--write", "--nginx-dir", "nginx", "--unit-dir", "units")

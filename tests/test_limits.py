@@ -19,7 +19,7 @@ from pfa_flux.pixel.connection import Limits
 from tests.engines.plugin import MakeWorkspace
 from tests.load import connect, get, read_answers, send
 from tests.pixel_server import PixelServer
-from tests.smuggling import Site
+from tests.socketless import Site
 from tests.stored import hits_by_page, until
 from tests.test_refusals import status_of
 from tests.test_shipping import pages, pixel

@@ -15,8 +15,8 @@ from pfa_flux import InvalidValueError, SettingsError, names, settings
 from pfa_flux.pixel.hit import Reason, View, page_view
 from pfa_flux.settings.pixel import PixelSettings
 from pfa_flux.settings.rules import Rules
+from tests.asked import Asked, oracle
 from tests.chromium import chromium
-from tests.test_hit import Asked, oracle
 
 VECTORS = Path(__file__).parent / "vectors"
 

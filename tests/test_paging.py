@@ -15,7 +15,7 @@ import pytest
 
 from pfa_flux.cli.paging import command
 from tests.cli import clean_environment, pfa_flux
-from tests.test_init import COMMAND
+from tests.initial import COMMAND
 
 
 def on_terminal(folder: Path, *arguments: str, lines: int = 24, **environment: str) -> tuple[int, str]:

@@ -12,9 +12,9 @@ from pfa_flux.settings import load
 from pfa_flux.setup.tags import image, tags, views
 from tests.cli import pfa_flux
 from tests.engines.process import free_ports
+from tests.front import printed
 from tests.pixel_server import PixelServer
 from tests.site_server import Page, SiteServer, lead
-from tests.test_nginx import printed
 from tests.test_site import SITE, STATS, TWIN, A, World
 from tests.webserver import Nginx
 

@@ -25,7 +25,7 @@ from tests.data import DAY, HOUR, hit
 from tests.engines import Workspace
 from tests.engines.plugin import MakeWorkspace
 from tests.meddling import Meddling, add_a_tag, cut, shift
-from tests.test_task_life import now, remove
+from tests.windows import now, remove
 
 SECOND = 10**9
 servers = pytest.mark.parametrize("engine", ["influxdb-2.7", "influxdb-1.8"])

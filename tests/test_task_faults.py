@@ -26,7 +26,7 @@ from tests.contract import TASKS, analytics, every_backend, fill, rarely, task_w
 from tests.data import DAY, HOUR, hit
 from tests.engines import Server, Workspace, start
 from tests.engines.plugin import MakeWorkspace, Pool
-from tests.test_task_life import WINDOW, now, remove
+from tests.windows import WINDOW, now, remove
 
 DAYS = 80
 own_servers = pytest.mark.parametrize(

@@ -29,8 +29,8 @@ from tests.engines import Server, Workspace, start
 from tests.engines.http import Client
 from tests.engines.plugin import Pool
 from tests.engines.process import Process, free_ports
+from tests.initial import Terminal
 from tests.original import downsampling_task
-from tests.test_init import Terminal
 from tests.test_init_services import FAKE
 from tests.test_packaging import build
 from tests.webserver import Nginx, program

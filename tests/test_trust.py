@@ -13,7 +13,7 @@ from pfa_flux.schema import BOTH, Side
 from tests.contract import analytics, ordinarily, task_workspace
 from tests.data import DAY, HOUR, T0
 from tests.engines.plugin import MakeWorkspace
-from tests.test_ledger import SERVERS, WINDOW, codes, figures, from_rollups, passes, rollup_row
+from tests.ledger import SERVERS, WINDOW, codes, figures, from_rollups, passes, rollup_row
 
 runners = pytest.mark.parametrize("runs", ordinarily([*SERVERS, "memory"]))
 DAYS = 9

@@ -8,29 +8,23 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pfa_flux import Settings, StoreError, settings
+from pfa_flux import StoreError
 from tests.cli import clean_environment, pfa_flux
 from tests.data import DAY, HOUR, MINUTE, T0
-from tests.engines import Workspace
-from tests.engines.plugin import MakeWorkspace
 from tests.load import get, send
 from tests.pixel_server import PixelServer
-from tests.stored import HITS, LOADS, points, until
-from tests.test_upgrade_server import workspace_values
+from tests.stored import until
 from tests.upgrading import (
     BOTH,
     DOMAIN,
-    MADE,
     STORE,
     WINDOW,
     Json,
@@ -329,166 +323,3 @@ def test_serve_downsamples_the_rows_of_a_store_whose_clock_was_ahead_before_it_p
     with opened(server.data_dir, time.time_ns()) as made:
         whole = said["answers"][0]
         assert counts(asked(made, whole["ask"])["rows"], whole["ask"]) == whole["right"]
-
-
-# The spool of a pixel that could not reach its InfluxDB.
-
-
-def test_what_0_1_put_into_quarantine_is_shown(tmp_path: Path) -> None:
-    folder, said = copied("spool", tmp_path / "data"), expected("spool")
-    shown = pfa_flux("quarantine", "--format", "json", "--data-dir", str(folder))
-    assert (shown.code, shown.json) == (5, said["quarantine"])
-    lines = pfa_flux("quarantine", "--lines", "--data-dir", str(folder))
-    assert (lines.code, lines.out.splitlines()) == (0, said["quarantine_lines"])
-
-
-def spooled(folder: Path, workspace: Workspace) -> PixelServer:
-    """The pixel on a workspace, with the spool that 0.1 left."""
-    server = PixelServer(folder, pixel={}, **dict[str, Any](workspace_values(workspace)))
-    copied("spool", server.data_dir)
-    return server
-
-
-def arrived(workspace: Workspace) -> list[list[Any]]:
-    """Hits and loads that the server holds, in the form of expected.json."""
-    found = [
-        [kind, row.get("scheme", "https"), row["domain"], row["page"], row["sess"], row["time"]]
-        for kind, measurement in (("hit", HITS), ("load", LOADS))
-        for row in points(workspace, measurement)
-    ]
-    return sorted(found)
-
-
-def test_every_hit_that_waits_in_the_spool_of_0_1_arrives_once(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
-    workspace, said = make_workspace("influxdb-2.7"), expected("spool")
-    waiting = sorted(said["waiting"])
-    server = spooled(tmp_path, workspace)
-    with server:
-        until(lambda: server.metrics()["journal_rows"] == 0, "an empty spool")
-        assert server.metrics()["shipped_total"] == len(waiting) == 12
-        assert server.metrics()["refused_points_total"] == 0
-    assert arrived(workspace) == waiting
-    # The next start ships new hits, and not those again that have arrived.
-    with server:
-        assert send(server.listen, [get("/after", DOMAIN)] * 2).counted == 2
-        until(lambda: server.metrics()["shipped_total"] == 2, "the new hits shipped")
-    assert [each for each in arrived(workspace) if each[2] != DOMAIN] == waiting
-    assert len(arrived(workspace)) == len(waiting) + 2
-    # All of them are late, so their windows are noted for repair.
-    with opened(server.data_dir, time.time_ns(), **workspace_values(workspace)) as made:
-        for what, kind in (("hits", "hit"), ("loads", "load")):
-            ends = {each[5] // WINDOW * WINDOW + WINDOW for each in waiting if each[0] == kind}
-            assert late_windows(made, what) == sorted(ends)  # type: ignore[arg-type]
-
-
-def test_a_spool_of_0_1_survives_kill_9_while_it_is_shipped(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
-    workspace, said = make_workspace("influxdb-2.7"), expected("spool")
-    server, draw = spooled(tmp_path, workspace), random.Random(5)
-    for _ in range(5):
-        server.start()
-        time.sleep(draw.uniform(0, 1.0))
-        server.kill()
-    with server:
-        until(lambda: server.metrics()["journal_rows"] == 0, "an empty spool")
-    assert arrived(workspace) == sorted(said["waiting"])
-
-
-def test_what_0_1_put_into_quarantine_is_written_again(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
-    workspace, said = make_workspace("influxdb-2.7"), expected("spool")
-    folder = copied("spool", tmp_path / "data")
-    env = {**workspace.env(), "PFA_FLUX_DATA_DIR": str(folder)}
-    done = pfa_flux("quarantine", "--retry", env=env)
-    assert (done.code, done.out) == (0, "")
-    assert pfa_flux("quarantine", "--format", "json", env=env).json == []
-    assert {each[5] for each in arrived(workspace)} == {
-        int(line.rpartition(" ")[2]) for line in said["quarantine_lines"]
-    }
-    assert len(arrived(workspace)) == len(said["quarantine_lines"]) == 4
-
-
-# Settings.
-
-
-def assert_settings(own: Settings, token: str = "not-a-real-token") -> None:
-    top = {
-        "url": "https://influx.example:8086",
-        "org": "my-org",
-        "raw_bucket": "raw/forever",
-        "rollup_bucket": "rollup/forever",
-        "data_dir": Path("~/pfa-flux-data").expanduser(),
-        "kapacitor_url": "http://kapacitor.example:9092",
-        "ca_file": "/etc/ssl/influx.pem",
-        "timeout": 12,
-    }
-    assert {key: getattr(own, key) for key in top} == top
-    assert own.token.reveal() == token
-    assert dict(own.sites) == {
-        "blog": ("example.com", "www.example.com", "abcdefghijklmnop.onion", "example.i2p"),
-        "shop.example": ("shop.example:8443",),
-    }
-    assert own.domains_of("blog") == own.sites["blog"]
-    schema = {
-        "hits_measurement": "hits",
-        "hits_field": "n",
-        "loads_measurement": "loads",
-        "loads_field": "milliseconds",
-        "excluded_actions": ('"ready"', "unload"),
-        "rollup_hits_measurement": "hits 15m",
-        "rollup_hits_field": "hits",
-        "rollup_loads_measurement": "loads 15m",
-        "rollup_loads_field": "loads",
-        "task_name": "downsample hits",
-        "loads_task_name": "downsample loads",
-    }
-    assert {key: getattr(own.schema, key) for key in schema} == schema
-    task = {"every": 3600, "offset": 120, "lookback": 3, "tags": ("page", "domain", "host"), "backend": "runner"}
-    assert {key: getattr(own.task, key) for key in task} == task
-    pixel = {
-        "listen": "unix:/run/pfa-flux/pixel.sock",
-        "admin": "[::1]:9481",
-        "path": "/dot.gif",
-        "load_path": "/load.gif",
-        "domains": ("example.com", "*.example.com", "example.i2p"),
-        "max_domains": 7,
-        "max_pages": 70,
-        "page": "off",
-        "trailing_slash": "add",
-        "strip_index": True,
-        "lower_case": True,
-        "masks": ("/reset/*", "/u/?"),
-        "trust_proxy": True,
-        "no_referer": "reject",
-        "opt_out": ("gpc", "dnt"),
-        "synchronous": "full",
-        "spool_mib": 5,
-        "raw_retention": 9 * 86400,
-        "max_connections": 77,
-    }
-    assert {key: getattr(own.pixel, key) for key in pixel} == pixel
-    assert own.warnings == ()
-
-
-def test_a_settings_file_of_0_1_means_what_it_meant(tmp_path: Path) -> None:
-    toml = (MADE / "pfa-flux.toml").read_text(encoding="utf-8")
-    config, token = tmp_path / "pfa-flux.toml", tmp_path / "token"
-    config.write_text(toml)
-    config.chmod(0o600)
-    assert_settings(settings.load({}, config=config, environ={}))
-    # A settings file holds either a token or the name of a token file.
-    token.write_text("from a file\n")
-    token.chmod(0o600)
-    config.write_text(toml.replace('token = "not-a-real-token"', f'token_file = "{token}"'))
-    assert_settings(settings.load({}, config=config, environ={}), token="from a file")
-
-
-def test_a_settings_file_of_0_1_gives_way_to_the_environment_and_to_arguments(tmp_path: Path) -> None:
-    config = tmp_path / "pfa-flux.toml"
-    shutil.copyfile(MADE / "pfa-flux.toml", config)
-    names = ("URL", "TOKEN", "ORG", "RAW_BUCKET", "ROLLUP_BUCKET", "DATA_DIR", "KAPACITOR_URL", "CA_FILE")
-    environ = {f"PFA_FLUX_{name}": f"http://{name.lower()}" for name in names}
-    own = settings.load({"org": "named"}, environ={**environ, "PFA_FLUX_TIMEOUT": "5", "PFA_FLUX_CONFIG": str(config)})
-    assert (own.org, own.timeout, own.token.reveal()) == ("named", 5, "http://token")
-    for key in ("url", "raw_bucket", "rollup_bucket", "kapacitor_url", "ca_file"):
-        assert getattr(own, key) == f"http://{key}"
-    assert own.data_dir == Path("http://data_dir")
-    assert own.sites.keys() == {"blog", "shop.example"}

@@ -18,7 +18,7 @@ from pfa_flux.view.server import Server
 from tests.cli import pfa_flux
 from tests.data import HOUR, T0, hit
 from tests.engines.process import free_ports
-from tests.test_nginx import Recorder
+from tests.front import Recorder
 from tests.webserver import Nginx
 
 HOST = "stats.example"

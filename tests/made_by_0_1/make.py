@@ -1,17 +1,17 @@
 """Makes the files beside it: what version 0.1 left on disk and in servers, for the tests of upgrading in place.
 
-It ran once, in the checkout and the environment of 0.1 (Python 3.11, SQLite 3.40.1, InfluxDB 2.7.12, Kapacitor 1.8.3):
+It ran once, in the checkout and the environment of 0.1 (Python 3.11, SQLite 3.40.1, InfluxDB 2.7.12, Kapacitor 1.8.3),
+where a copy of this folder lay in tests/:
 
-    python -m tests.engines run influxdb-2.7 kapacitor -- python FOLDER/make.py FOLDER
+    python -m tests.engines run influxdb-2.7 kapacitor -- python -m tests.made_by_0_1.make FOLDER
 
-FOLDER is the one it lies in. Clock, random numbers and seeds are fixed, so that another run gives the same bytes.
+FOLDER is the one for the files. Clock, random numbers and seeds are fixed, so that another run gives the same bytes.
 tests/oracle.py checks each answer of 0.1 before it is written to an expected.json. Where 0.1 is wrong, "right" holds
 the oracle's counts beside its "answer". The files must not be made by a later version.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
@@ -20,7 +20,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import closing
 from importlib import import_module
 from pathlib import Path
@@ -29,13 +29,13 @@ from typing import Any, Literal
 
 import pfa_flux
 from pfa_flux import Analytics, Point, settings
-from pfa_flux.times import NS, format_instant, parse_instant
-from tests import oracle
-from tests.data import DAY, HOUR, MINUTE, READY, T0, hit, load
+from pfa_flux.times import NS, format_instant
+from tests.data import DAY, HOUR, MINUTE, T0, hit, load
+from tests.made_by_0_1.said import answers, save, told
+from tests.made_by_0_1.visits import EEPSITE, ONION, odd_ones, visits
 
 WINDOW = 15 * MINUTE
 BOTH: tuple[Literal["hits", "loads"], ...] = ("hits", "loads")
-ONION, EEPSITE = "abcdefghijklmnop.onion", "example.i2p"
 URL = "http://127.0.0.1:8086"
 """Address of the server in the state of `server/`."""
 
@@ -55,48 +55,6 @@ CLOCK = Clock()
 def inside(name: str) -> Any:
     """A module of 0.1 that is no part of its public API."""
     return import_module(f"pfa_flux.{name}")
-
-
-# What visitors did.
-
-
-def visits(start: int, stop: int, count: int, seed: int, *, extra_tags: bool = True) -> list[Point]:
-    """Page views at random times: a hit each, and of those that run JavaScript a "ready" and a load."""
-    draw = random.Random(seed)
-    points = []
-    for second in sorted(draw.sample(range(start // NS, stop // NS - 10), count)):
-        domain, scheme, share = draw.choices(
-            [("example.com", "https", 0.8), ("www.example.com", "https", 0.7), (ONION, "http", 0.2),
-             (EEPSITE, "http", 0.4)],
-            [6, 2, 2, 1],
-        )[0]  # fmt: skip
-        page = draw.choices(["/", "/about", "/grüße", "/a,b=c", "/日本語?"], [5, 3, 2, 1, 1])[0].rstrip("?")
-        at = second * NS
-        sess = f"{(second * NS - T0) // (36 * HOUR) + 10:016x}"
-        more = {"host": f"web{draw.randrange(2)}"} if extra_tags and draw.random() < 0.1 else {}
-        points.append(hit(at + draw.randrange(3), domain, page, sess=sess, scheme=scheme, **more))
-        if draw.random() < share:
-            more = {"platform": draw.choice(["Linux", "Windows"])} if extra_tags and draw.random() < 0.3 else {}
-            points.append(load(at + NS, domain, page, action=READY, value=draw.randrange(9) + 0.5, **more))
-            action = draw.choice(["", "load", '"load"'])
-            value = draw.randrange(90, 900) + 0.25
-            points.append(load(at + 2 * NS + 1, domain, page, action=action, value=value, **more))
-    return points
-
-
-def odd_ones(start: int) -> list[Point]:
-    """What does not look like the rest: edges of windows, no page, no domain, loads without hits, whole numbers."""
-    at = start + 3 * HOUR
-    return [
-        *(hit(at + shift, "edge.example", sess="e") for shift in (-1, 0, 1)),
-        *(load(at + shift, "edge.example", action="load", value=7) for shift in (-1, 0)),
-        hit(at + MINUTE, "example.com", "", sess="e"),
-        hit(at + 2 * MINUTE, "", "/", sess="e"),
-        *(load(at + n * HOUR, "js-only.example", "/", value=50 + n) for n in range(3)),
-        *(hit(at + n * MINUTE, "more-js.example", sess="e") for n in range(2)),
-        *(load(at + n * MINUTE, "more-js.example", value=1.5) for n in range(5)),
-        *(hit(at + n * MINUTE, "no-js.example", "/(other)", sess="e") for n in range(4)),
-    ]
 
 
 # What 0.1 did.
@@ -143,100 +101,6 @@ def settle(path: Path) -> None:
     for other in set(path.parent.iterdir()) - {path}:
         assert other.name.startswith((path.name, "lock", "spool.lock")), other
         other.unlink()
-
-
-# What 0.1 said.
-
-
-def answers(made: Analytics, asked: Sequence[dict[str, Any]], points: Sequence[Point]) -> list[dict[str, Any]]:
-    """What 0.1 answers; where the oracle disagrees, with the right counts beside it."""
-    found = []
-    for ask in asked:
-        said = json.loads(made.blocked_ratio(**ask).to_json())
-        kept = {key: said[key] for key in ("start", "stop", "engine", "dialect", "source", "rows")}
-        entry: dict[str, Any] = {
-            "ask": ask,
-            "answer": {**kept, "warnings": sorted(each["code"] for each in said["warnings"])},
-        }
-        right = counted(points, ask)
-        given = [{key: row[key] for key in (*ask["by"], "hits", "js")} for row in said["rows"]]
-        if right != [row for row in given if row["hits"] or row["js"]]:
-            assert ask.get("source") == "rollup" or "embedded-clock" in str(made.settings.data_dir), ask
-            entry["right"] = right
-        found.append(entry)
-    return found
-
-
-def counted(points: Sequence[Point], ask: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of an answer that have hits or loads, counted by hand."""
-    start, stop = (parse_instant(ask[edge], 0) for edge in ("start", "stop"))
-    given = {key: ask[key] for key in ("domains", "networks", "pages", "every", "tz") if key in ask}
-    sums = oracle.totals(points, start, stop, ask["by"], **given)
-    shown = [
-        {**{name: _shown(name, part, ask) for name, part in zip(ask["by"], key, strict=True)}, "hits": h, "js": j}
-        for key, (h, j) in sums.items()
-    ]
-    return sorted(shown, key=lambda row: [row[name] for name in ask["by"]])
-
-
-def _shown(name: str, value: str | int, ask: dict[str, Any]) -> str:
-    if name != "time":
-        return str(value)
-    if ask.get("tz", "UTC") == "UTC":
-        return format_instant(int(value))
-    return format_instant(int(value) + 330 * MINUTE).replace("Z", "+05:30")
-
-
-def told(task: Any, start: int) -> dict[str, Any]:
-    """All that 0.1 knows of a task."""
-    installed, gaps, proof, status = task.installed(), task.gaps(start), task.verify(start), task.status(start)
-    return {
-        "name": task.spec.name,
-        "id": installed.id,
-        "active": installed.active,
-        "last_run": installed.last_run,
-        "last_error": installed.last_error,
-        "plan": task.plan().state,
-        "complete": status.complete,
-        "gaps": {
-            "state": gaps.state,
-            "known_from": gaps.known_from,
-            "raw_windows": gaps.raw_windows,
-            "missing": gaps.missing,
-            "short": gaps.short,
-            "newest": gaps.newest,
-            "unknown": gaps.unknown,
-        },
-        "verify": {
-            "clean": proof.clean,
-            "windows": proof.windows,
-            "unknown": proof.unknown,
-            "rows": proof.rows,
-            "count": proof.count,
-            "spans": proof.spans,
-        },
-        "late": task.touched(),
-        "runs": [
-            [run.id, run.scheduled_for, run.status, run.started, run.finished, run.error] for run in task.runs(500)
-        ],
-        "logs": task.logs(),
-    }
-
-
-def save(path: Path, value: object) -> None:
-    """Write JSON, with as much on a line as fits."""
-    path.write_text(f"{_json(value)}\n", encoding="utf-8")
-
-
-def _json(value: object, indent: str = "") -> str:
-    flat = json.dumps(value, ensure_ascii=False)
-    if len(indent) + len(flat) <= 160 or not isinstance(value, dict | list | tuple):
-        return flat
-    deeper = f"{indent} "
-    if isinstance(value, dict):
-        parts = [f"{json.dumps(key, ensure_ascii=False)}: {_json(each, deeper)}" for key, each in value.items()]
-        return f"{{\n{deeper}" + f",\n{deeper}".join(parts) + f"\n{indent}}}"
-    return f"[\n{deeper}" + f",\n{deeper}".join(_json(each, deeper) for each in value) + f"\n{indent}]"
 
 
 # The files.
