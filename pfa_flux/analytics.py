@@ -116,20 +116,8 @@ class Analytics:
             CapabilityError: the engine has not the dialect, or the dialect would miscount.
             BucketNotFoundError, AccessDeniedError, UnreachableError, QueryError, StoreError: the engine refuses.
         """
-        options = Options(
-            domains=domains,
-            sites=sites,
-            networks=networks,
-            pages=pages,
-            by=by,
-            start=start,
-            stop=stop,
-            every=every,
-            tz=tz,
-            dialect=dialect,
-            source=source,
-        )
-        return self.answers([options], compare=compare)[0]
+        options = Options(domains, sites, networks, pages, by, start, stop, every=every, tz=tz, source=source)
+        return self.answers([replace(options, dialect=dialect)], compare=compare)[0]
 
     def answers(self, asked: list[Options], compare: int = 0) -> list[BlockedRatio]:
         """Answer several questions from one read. They may differ only in keys and intervals.
@@ -250,18 +238,7 @@ class Analytics:
         source: str = "auto",
     ) -> PageViews:
         """Page views that the pixel counted. Arguments and errors as of `blocked_ratio`."""
-        options = Options(
-            domains=domains,
-            sites=sites,
-            networks=networks,
-            pages=pages,
-            by=by,
-            start=start,
-            stop=stop,
-            every=every,
-            tz=tz,
-            source=source,
-        )
+        options = Options(domains, sites, networks, pages, by, start, stop, every=every, tz=tz, source=source)
         return self._page_views(replace(options, sides=(Side.HITS,)))
 
     def js_loads(
@@ -279,18 +256,7 @@ class Analytics:
         source: str = "auto",
     ) -> PageViews:
         """Page views that the JavaScript analytics counted. Arguments and errors as of `blocked_ratio`."""
-        options = Options(
-            domains=domains,
-            sites=sites,
-            networks=networks,
-            pages=pages,
-            by=by,
-            start=start,
-            stop=stop,
-            every=every,
-            tz=tz,
-            source=source,
-        )
+        options = Options(domains, sites, networks, pages, by, start, stop, every=every, tz=tz, source=source)
         return self._page_views(replace(options, sides=(Side.LOADS,)))
 
     def domains(self, *, start: Instant = "24h", stop: Instant | None = None, source: str = "auto") -> PageViews:
