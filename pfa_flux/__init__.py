@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    # `public.py` is the one list: type checkers and editors read it here, and `__getattr__` when the program runs.
+    # `public.py` is the one list. Type checkers and editors read it here, and `__getattr__` when the program runs. A
+    # stub file, or a table of names and modules, would be a second list.
     from pfa_flux.public import *  # noqa: F403
 
 __version__ = "0.1.0"

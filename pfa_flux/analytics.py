@@ -289,7 +289,7 @@ class Analytics:
         question = options.question(self.settings, now)
         return PageViews.of(page_views(self._engine, self.settings, question, now, options.source))
 
-    def task(self, what: Literal["hits", "loads"] = "hits", *, backend: str = "auto") -> Task:
+    def task(self, what: Side | Literal["hits", "loads"] = "hits", *, backend: str = "auto") -> Task:
         """The downsampling task.
 
         Args:

@@ -76,7 +76,7 @@ def _as_before(path: Path, handle: int, mode: int | None) -> None:
         before = path.lstat()
         # Who has made a link here is not to be given a token for it.
         if stat.S_ISREG(before.st_mode):
-            with contextlib.suppress(PermissionError):
+            with contextlib.suppress(OSError):
                 os.fchown(handle, before.st_uid, before.st_gid)
             mode = before.st_mode & 0o777 if mode is None else mode
     if mode is not None:

@@ -110,7 +110,7 @@ def _newest_load(analytics: Analytics, now: int) -> list[Check]:
     """Whether anything counts page loads, where hits come; nothing where the settings leave loads out."""
     if Side.LOADS not in analytics.settings.task.sides:
         return []
-    rollup = analytics.task(Side.LOADS.value).rollup
+    rollup = analytics.task(Side.LOADS).rollup
     newest = rollup.newest_raw(now - _RECENT, now)
     if newest is not None and now - newest < _WEEK:
         return [Check("newest load", "ok", f"{format_instant(newest // NS * NS)} ({_age(now - newest)} ago)")]
@@ -180,7 +180,7 @@ def _name(what: str, side: Side) -> str:
 
 
 def _task(analytics: Analytics, side: Side, now: int) -> list[Check]:
-    task, name = analytics.task(side.value), _name("task", side)
+    task, name = analytics.task(side), _name("task", side)
     planned = task.plan()
     if planned.state == "unknown":
         # The windows can be judged all the same.
@@ -236,7 +236,7 @@ def _last_by_runner(name: str, last: str, task: Task, now: int) -> Check:
 
 def _raw_rows(analytics: Analytics) -> list[Check]:
     """What is uncounted or kept longer than it should be; nothing where all is well."""
-    found = dict.fromkeys(words for side in BOTH for words in analytics.task(side.value).raw_warnings())
+    found = dict.fromkeys(words for side in BOTH for words in analytics.task(side).raw_warnings())
     advice = "Set the clock by NTP: docs/operations.md says what happens to raw rows where it is wrong."
     return [Check("raw rows", "warning", words, advice) for words in found]
 

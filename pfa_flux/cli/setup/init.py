@@ -182,7 +182,7 @@ def _set_up(dialogue: Dialogue, writing: pieces.Writing | None, *, adopt: bool) 
     fresh = not settings.data_dir.exists()
     with staged(files) as put, connect(settings) as analytics:
         private_directory(settings.data_dir)
-        tasks = [analytics.task(side.value) for side in settings.task.sides]
+        tasks = [analytics.task(side) for side in settings.task.sides]
         try:
             done = _install(tasks, adopt=adopt, create_bucket=dialogue.make_rollup)
         except PfaFluxError as error:

@@ -82,7 +82,7 @@ def propose_tasks(dialogue: Dialogue) -> bool:
 
     adopt = False
     with connect(dialogue.draft.settings()) as analytics:
-        tasks = [analytics.task(side.value) for side in dialogue.draft.settings().task.sides]
+        tasks = [analytics.task(side) for side in dialogue.draft.settings().task.sides]
         for task in tasks:
             planned = task.plan()
             if planned.state == "foreign" and dialogue.asking:

@@ -48,7 +48,7 @@ def with_tasks(command: Callable[..., None]) -> Callable[..., None]:
         flag = Side.LOADS if js else Side.HITS if hits_only else None
         sides = (flag,) if flag else settings.task.sides
         with connect(settings) as analytics:
-            made = tuple(analytics.task(side.value, backend=str(backend)) for side in sides)
+            made = tuple(analytics.task(side, backend=str(backend)) for side in sides)
             command(tasks=Tasks(made, settings, flag, quiet), quiet=quiet, **kwargs)
 
     signature = inspect.signature(command, eval_str=True)
