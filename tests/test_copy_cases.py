@@ -49,7 +49,7 @@ def to_file(workspace: Workspace, path: Path, **more: Any) -> str:
 KILLED = """
 import os, signal, sys
 from pfa_flux.cli import app
-from pfa_flux.windows.carry import Carrier
+from pfa_flux.copying.carry import Carrier
 
 left, points = int(sys.argv[1]), Carrier._points
 

@@ -168,7 +168,8 @@ def test_a_line_over_time_is_at_its_shares_and_the_band_at_the_ends_of_the_inter
 
 @pytest.mark.parametrize(("high", "labels"), [(0.27, [0.0, 0.1, 0.2, 0.3]), (0.55, [0.0, 0.2, 0.4, 0.6])])
 def test_a_chart_of_small_shares_is_drawn_larger(high: float, labels: list[float]) -> None:
-    rows = [RatioRow({"time": format_instant(T0 + n * DAY)}, 10, 8, 2, 0.2, 0.1, high, "ok") for n in range(2)]
+    times = [T0, T0 + DAY]
+    rows = [RatioRow({"time": format_instant(t)}, 10, 8, 2, 0.2, 0.1, high, "ok", start=t) for t in times]
     drawn = chart([Line("all", "all", rows)], [T0, T0 + DAY], UTC)
     axes = Axes(ET.fromstring(drawn))
     assert [percent(words(each).replace("\xa0", "")) for each in of_class(axes.chart, "share")] == labels

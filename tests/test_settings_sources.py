@@ -161,7 +161,7 @@ def test_an_unknown_variable_is_told_with_the_one_that_may_be_meant(name: str, m
     assert (problem.key, problem.error.message) == (name, f"unknown environment variable {name}")
     start = f"Did you mean {meant!r}? " if meant else ""
     known = ", ".join(f"PFA_FLUX_{key.upper()}" for key in KEYS)
-    assert problem.error.hint == f"{start}Known are: {known}, PFA_FLUX_CONFIG, PFA_FLUX_SYSTEM_CONFIG."
+    assert problem.error.hint == f"{start}Known are: {known}, PFA_FLUX_CONFIG, PFA_FLUX_SYSTEM_CONFIG, PFA_FLUX_IGNORE."
 
 
 def test_an_unknown_argument_is_told_with_the_one_that_may_be_meant() -> None:

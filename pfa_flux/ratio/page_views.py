@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pfa_flux.engines.base import Engine
@@ -32,7 +32,7 @@ class PageViewRow:
     key: Mapping[str, str]
     hits: int | None
     js: int | None
-    start: int | None = None
+    start: int | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

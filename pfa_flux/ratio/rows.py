@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pfa_flux import shown
@@ -41,7 +41,7 @@ class RatioRow:
     ratio_high: float | None
     status: Status
     before: RatioRow | None = None
-    start: int | None = None
+    start: int | None = field(default=None, repr=False)
 
     @property
     def change(self) -> tuple[float, float, float] | None:
