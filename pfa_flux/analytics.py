@@ -116,8 +116,8 @@ class Analytics:
             CapabilityError: the engine does not have the dialect, or the dialect would miscount.
             BucketNotFoundError, AccessDeniedError, UnreachableError, QueryError, StoreError: the engine refuses.
         """
-        options = Options(domains, sites, networks, pages, by, start, stop, every, tz, dialect, source)
-        return self.answers([options], compare=compare)[0]
+        options = Options(domains, sites, networks, pages, by, start, stop, every=every, tz=tz, source=source)
+        return self.answers([replace(options, dialect=dialect)], compare=compare)[0]
 
     def answers(self, asked: list[Options], compare: int = 0) -> list[BlockedRatio]:
         """Answer several questions with one read. They may differ only in keys and intervals.
@@ -170,9 +170,8 @@ class Analytics:
         Raises:
             InvalidValueError: `by` is time. Others as for `blocked_ratio`.
         """
-        asked = {"domains": domains, "sites": sites, "networks": networks, "pages": pages}
-        span = {"start": start, "stop": stop, "dialect": dialect, "source": source}
-        return self.blocked_ratio(by=[by], **asked, **span).differences()  # type: ignore[arg-type]
+        options = Options(domains, sites, networks, pages, [by], start, stop, dialect=dialect, source=source)
+        return self.answers([options])[0].differences()
 
     def report(
         self,
@@ -204,7 +203,6 @@ class Analytics:
         from pfa_flux.present.report.page import page
 
         options = Options(domains, sites, networks, start=start, stop=stop, tz=tz, source=source)
-        options = options.fixed(self.settings, self._clock())
         content = self.content(options, every=every)
         return page(content), content.whole.has_data
 
@@ -212,7 +210,7 @@ class Analytics:
         """Content of a report, for `pfa_flux.present.report.page.page`.
 
         Args:
-            options: the page views to count, with a range of instants.
+            options: the page views to count.
             by: key of the report: network, domain, page or time; empty for an overview of all.
             every: interval of rows by time; by default as in `report`.
             compare: compare the total, and the rows by the report's key, with the previous period.
@@ -221,7 +219,9 @@ class Analytics:
         """
         from pfa_flux.present.report.contents import gather
 
-        return gather(self.answers, options, self._clock(), by=by, every=every, compare=compare)
+        now = self._clock()
+        options = options.fixed(self.settings, now)
+        return gather(self.answers, options, now, by=by, every=every, compare=compare)
 
     def hits(
         self,
@@ -238,7 +238,7 @@ class Analytics:
         source: str = "auto",
     ) -> PageViews:
         """Page views that the pixel counted. Arguments and errors as for `blocked_ratio`."""
-        options = Options(domains, sites, networks, pages, by, start, stop, every, tz, source=source)
+        options = Options(domains, sites, networks, pages, by, start, stop, every=every, tz=tz, source=source)
         return self._page_views(replace(options, sides=(Side.HITS,)))
 
     def js_loads(
@@ -256,7 +256,7 @@ class Analytics:
         source: str = "auto",
     ) -> PageViews:
         """Page views that the JavaScript analytics counted. Arguments and errors as for `blocked_ratio`."""
-        options = Options(domains, sites, networks, pages, by, start, stop, every, tz, source=source)
+        options = Options(domains, sites, networks, pages, by, start, stop, every=every, tz=tz, source=source)
         return self._page_views(replace(options, sides=(Side.LOADS,)))
 
     def domains(self, *, start: Instant = "24h", stop: Instant | None = None, source: str = "auto") -> PageViews:
@@ -289,7 +289,7 @@ class Analytics:
         question = options.question(self.settings, now)
         return PageViews.of(page_views(self._engine, self.settings, question, now, options.source))
 
-    def task(self, what: Literal["hits", "loads"] = "hits", *, backend: str = "auto") -> Task:
+    def task(self, what: Side | Literal["hits", "loads"] = "hits", *, backend: str = "auto") -> Task:
         """The downsampling task.
 
         Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import stat
@@ -26,21 +27,41 @@ def write_whole(path: Path, text: str) -> None:
         # A device or pipe stays in place.
         path.write_bytes(data)
         return
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        temporary = write_beside(path, data)
     except PermissionError:
         _write_over(path, data)
         return
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            _as_before(path, handle)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_beside(path: Path, data: bytes, mode: int | None = None) -> Path:
+    """Write a file under another name beside its own, with the owner of the file that it is to replace.
+
+    Args:
+        path: its own name.
+        data: what is in it.
+        mode: its rights; None for those of the file that it is to replace, or else by the umask.
+
+    Returns:
+        The other name. Without the file, if it cannot be written, which raises an OSError.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else mode & 0o600)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            _as_before(path, handle, mode)
+            os.fsync(handle)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
 
 
 def _refuse_link(path: Path) -> None:
@@ -48,16 +69,17 @@ def _refuse_link(path: Path) -> None:
         raise PfaFluxError(f"{path} is a link that belongs to another user", "Remove the link, or choose another file.")
 
 
-def _as_before(path: Path, handle: int) -> None:
-    """Give a file the owner and permissions of the file that it replaces."""
-    try:
+def _as_before(path: Path, handle: int, mode: int | None) -> None:
+    """Give a file the owner of the one that it replaces, and a mode; None for that of the one that it replaces."""
+    with contextlib.suppress(FileNotFoundError):
         before = path.lstat()
-    except FileNotFoundError:
-        return
-    if stat.S_ISREG(before.st_mode):
-        if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()) and os.geteuid() == 0:
-            os.fchown(handle, before.st_uid, before.st_gid)
-        os.fchmod(handle, stat.S_IMODE(before.st_mode) & 0o777)
+        # Who has made a link here is not to be given a token for it.
+        if stat.S_ISREG(before.st_mode):
+            with contextlib.suppress(OSError):
+                os.fchown(handle, before.st_uid, before.st_gid)
+            mode = before.st_mode & 0o777 if mode is None else mode
+    if mode is not None:
+        os.fchmod(handle, mode)
 
 
 def _write_over(path: Path, data: bytes) -> None:

@@ -64,6 +64,8 @@ NETWORKS = tuple(SUFFIXES)
 Key = Literal["domain", "network", "page", "time"]
 KEYS: tuple[Key, ...] = ("domain", "network", "page", "time")
 """How to group the rows of an answer."""
+SOURCES = ("raw", "rollup")
+"""Which rows figures are read from: those of each view, or those of windows."""
 
 
 class Side(enum.StrEnum):
@@ -71,6 +73,21 @@ class Side(enum.StrEnum):
 
     HITS = "hits"
     LOADS = "loads"
+
+    @property
+    def one(self) -> Literal["hit", "load"]:
+        """One of its page views: in the spool, in metrics, in what the pixel says, in sentences."""
+        return "load" if self is Side.LOADS else "hit"
+
+    @property
+    def column(self) -> Literal["hits", "js"]:
+        """Its counts: in JSON, CSV and the attributes of results."""
+        return "js" if self is Side.LOADS else "hits"
+
+    @property
+    def heading(self) -> str:
+        """Its counts at the head of a table's column."""
+        return "JS loads" if self is Side.LOADS else "hits"
 
     @property
     def label(self) -> str:

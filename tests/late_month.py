@@ -108,7 +108,7 @@ def check(made: Analytics, points: list[tuple[int, Point]]) -> None:
         wanted = totals((point for _, point in points), start, stop, by, every=every or "1d")
         found = sorted((row.hits, row.js) for row in answer if row.hits or row.js)
         assert found == sorted(wanted.values())
-        assert not {"gaps", "rollup_unproved", "rollup_unknown"} & {caveat.code for caveat in answer.warnings}
+        assert not {"gaps", "rollup_unproved", "rollup_unknown"} & {warning.code for warning in answer.warnings}
     for side in BOTH:
         task = made.task(side.value)
         assert task.verify(start, stop).clean

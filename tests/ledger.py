@@ -47,11 +47,11 @@ def figures(answer: BlockedRatio) -> list[tuple[int, int]]:
 
 
 def codes(answer: BlockedRatio) -> set[str]:
-    return {caveat.code for caveat in answer.warnings}
+    return {warning.code for warning in answer.warnings}
 
 
 def message(answer: BlockedRatio, code: str) -> str:
-    return "; ".join(caveat.message for caveat in answer.warnings if caveat.code == code)
+    return "; ".join(warning.message for warning in answer.warnings if warning.code == code)
 
 
 def rollup_row(made: Analytics, side: Side, time: int, value: float, **tags: str) -> Point:

@@ -27,11 +27,11 @@ engines = pytest.mark.parametrize("target", ordinarily(ENGINES_ONCE), ids=str)
 
 
 def codes(result: Any) -> list[str]:
-    return [caveat.code for caveat in result.warnings]
+    return [warning.code for warning in result.warnings]
 
 
 def message(result: Any, code: str) -> str:
-    (found,) = [caveat.message for caveat in result.warnings if caveat.code == code]
+    (found,) = [warning.message for warning in result.warnings if warning.code == code]
     return str(found)
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
-from pfa_flux import BlockedRatio, Caveat, Point
+from pfa_flux import AnswerWarning, BlockedRatio, Point
 from pfa_flux.engines.influxdb.transport import Transport
 from pfa_flux.present.dates import span
 from pfa_flux.ratio.result import Store
@@ -128,7 +128,7 @@ def an_answer(
         "start": low, "stop": low + 7 * DAY, "by": (), "rows": (total,), "subject": "blog", "source": "raw",
         "covers": (low, low + 7 * DAY), "store": Store("influxdb2", "2.7.12", "http://localhost"), "dialect": "join",
         "engine": "influxdb2", "config": None,
-        "warnings": tuple(Caveat(code, "") for code in doubts), "doubts": tuple(doubts),
+        "warnings": tuple(AnswerWarning(code, "") for code in doubts), "doubts": tuple(doubts),
     }  # fmt: skip
     return BlockedRatio(total=total, **{**known, **more})
 
@@ -236,7 +236,7 @@ def test_only_what_makes_the_total_doubtful_is_named_in_the_sentence(make_worksp
     with analytics(workspace, T0 + DAY) as made:
         hourly = made.blocked_ratio(by="time", start="2026-01-12", stop="2026-01-13")
         short = made.blocked_ratio(start="2026-01-12", stop="2026-01-12T02:00")
-    assert [caveat.code for caveat in hourly.warnings] == ["interval_wide", "interval_iid"]
+    assert [warning.code for warning in hourly.warnings] == ["interval_wide", "interval_iid"]
     assert hourly.doubts == ()
     assert short.doubts == ("interval_iid",)
     assert short.sentence.endswith(" Embedded store, raw data. See the warning interval_iid.")

@@ -13,6 +13,7 @@ import pytest
 
 from pfa_flux import Analytics, QueryError
 from pfa_flux.cli.no_data import no_data
+from pfa_flux.ratio.question import Options
 from tests.cli import pfa_flux
 from tests.contract import ENGINES_ONCE, Target, analytics, fill, ordinarily, workspace_of
 from tests.data import DAY, HOUR, T0, hit, load
@@ -156,7 +157,7 @@ def test_where_the_store_cannot_say_what_it_holds_the_answer_stands(
 
     monkeypatch.setattr(Analytics, "holdings", refuse)
     with analytics(make_workspace("embedded"), T0 + DAY) as made:
-        told = no_data(made, made.blocked_ratio(start="1d"), "pfa-flux blocked-ratio", {}, {})
+        told = no_data(made, made.blocked_ratio(start="1d"), "pfa-flux blocked-ratio", Options(start="1d"))
     assert told == [
         f"no data for all domains, 12 Jan 2026 (UTC), in {made.engine.address} (no settings file)",
         "the store's content cannot be read: the server refuses SHOW TAG VALUES",

@@ -252,11 +252,11 @@ def test_doctor_says_if_the_sites_own_server_does_not_reach_the_pixel(short: Pat
             # As nginx sees it where it may not enter the directory, or where SELinux is in the way.
             (short / "pixel").rename(short / "elsewhere")
             said = found(front)
-            assert "the web server answers, but does not reach the pixel" in said
+            assert "is answered by the web server, which cannot reach the pixel" in said
             assert "failed" in said
             assert "httpd_can_network_connect" in said
             (short / "elsewhere").rename(short / "pixel")
             assert "the web server reaches the pixel" in found(front)
             assert server.metrics()['hits_total{kind="hit"}'] == 0
             assert "answers 200, unlike the pixel" in found(f"{front}/other")
-        assert "cannot be reached" in found(front)
+        assert "nothing listens at" in found(front)

@@ -126,7 +126,7 @@ def test_a_short_range_says_that_its_interval_takes_page_views_as_independent(
     with analytics(workspace, T0 + DAY) as made:
         result = made.blocked_ratio(start=T0, stop=T0 + HOUR, dialect=target.dialect)
     # 10 of 40: 14 to 40%, which is wider than the ratio.
-    assert [caveat.code for caveat in result.warnings] == ["interval_wide", "interval_iid"]
+    assert [warning.code for warning in result.warnings] == ["interval_wide", "interval_iid"]
     (row,) = result
     assert (row.ratio_low, row.ratio_high) == pytest.approx(oracle.wilson(0.25, 40), abs=1e-9)
 
@@ -167,7 +167,7 @@ def test_a_field_whose_type_differs_between_shards_is_never_miscounted(
         result = made.blocked_ratio(start=T0 - 30 * DAY)
         assert [(r.hits, r.js) for r in result] == [(30, 21)]
         assert result.dialect == "influxql"
-        assert [caveat.code for caveat in result.warnings] == ["interval_wide", "pixel_late"]
+        assert [warning.code for warning in result.warnings] == ["interval_wide", "pixel_late"]
         if target.dialect in {"join", "union"}:
             with pytest.raises(CapabilityError, match=r"pf_analytics_test\.response_time is an integer in some"):
                 made.blocked_ratio(start=T0 - 30 * DAY, dialect=target.dialect)
@@ -182,7 +182,7 @@ def test_a_mapping_that_leads_the_buckets_name_elsewhere_gives_no_wrong_figure(m
     with analytics(workspace, T0 + DAY) as made:
         result = made.blocked_ratio(start="24h")
         assert [(r.hits, r.js) for r in result] == [(2, 0)]
-        assert "types_unchecked" in [caveat.code for caveat in result.warnings]
+        assert "types_unchecked" in [warning.code for warning in result.warnings]
         with pytest.raises(CapabilityError, match="no DBRP mapping"):
             made.blocked_ratio(start="24h", dialect="influxql")
 

@@ -114,11 +114,11 @@ def test_a_table_in_a_pipe_is_plain(store: dict[str, str]) -> None:
     assert all(ord(c) < 0x2500 for c in done.out)
 
 
-def on_a_terminal(*arguments: str, env: dict[str, str]) -> str:
-    """Output of a command on a terminal of 100 columns."""
+def on_a_terminal(*arguments: str, env: dict[str, str], columns: int = 100, code: int = 0) -> str:
+    """Output of a command on a terminal."""
     leader, follower = pty.openpty()
     command = [str(Path(sys.executable).with_name("pfa-flux")), *arguments]
-    environment = clean_environment(**env, COLUMNS="100", TERM="xterm-256color")
+    environment = clean_environment(**env, COLUMNS=str(columns), TERM="xterm-256color")
     with subprocess.Popen(command, stdout=follower, stderr=follower, stdin=follower, env=environment) as process:
         os.close(follower)
         output = b""
@@ -130,7 +130,7 @@ def on_a_terminal(*arguments: str, env: dict[str, str]) -> str:
             if not chunk:
                 break
             output += chunk
-        assert process.wait(60) == 0
+        assert process.wait(60) == code
     os.close(leader)
     return output.decode()
 
@@ -141,6 +141,18 @@ def test_a_table_on_a_terminal_has_colours_and_bars_unless_no_color(store: dict[
     assert "██████████" in shown
     plain = on_a_terminal("blocked-ratio", *SPAN, env={**store, "NO_COLOR": "1"})
     assert not re.search(r"\x1b\[[0-9;]*3\d", plain)
+
+
+def test_what_doctor_tells_to_copy_stays_on_one_line(store: dict[str, str]) -> None:
+    url = "http://127.0.0.1:9/a-front/whose-address/is-longer/than-the-column/that-it-would-have"
+    for columns in (60, 80):
+        told = on_a_terminal("doctor", "--front", url, env={**store, "NO_COLOR": "1"}, columns=columns, code=1)
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", told).replace("\r\n", "\n").splitlines()
+        assert any(url in line for line in lines), told
+        assert any("pfa-flux serve, or" in line or line.endswith("pfa-flux serve") for line in lines), told
+        assert any("systemctl start pfa-flux.service" in line for line in lines), told
+        assert any(re.search(r"curl -so /dev/null -D - -e \S+ \S+/count\.gif$", line) for line in lines), told
+        assert all(len(line) <= columns or url in line or "curl" in line for line in lines)
 
 
 def test_a_site_stands_for_its_domains(store: dict[str, str], tmp_path: Path) -> None:

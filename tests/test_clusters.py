@@ -189,6 +189,9 @@ def test_buckets_are_made_on_a_cluster(make_workspace: MakeWorkspace) -> None:
         values = {**workspace.settings(), "replication": "2"}
         name = f"{workspace.rollup.partition('/')[0]}_more"
         with Analytics(settings.load(values, environ={})) as made:
+            can = made.engine.capabilities
+            assert (can.engine, can.title) == ("influxdb1", f"openGemini {can.version}")
+            assert made.blocked_ratio().store.title == f"openGemini {can.version}"
             made.engine.create_bucket(f"{name}/analytics")
             assert made.engine.has_bucket(f"{name}/analytics")
             policies = made.engine.statement(f'SHOW RETENTION POLICIES ON "{name}"', {})  # type: ignore[attr-defined]

@@ -226,8 +226,8 @@ def test_downsampled_rows_outlive_their_raw_rows_at_the_target(make_workspace: M
             assert run_copy(one_of, other).clean
             answer = other.blocked_ratio(**asked)
             assert [(r.key, r.hits, r.js) for r in answer] == before
-            assert {caveat.code for caveat in answer.warnings} <= {"other_names"} | {
-                caveat.code for caveat in source.blocked_ratio(**asked).warnings
+            assert {warning.code for warning in answer.warnings} <= {"other_names"} | {
+                warning.code for warning in source.blocked_ratio(**asked).warnings
             }
             for side in BOTH:
                 other.task(side.value).run_due()

@@ -168,6 +168,16 @@ def test_a_full_output_is_told(arguments: tuple[str, ...], tmp_path: Path) -> No
     assert "Exception ignored" not in said
 
 
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("nginx",), ("doctor",)], ids=str)
+def test_a_closed_output_is_told(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    shell = ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, *arguments]
+    done = subprocess.run(shell, env=clean_environment(), stderr=subprocess.PIPE, cwd=tmp_path, timeout=60, check=False)
+    assert (done.returncode, done.stderr.decode()) == (
+        1,
+        "pfa-flux: standard output is closed\nLeave it open, or send it to a file or to /dev/null.\n",
+    )
+
+
 @as_root
 def test_a_user_without_a_home_is_told_what_to_name(tmp_path: Path) -> None:
     done = run_as_nobody(tmp_path / "own", "doctor")

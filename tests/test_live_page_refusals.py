@@ -136,7 +136,7 @@ def test_what_was_not_foreseen_is_told_without_its_words(
     assert answer.status == 500
     assert "An unexpected error occurred." in answer.body
     assert SECRET not in answer.body + caplog.text
-    assert "no figures: ZeroDivisionError in test_live_page_refusals.py, line " in caplog.text
+    assert "no figures: ZeroDivisionError at test_live_page_refusals.py:" in caplog.text
 
 
 def test_too_many_at_the_same_time_are_told_to_wait(page: LivePage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def counts(answer: BlockedRatio) -> dict[tuple[str, ...], tuple[int, int]]:
 
 
 def codes(answer: BlockedRatio) -> dict[str, str]:
-    return {caveat.code: caveat.message for caveat in answer.warnings}
+    return {warning.code: warning.message for warning in answer.warnings}
 
 
 # Forms of one name, the canonical one first.

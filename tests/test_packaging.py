@@ -135,6 +135,12 @@ def test_the_public_names_are_listed_one_by_one_and_described() -> None:
         _ = pfa_flux.absent
 
 
+def test_the_old_name_of_a_warning_works_and_is_deprecated() -> None:
+    with pytest.warns(DeprecationWarning, match="Caveat is now AnswerWarning"):
+        old = pfa_flux.Caveat
+    assert (old is pfa_flux.AnswerWarning, "Caveat" in pfa_flux.__all__) == (True, False)
+
+
 def test_a_start_imports_no_client_and_no_plotting() -> None:
     late = {"influxdb_client", "pandas", "urllib3", "rich", "tomlkit"}
     code = f"import sys, pfa_flux.cli; print({late} & set(sys.modules))"

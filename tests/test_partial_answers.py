@@ -133,13 +133,13 @@ def test_an_influxdb_that_cuts_answers_gives_warned_figures_and_repairs_nothing(
             made.pages(start="2d"),
             made.compare("page", start="2d"),
         ):
-            assert [caveat.code for caveat in views.warnings].count("partial_data") == 1
-        assert "partial_data" not in [caveat.code for caveat in made.hits(start="2h").warnings]
+            assert [warning.code for warning in views.warnings].count("partial_data") == 1
+        assert "partial_data" not in [warning.code for warning in made.hits(start="2h").warnings]
         assert "The store reported a partial answer" in made.report(start="2d")[0]
         # The period before is read in part; this one is whole.
         compared = made.blocked_ratio(by=["page"], start="2h", compare=True)
-        assert [caveat.code for caveat in compared.warnings].count("partial_data") == 1
-        assert "partial_data" not in [caveat.code for caveat in made.blocked_ratio(by=["page"], start="2h").warnings]
+        assert [warning.code for warning in compared.warnings].count("partial_data") == 1
+        assert "partial_data" not in [warning.code for warning in made.blocked_ratio(by=["page"], start="2h").warnings]
 
         task = made.task()
         for act in (task.verify, task.repair, task.backfill, task.gaps):

@@ -256,14 +256,14 @@ def test_a_store_of_0_1_gets_numbers_in_place_and_says_the_same_figures(tmp_path
     each = was["answers"][0]
     with opened(folder, was["now"]) as made:
         answer = asked(made, each["ask"])
-        assert "prefetches" not in {caveat["code"] for caveat in answer["warnings"]}
+        assert "prefetches" not in {warning["code"] for warning in answer["warnings"]}
     journal = StoreJournal(settings.load({"data_dir": str(folder)}, environ={}))
     journal.commit([Page(View("prefetch", "-", "example.com", "1000000"))], T0 + DAY)
     journal.close()
     with opened(folder, was["now"]) as made:
         answer = asked(made, each["ask"])
         assert_answer(answer, each["answer"])
-        assert "prefetches" in {caveat["code"] for caveat in answer["warnings"]}
+        assert "prefetches" in {warning["code"] for warning in answer["warnings"]}
 
 
 def test_a_pixel_goes_on_with_the_spool_of_0_1_and_ships_numbers(make_workspace: MakeWorkspace, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ _SPEC.loader.exec_module(rooms)
 
 ORDER = (
     *("errors", "foreign", "schema", "times", "files", "registry", "names", "shown", "settings", "arguments"),
-    *("engines", "windows", "copying", "tasks", "ratio", "present", "analytics"),
+    *("engines", "windows", "copying", "tasks", "ratio", "present", "analytics", "public"),
     *("pixel", "journal", "helper", "serve", "demo", "setup", "doctor", "view", "cli", "start"),
 )
 """A room imports from those before it."""

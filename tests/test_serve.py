@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
 import time
+from contextlib import closing
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.request import urlopen
@@ -17,6 +19,7 @@ from urllib.request import urlopen
 import pytest
 
 from pfa_flux import Analytics, settings
+from pfa_flux.engines.sqlite import STORE_NAME
 from tests.cli import pfa_flux
 from tests.engines.process import free_ports
 from tests.load import connect, get, read_answers, send
@@ -175,7 +178,7 @@ def test_healthz_and_metrics_say_what_has_been_counted(tmp_path: Path) -> None:
             assert read_answers(client, 1).why == {"400": 1}
         assert json.loads(server.get("/healthz")) == {"ready": True, "journal": "writable", "shed": 0}
         until(lambda: server.metrics()["connections"] == 0, "all connections closed")
-        found = server.metrics()
+        found, used, log = journal_at_rest(server)
         assert {name: found[name] for name in found if found[name]} | {"start_time_seconds": 0} == {
             'hits_total{kind="hit"}': 2,
             'rejected_total{reason="destination"}': 1,
@@ -189,11 +192,31 @@ def test_healthz_and_metrics_say_what_has_been_counted(tmp_path: Path) -> None:
             'other_requests_total{what="method"}': 1,
             "domains": 2,
             "pages": 2,
-            "journal_bytes": found["journal_bytes"],
-            "journal_log_bytes": found["journal_log_bytes"],
+            "journal_bytes": used,
+            "journal_log_bytes": log,
             "start_time_seconds": 0,
         }
         assert send(server.admin, [get(path="/"), get(path="/count.gif")]).why == {"404": 2}
+
+
+def journal_at_rest(server: PixelServer) -> tuple[dict[str, float], int, int]:
+    """The metrics, and the sizes of the store and its log in a moment in which the helper process writes nothing."""
+    path = server.data_dir / STORE_NAME
+    seen: list[tuple[dict[str, float], int, int]] = []
+
+    def sizes() -> tuple[int, int]:
+        with closing(sqlite3.connect(path)) as file:
+            names = ("page_count", "freelist_count", "page_size")
+            pages, free, size = (file.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
+        return (pages - free) * size, path.with_name(f"{STORE_NAME}-wal").stat().st_size
+
+    def is_quiet() -> bool:
+        before = sizes()
+        seen.append((server.metrics(), *before))
+        return sizes() == before
+
+    until(is_quiet, "the store at rest")
+    return seen[-1]
 
 
 def test_every_metric_has_its_help_and_kind(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_downsampled_figures_equal_the_oracles(target: Target, make_workspace: M
             start, stop = T0 + 5 * WINDOW, T0 + 2 * DAY - 3 * WINDOW
             result = made.blocked_ratio(**ask, start=start, stop=stop, source="rollup")
             assert result.source == "rollup"
-            assert "range_cut" not in [caveat.code for caveat in result.warnings]
+            assert "range_cut" not in [warning.code for warning in result.warnings]
             check(result, points, {"by": ["domain"], **ask}, start, stop)
             raw = made.blocked_ratio(**ask, start=start, stop=stop, source="raw")
             assert [(r.ratio_low, r.ratio_high) for r in result] == [(r.ratio_low, r.ratio_high) for r in raw]
@@ -136,8 +136,8 @@ def test_downsampled_alone_takes_whole_closed_windows_and_says_so(
         # At the day's end the last window that is due ended a quarter of an hour ago.
         result = made.blocked_ratio(start=T0 + MINUTE, source="rollup")
         check(result, points, {"by": ["domain"]}, T0 + WINDOW, T0 + DAY - WINDOW)
-        (caveat,) = [c for c in result.warnings if c.code == "range_cut"]
-        assert "2026-01-12T00:15:00Z to 2026-01-12T23:45:00Z" in caveat.message
+        (warning,) = [c for c in result.warnings if c.code == "range_cut"]
+        assert "2026-01-12T00:15:00Z to 2026-01-12T23:45:00Z" in warning.message
         with pytest.raises(InvalidValueError, match="no window of 15m lies wholly in this range and is closed"):
             made.blocked_ratio(start=T0 + DAY - 20 * MINUTE, source="rollup")
 
@@ -158,7 +158,7 @@ def test_a_gap_is_filled_from_raw_data_or_told(
             result = made.blocked_ratio(**ask, start=T0 + MINUTE + 1, stop=T0 + 3 * DAY)
             assert result.source == "raw+rollup"
             check(result, points, {"by": ["domain"], **ask}, T0 + MINUTE + 1, T0 + 3 * DAY)
-        words = [caveat.message for caveat in result.warnings if caveat.code == "gaps"]
+        words = [warning.message for warning in result.warnings if warning.code == "gaps"]
         assert words[0].startswith(
             "12 windows of hits since 2026-01-13T00:00:00Z have raw rows but no downsampled row;"
         )
@@ -171,7 +171,7 @@ def test_a_gap_is_filled_from_raw_data_or_told(
         check(strict, without, {"by": ["domain"]}, T0, T0 + 2 * DAY)
     with Analytics(hits_only, clock=lambda: T0 + 3 * DAY) as made:
         result = made.blocked_ratio(start=T0 + MINUTE + 1, stop=T0 + 3 * DAY)
-        words = [caveat.message for caveat in result.warnings if caveat.code == "gaps"]
+        words = [warning.message for warning in result.warnings if warning.code == "gaps"]
         assert ["backfill --js --start" in each for each in words] == [False, True]
 
 
@@ -206,16 +206,16 @@ def test_what_has_expired_comes_downsampled_and_the_seam_counts_nothing_twice(
         for ask in QUESTIONS.values():
             result = made.blocked_ratio(**ask, start=first, stop=at)
             assert result.source == "raw+rollup"
-            assert "range_cut" not in [caveat.code for caveat in result.warnings]
+            assert "range_cut" not in [warning.code for warning in result.warnings]
             check(result, points, {"by": ["domain"], **ask}, first, at)
         for start, stop in ((first + MINUTE, at), (first + MINUTE, first + DAY + MINUTE)):
             low = -(-start // WINDOW) * WINDOW
             high = stop if stop > kept else stop // WINDOW * WINDOW
             result = made.blocked_ratio(start=start, stop=stop)
             check(result, points, {"by": ["domain"]}, low, high)
-            assert "range_cut" in [caveat.code for caveat in result.warnings]
+            assert "range_cut" in [warning.code for warning in result.warnings]
         raw = made.blocked_ratio(start=first, stop=at, source="raw")
-        assert "raw_expired" in [caveat.code for caveat in raw.warnings]
+        assert "raw_expired" in [warning.code for warning in raw.warnings]
 
 
 @servers
@@ -232,8 +232,8 @@ def test_expired_loads_that_nobody_downsampled_are_not_taken_for_blocked(
         kept = -(-(at - 3 * DAY) // WINDOW) * WINDOW
         result = made.blocked_ratio(start=first, stop=at)
         check(result, points, {"by": ["domain"]}, kept, at)
-        (caveat,) = [c for c in result.warnings if c.code == "range_cut"]
-        assert "downsampled data for both hits and page loads begins there" in caveat.message
+        (warning,) = [c for c in result.warnings if c.code == "range_cut"]
+        assert "downsampled data for both hits and page loads begins there" in warning.message
         nothing = made.blocked_ratio(["a.example"], start=first, stop=first + DAY)
         assert [(row.hits, row.js, row.status) for row in nothing] == [(0, 0, "no_data")]
         assert "No part of the range is known" in nothing.warnings[0].message
@@ -327,6 +327,6 @@ def test_random_edges_of_retention_give_the_oracles_rows_of_what_is_known(
         until = high if high > kept else high // WINDOW * WINDOW
         inside = [p for p in points if known <= p.time < until]
         check(result, inside, ask, low, high)
-        assert ("range_cut" in [caveat.code for caveat in result.warnings]) == ((known, until) != (low, high))
+        assert ("range_cut" in [warning.code for warning in result.warnings]) == ((known, until) != (low, high))
 
     examine()

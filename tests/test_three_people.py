@@ -42,7 +42,6 @@ NOT_A_DECISION = {"--yes", "--write", "--config", "--listen", "--nginx-dir", "--
 """Flags that tell how the test's machine differs from a real one, or nothing about what is wanted."""
 
 NAME = "downsample_hitcounter"
-INSTALLING = ("python3 -m venv pfa-flux", "pfa-flux/bin/pip install pfa-flux")
 
 
 @dataclass

@@ -282,7 +282,7 @@ def test_all_rows_of_a_store_whose_clock_was_ahead_can_be_read_by_source(tmp_pat
             found = asked(made, each["ask"])
             assert_rows(found["rows"], each["answer"]["rows"])
             # 0.1 took them for expired.
-            assert "raw_expired" not in {caveat["code"] for caveat in found["warnings"]}
+            assert "raw_expired" not in {warning["code"] for warning in found["warnings"]}
     assert content(folder) == before
     with opened(folder, said["now"] + MINUTE) as made:
         made.write([new_hit(said["now"])])

@@ -90,6 +90,9 @@ def _main(
 
 def main() -> NoReturn:
     """Run the command line. Errors of pfa-flux print a message and a hint, without a traceback."""
+    if sys.stdout is None:
+        _say("standard output is closed", "Leave it open, or send it to a file or to /dev/null.")
+        sys.exit(FAILED)
     _make_streams_accept_any_text()
     try:
         try:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from pfa_flux.cli.choices import JSON, TABLE, Form
 from pfa_flux.cli.options import with_resolution
 from pfa_flux.cli.task import show as view
-from pfa_flux.cli.task.commands import Form, Format
 from pfa_flux.settings import Resolution
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _STATES = {
 
 @app.command()
 @with_resolution
-def check(*, format_: Form = Format.TABLE, resolution: Resolution, quiet: bool) -> None:
+def check(*, format_: Form = TABLE, resolution: Resolution, quiet: bool) -> None:
     """Show the settings file, each setting with its origin, and all errors.
 
     Contacts no server. Exit code 2 if anything is wrong, 1 if the file may belong to another user.
@@ -42,7 +42,7 @@ def check(*, format_: Form = Format.TABLE, resolution: Resolution, quiet: bool) 
     from pfa_flux.settings.report import report
 
     checked = report(resolution)
-    if format_ is Format.JSON:
+    if format_ == JSON:
         view.print_json(asdict(checked))
     else:
         _print(checked, quiet=quiet)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pfa_flux.cli.choices import JSON, TABLE, Form
 from pfa_flux.cli.exits import TO_DO
 from pfa_flux.cli.options import note, with_settings
 from pfa_flux.cli.task import show as view
-from pfa_flux.cli.task.commands import Form, Format
 from pfa_flux.cli.task.sides import CreateBuckets
 from pfa_flux.settings import Settings
 
@@ -40,7 +40,7 @@ def copy(
         bool, typer.Option("--dry-run", help="Count the rows of both stores, and write nothing.")
     ] = False,
     create_buckets: CreateBuckets = False,
-    format_: Form = Format.TABLE,
+    format_: Form = TABLE,
     settings: Settings,
     quiet: bool,
 ) -> None:
@@ -105,8 +105,8 @@ def _note_left_out(made: Copy, counted: Sequence[Counted]) -> None:
             note(f"{left_out}: the source or the target no longer keeps all rows of that age")
 
 
-def _print_counted(counted: Sequence[Counted], format_: Format) -> None:
-    if format_ is Format.JSON:
+def _print_counted(counted: Sequence[Counted], format_: str) -> None:
+    if format_ == JSON:
         view.print_json([{"rows": each.kind.name, "source": each.source, "target": each.target} for each in counted])
         return
     rows = [(each.kind.name, f"{each.source:,}", f"{each.target:,}") for each in counted]
@@ -116,8 +116,8 @@ def _print_counted(counted: Sequence[Counted], format_: Format) -> None:
 _COLUMNS = ("source", "written", "equal", "missing", "different", "own")
 
 
-def _print(done: Copied, source: Engine, target: Engine, format_: Format) -> None:
-    if format_ is Format.JSON:
+def _print(done: Copied, source: Engine, target: Engine, format_: str) -> None:
+    if format_ == JSON:
         view.print_json(_json(done, source, target))
         return
     rows = [

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from pfa_flux.cli.choices import Stored
 from pfa_flux.cli.options import note, with_settings
+from pfa_flux.schema import SOURCES
 from pfa_flux.settings import Settings
 
 app = typer.Typer(
@@ -25,14 +27,7 @@ class Datasource(enum.StrEnum):
     INFLUXQL = "influxql"
 
 
-class Rows(enum.StrEnum):
-    """Data that a dashboard reads."""
-
-    RAW = "raw"
-    ROLLUP = "rollup"
-
-
-From = Annotated[Rows, typer.Option(help="Read raw data, or the windows that the tasks computed.")]
+From = Annotated[Stored, typer.Option(help="Read raw data, or the windows that the tasks computed.")]
 
 
 @app.command()
@@ -42,7 +37,7 @@ def grafana(
     datasource: Annotated[
         Datasource, typer.Option(help="Query language of Grafana's data source. On InfluxDB 1.8, influxql is faster.")
     ],
-    source: From = Rows.RAW,
+    source: From = SOURCES[0],
     settings: Settings,
     quiet: bool,
 ) -> None:
@@ -50,7 +45,7 @@ def grafana(
     from pfa_flux.present.dashboards.grafana import dashboard
     from pfa_flux.present.dashboards.panels import Data
 
-    typer.echo(dashboard(Data.of(settings, source.value), datasource.value))
+    typer.echo(dashboard(Data.of(settings, str(source)), datasource.value))
     if not quiet:
         note("In Grafana, choose Dashboards, New, Import, and paste the output.")
 
@@ -62,7 +57,7 @@ def influxdb(
     install: Annotated[
         bool, typer.Option("--install", help="Install the dashboard on the server, or update it.")
     ] = False,
-    source: From = Rows.RAW,
+    source: From = SOURCES[0],
     settings: Settings,
     quiet: bool,
 ) -> None:
@@ -70,7 +65,7 @@ def influxdb(
     from pfa_flux.present.dashboards import influxdb as host
     from pfa_flux.present.dashboards.panels import NAME, Data
 
-    data = Data.of(settings, source.value)
+    data = Data.of(settings, str(source))
     if not install:
         typer.echo(host.template_text(data))
         if not quiet:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pfa_flux.cli.options import with_settings
 from pfa_flux.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pfa_flux.engines.base import Check
 
 _MARKS = {
     "ok": "[green]ok[/]",
@@ -16,6 +22,7 @@ _MARKS = {
     "failed": "[red]failed[/]",
     "skipped": "[dim]skipped[/]",
 }
+_INDENT = max(map(len, _MARKS)) + 2
 
 
 @with_settings
@@ -54,13 +61,29 @@ def doctor(
     if wanted:
         checks += check_page(wanted, settings, proxy=proxy)
     shown = render.console()
-    made = render.empty(shown)
-    for column in ("check", "", "found", "what to do"):
-        made.add_column(column, overflow="fold")
-    for check in checks:
-        made.add_row(check.name, _MARKS[check.status], render.escaped(check.found), render.escaped(check.advice))
-    shown.print(made)
+    if shown.is_terminal:
+        for check in checks:
+            _print_lines(shown, check)
+    else:
+        made = render.empty(shown)
+        for column in ("check", "", "found", "what to do"):
+            made.add_column(column)
+        for check in checks:
+            made.add_row(check.name, _MARKS[check.status], render.escaped(check.found), render.escaped(check.advice))
+        shown.print(made)
     if unreachable is not None:
         raise typer.Exit(exit_code(unreachable))
     if any(check.status == "failed" for check in checks):
         raise typer.Exit(FAILED)
+
+
+def _print_lines(shown: Console, check: Check) -> None:
+    """Print a check under each other, not side by side: what is to be copied needs the width of the terminal."""
+    from pfa_flux.cli import render
+    from pfa_flux.present.terminal import folded
+
+    room = shown.width - _INDENT
+    lines = [*folded(f"{check.name}  {check.found}", room), *folded(check.advice, room)]
+    mark = _MARKS[check.status] + " " * (_INDENT - len(check.status))
+    for start, line in zip(chain([mark], repeat(" " * _INDENT)), lines, strict=False):
+        shown.print(f"{start}{render.escaped(line)}", soft_wrap=True)

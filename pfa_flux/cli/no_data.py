@@ -16,29 +16,29 @@ if TYPE_CHECKING:
     from pfa_flux.analytics import Analytics
     from pfa_flux.present.results import BlockedRatio
     from pfa_flux.ratio.holdings import Holdings
+    from pfa_flux.ratio.question import Options
     from pfa_flux.settings import Settings
 
 _MOST = 10
 """Maximum number of domains to list."""
+_FILTERS = ("domains", "sites", "networks", "pages")
+_RANGE = ("start", "stop")
 
 
-def no_data(
-    analytics: Analytics, answer: BlockedRatio, command: str, filters: Mapping[str, Any], typed_span: Mapping[str, Any]
-) -> list[str]:
+def no_data(analytics: Analytics, answer: BlockedRatio, command: str, options: Options) -> list[str]:
     """Lines about an answer without data.
 
     Args:
         analytics: source of the answer.
         answer: the answer.
         command: the command, without options.
-        filters: its filters, by the names of the library's arguments.
-        typed_span: its range.
+        options: the question, as given.
     """
     settings = analytics.settings
     file = f"settings: {answer.config}" if answer.config else "no settings file"
     what = f"no data for {answer.subject}, {span(answer.start, answer.stop, answer.tz)}"
     try:
-        there = analytics.holdings(**filters)
+        there = analytics.holdings(**{name: getattr(options, name) for name in _FILTERS})
     except PfaFluxError as error:
         # The answer and its exit code stay the same.
         return [f"{what}, in {answer.store.address} ({file})", f"the store's content cannot be read: {error.message}"]
@@ -49,7 +49,7 @@ def no_data(
             f"{phrasing.plain(asked)} has no data; did you mean {flag(name, near)}?"
             for name, asked, near in _likeliest(there)
         ),
-        f"try: {_next(answer, there, command, {**filters, **typed_span})}",
+        f"try: {_next(answer, there, command, {name: getattr(options, name) for name in (*_FILTERS, *_RANGE)})}",
     ]
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import enum
 import inspect
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Annotated, Any
 
@@ -32,11 +31,6 @@ Stop = Annotated[str | None, typer.Option(help="End of the range, excluded; as -
 Tz = Annotated[
     str | None, typer.Option(help="Time zone of intervals, and of times without a zone.", show_default="the setting")
 ]
-
-
-def one_of(name: str, choices: Sequence[str]) -> Any:
-    """An enumeration of an option's values, for values known only at run time."""
-    return enum.StrEnum(name, {choice.upper(): choice for choice in choices})
 
 
 def _flag(name: str, help_text: str) -> inspect.Parameter:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pfa_flux.cli.choices import JSON, TABLE, Form
 from pfa_flux.cli.exits import TO_DO
 from pfa_flux.cli.options import note, with_settings
 from pfa_flux.cli.task import show as view
-from pfa_flux.cli.task.commands import Form, Format
 from pfa_flux.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def quarantine(
     ] = False,
     lines: Annotated[bool, typer.Option("--lines", help="Print the hits as line protocol.")] = False,
     drop: Annotated[bool, typer.Option("--drop", help="Remove the hits permanently.")] = False,
-    format_: Form = Format.TABLE,
+    format_: Form = TABLE,
     settings: Settings,
     quiet: bool,
 ) -> None:
@@ -59,12 +59,12 @@ def quarantine(
         note("the quarantine is empty")
 
 
-def _show(left: Sequence[Refused], format_: Format) -> None:
+def _show(left: Sequence[Refused], format_: str) -> None:
     rows = [
         (_second(each[0].time), _second(each[0].until), sum(part.count for part in each), reason)
         for reason, each in _by_reason(left).items()
     ]
-    if format_ is Format.JSON:
+    if format_ == JSON:
         view.print_json([dict(zip(("refused", "kept_until", "points", "reason"), row, strict=True)) for row in rows])
     elif rows:
         cells = [(refused, until, f"{points:,}", reason) for refused, until, points, reason in rows]

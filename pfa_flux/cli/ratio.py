@@ -2,73 +2,25 @@
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pfa_flux import registry
 from pfa_flux.arguments import texts
-from pfa_flux.cli.options import Domain, Site, Start, Stop, Tz, flag, note, one_of, with_settings
+from pfa_flux.cli.choices import CSV, JSON, TABLE, Dialect, Every, Format, From, Networks
+from pfa_flux.cli.options import Domain, Site, Start, Stop, Tz, flag, note, with_settings
 from pfa_flux.errors import InvalidValueError
 from pfa_flux.schema import KEYS
 from pfa_flux.settings import Settings, load
 
 if TYPE_CHECKING:
     from pfa_flux import BlockedRatio
+    from pfa_flux.ratio.question import Options
 
 
-class Format(enum.StrEnum):
-    """Output formats."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-
-
-class Network(enum.StrEnum):
-    """Networks of the domains."""
-
-    CLEARNET = "clearnet"
-    TOR = "tor"
-    I2P = "i2p"
-
-
-class Every(enum.StrEnum):
-    """Widths of an interval."""
-
-    QUARTER = "15m"
-    HOUR = "1h"
-    DAY = "1d"
-    WEEK = "1w"
-
-
-if TYPE_CHECKING:
-    Dialect = str
-else:
-    # The dialects of the engines.
-    Dialect = one_of("Dialect", registry.choices(registry.dialects()))
-
-
-_AUTO = Dialect("auto")
 _NONE = "none"
-
-
-class Source(enum.StrEnum):
-    """Data to read."""
-
-    AUTO = "auto"
-    RAW = "raw"
-    ROLLUP = "rollup"
-
-
-Networks = Annotated[
-    list[Network] | None,
-    typer.Option(help="Only this network; repeatable.", show_default=False, case_sensitive=False),
-]
-From = Annotated[Source, typer.Option(help="Read raw data, downsampled data, or choose automatically.")]
 
 
 @with_settings
@@ -93,9 +45,9 @@ def blocked_ratio(
     every: Annotated[Every | None, typer.Option(help="Interval with --by time.", show_default="1h")] = None,
     tz: Tz = None,
     compare: Annotated[bool, typer.Option("--compare", help="Compare with the previous period.")] = False,
-    dialect: Annotated[Dialect, typer.Option(help="Query language to use.")] = _AUTO,
-    source: From = Source.AUTO,
-    format_: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.TABLE,
+    dialect: Annotated[Dialect, typer.Option(help="Query language to use.")] = "auto",
+    source: From = "auto",
+    format_: Annotated[Format, typer.Option("--format", help="Output format.")] = TABLE,
     settings: Settings,
     quiet: bool,
 ) -> None:
@@ -103,18 +55,25 @@ def blocked_ratio(
 
     The table starts with the answer in one sentence and ends with a total.
     """
-    filters = {
-        "domains": domain or (),
-        "sites": site or (),
-        "networks": [each.value for each in network or ()],
-        "pages": page or (),
-    }
-    span = {"start": start, "stop": stop}
-    more = {"every": every.value if every else None, "tz": tz, "dialect": str(dialect), "source": source.value}
-    result, instead = _ask(settings, filters, span, {"by": _keys(by), "compare": compare, **more}, quiet=quiet)
-    if format_ is Format.JSON:
+    from pfa_flux.ratio.question import Options
+
+    options = Options(
+        domains=domain or (),
+        sites=site or (),
+        networks=[str(each) for each in network or ()],
+        pages=page or (),
+        by=_keys(by),
+        start=start,
+        stop=stop,
+        every=str(every) if every else None,
+        tz=tz,
+        dialect=str(dialect),
+        source=str(source),
+    )
+    result, instead = _ask(settings, options, compare=compare, quiet=quiet)
+    if format_ == JSON:
         typer.echo(result.to_json())
-    elif format_ is Format.CSV:
+    elif format_ == CSV:
         typer.echo(result.to_csv(), nl=False)
     else:
         _show(result)
@@ -131,19 +90,17 @@ def _keys(by: list[str] | None) -> tuple[str, ...]:
     return ()
 
 
-def _ask(
-    settings: Settings, filters: Mapping[str, Any], span: Mapping[str, Any], more: Mapping[str, Any], *, quiet: bool
-) -> tuple[BlockedRatio, list[str]]:
+def _ask(settings: Settings, options: Options, *, compare: bool, quiet: bool) -> tuple[BlockedRatio, list[str]]:
     """The answer, and the text to print if there is no data."""
     from pfa_flux import connect
     from pfa_flux.cli import render
     from pfa_flux.cli.no_data import no_data
 
     with render.working("reading hits and page loads", quiet), connect(settings) as analytics:
-        result = analytics.blocked_ratio(**filters, **span, **more)
+        (result,) = analytics.answers([options], compare=compare)
         if result.has_data or quiet:
             return result, []
-        return result, no_data(analytics, result, "pfa-flux blocked-ratio", filters, span)
+        return result, no_data(analytics, result, "pfa-flux blocked-ratio", options)
 
 
 def _show(result: BlockedRatio) -> None:
@@ -176,13 +133,14 @@ def _finish(result: BlockedRatio, instead: Sequence[str], *, quiet: bool) -> Non
 def last_week() -> bool:
     """Print the answer for the last seven days in one sentence. False if there are neither settings nor data."""
     from pfa_flux.cli import render
+    from pfa_flux.ratio.question import Options
 
     settings = load()
     if not _is_set_up(settings):
         return False
     for warning in settings.warnings:
         note(f"warning: {warning}")
-    result, instead = _ask(settings, {}, {"start": "7d"}, {"by": ()}, quiet=False)
+    result, instead = _ask(settings, Options(by=(), start="7d"), compare=False, quiet=False)
     shown = render.console()
     shown.print(render.escaped(result.sentence))
     _finish(result, instead, quiet=False)

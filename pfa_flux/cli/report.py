@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from pfa_flux.cli.choices import Every, From, Networks
 from pfa_flux.cli.options import Domain, Site, Start, Stop, Tz, note, with_settings
-from pfa_flux.cli.ratio import Every, From, Networks, Source
 from pfa_flux.settings import Settings
 
 
@@ -23,7 +23,7 @@ def report(
     stop: Stop = None,
     every: Annotated[Every | None, typer.Option(help="Interval of the plot.", show_default="by the range")] = None,
     tz: Tz = None,
-    source: From = Source.AUTO,
+    source: From = "auto",
     settings: Settings,
     quiet: bool,
 ) -> None:
@@ -33,16 +33,24 @@ def report(
     from pfa_flux.cli.exits import NO_DATA
     from pfa_flux.cli.no_data import no_data
     from pfa_flux.files import write_whole
+    from pfa_flux.present.report.page import page
+    from pfa_flux.ratio.question import Options
 
-    filters = {"domains": domain or (), "sites": site or (), "networks": [each.value for each in network or ()]}
-    span = {"start": start, "stop": stop}
-    how: dict[str, Any] = {**filters, **span, "tz": tz, "source": source.value}
+    options = Options(
+        domains=domain or (),
+        sites=site or (),
+        networks=[str(each) for each in network or ()],
+        start=start,
+        stop=stop,
+        tz=tz,
+        source=str(source),
+    )
     instead: list[str] = []
     with render.working("reading hits and page loads", quiet), connect(settings) as analytics:
-        html, has_data = analytics.report(**how, every=every.value if every else None)
+        content = analytics.content(options, every=str(every) if every else None)
+        html, has_data = page(content), content.whole.has_data
         if not has_data and not quiet:
-            nothing = analytics.blocked_ratio(**how, by=())
-            instead = no_data(analytics, nothing, f"pfa-flux report --out {out}", filters, span)
+            instead = no_data(analytics, content.whole, f"pfa-flux report --out {out}", options)
     if str(out) == "-":
         # The file declares its encoding, UTF-8.
         typer.echo(html.encode("utf-8"), nl=False)

@@ -10,6 +10,7 @@ from pfa_flux.copying.stretches import Stretch, count, stretches
 from pfa_flux.engines.ask import Rows, Stored
 from pfa_flux.engines.base import Engine, Point
 from pfa_flux.errors import InvalidValueError, PartialAnswerError, QueryError
+from pfa_flux.schema import Side
 from pfa_flux.windows.partial import WHY, whole
 from pfa_flux.windows.recompute import patiently
 from pfa_flux.windows.store_check import wait_until_visible
@@ -29,6 +30,7 @@ class Kind:
 
     Attributes:
         name: name of the rows for people.
+        side: hits or loads.
         source: the rows in the source.
         target: the rows in the target.
         end: returns the end of the window of a row, nanoseconds.
@@ -36,6 +38,7 @@ class Kind:
     """
 
     name: str
+    side: Side
     source: Rows
     target: Rows
     end: Callable[[Stored], int]

@@ -138,12 +138,12 @@ class Copy:
         here, there = self._here[side].spec, self._there[side].spec
         # Rows with excluded actions are not page loads, but they are copied, too.
         source, target = (replace(spec.raw, excluded_actions=()) for spec in (here, there))
-        return Kind(side.label, source, target, lambda row: here.floor(row.time) + here.width, raw=True)
+        return Kind(side.label, side, source, target, lambda row: here.floor(row.time) + here.width, raw=True)
 
     def _rollup(self, side: Side) -> Kind:
         here, there = self._here[side].spec, self._there[side].spec
         name = f"{side.label}, {_minutes(here.every)}"
-        return Kind(name, here.rollup, there.rollup, lambda row: here.ceiling(row.time), raw=False)
+        return Kind(name, side, here.rollup, there.rollup, lambda row: here.ceiling(row.time), raw=False)
 
     def _refuse_itself(self, *, proved: bool = False) -> None:
         """Refuse to copy a store to itself."""
@@ -261,7 +261,7 @@ class Copy:
             if not raw:
                 both.anew = {side: self._shared(side, both.own[side]) for side in BOTH}
             for each, carrier in some:
-                skip = frozenset() if raw else frozenset(both.anew[self._side(each.kind)])
+                skip = frozenset() if raw else frozenset(both.anew[each.kind.side])
                 carrier.copy(each.start, stop, skip, _step("copying", each, report))
             wait_until_visible(self._target, self._buckets["rollup_bucket"])
             for each, carrier in some:
@@ -274,11 +274,8 @@ class Copy:
                      for side in sides)  # fmt: skip
         return Copied(start, stop, tuple(counted), tuple(tallies), recomputed, proved)
 
-    def _side(self, kind: Kind) -> Side:
-        return BOTH[self.kinds.index(kind) % len(BOTH)]
-
     def _compare(self, each: Counted, carrier: Carrier, both: _Both, report: Report) -> None:
-        kind, side = each.kind, self._side(each.kind)
+        kind, side = each.kind, each.kind.side
         place, every = (self._target, kind.target), self._there[side].spec.every
         skip = frozenset() if kind.raw else frozenset(both.anew.get(side, ()))
         for stretch, matched in carrier.compare(each.start, both.stop, skip, _step("comparing", each, report)):

@@ -19,7 +19,7 @@ from pfa_flux.foreign import said_of_points
 from pfa_flux.journal.notes import Outcome
 from pfa_flux.journal.spool import SPOOL_NAME
 from pfa_flux.registry import RELAY_ADVICE, RELAY_PROMISE, open_writer
-from pfa_flux.schema import BOTH, Side
+from pfa_flux.schema import BOTH, Side, network_of
 from pfa_flux.settings import Settings
 from pfa_flux.tasks.runners.base import failed
 from pfa_flux.tasks.status import COMPARE, comparison_overdue
@@ -110,7 +110,7 @@ def _newest_load(analytics: Analytics, now: int) -> list[Check]:
     """Whether anything counts page loads. Checked only if hits arrive and the settings include loads."""
     if Side.LOADS not in analytics.settings.task.sides:
         return []
-    rollup = analytics.task(Side.LOADS.value).rollup
+    rollup = analytics.task(Side.LOADS).rollup
     newest = rollup.newest_raw(now - _RECENT, now)
     if newest is not None and now - newest < _WEEK:
         return [Check("newest load", "ok", f"{format_instant(newest // NS * NS)} ({_age(now - newest)} ago)")]
@@ -147,7 +147,7 @@ def _waiting_since(analytics: Analytics, now: int) -> int | None:
 def _try(settings: Settings) -> str:
     """A command that counts a page view as a browser would, through the site's own server."""
     plain = [name for name in settings.pixel.domains if not name.startswith("*")]
-    clearnet = [name for name in plain if not name.endswith((".onion", ".i2p"))]
+    clearnet = [name for name in plain if network_of(name) == "clearnet"]
     page = f"https://{(clearnet or ['example.com'])[0]}/"
     return f"curl -so /dev/null -D - -e {page} {page.rstrip('/')}{settings.pixel.path}"
 
@@ -180,7 +180,7 @@ def _name(what: str, side: Side) -> str:
 
 
 def _task(analytics: Analytics, side: Side, now: int) -> list[Check]:
-    task, name = analytics.task(side.value), _name("task", side)
+    task, name = analytics.task(side), _name("task", side)
     planned = task.plan()
     if planned.state == "unknown":
         # The windows can be checked anyway.
@@ -235,7 +235,7 @@ def _last_by_runner(name: str, last: str, task: Task, now: int) -> Check:
 
 def _raw_rows(analytics: Analytics) -> list[Check]:
     """Warnings about raw rows that are not counted, or kept longer than they should be."""
-    warnings = dict.fromkeys(warning for side in BOTH for warning in analytics.task(side.value).raw_warnings())
+    warnings = dict.fromkeys(warning for side in BOTH for warning in analytics.task(side).raw_warnings())
     advice = "Set the clock by NTP. docs/retention.md says what happens to raw rows if the clock is wrong."
     return [Check("raw rows", "warning", warning, advice) for warning in warnings]
 

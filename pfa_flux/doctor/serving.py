@@ -19,11 +19,11 @@ from pfa_flux.journal.spool import SPOOL_LOCK, SPOOL_NAME
 from pfa_flux.pixel import regulars
 from pfa_flux.pixel.http import CHECK
 from pfa_flux.ratio import phrasing
+from pfa_flux.schema import BOTH, Side
 from pfa_flux.settings import Settings
-from pfa_flux.settings.pixel import PixelSettings
+from pfa_flux.settings.pixel import PixelSettings, reached_at
 
 _SECONDS = 5.0
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _METRIC = re.compile(r"^pfa_flux_(\S+) (\S+)$", re.M)
 _MANY = 0.02
 """Share of refused domains that is normal, because made-up Referers always occur."""
@@ -108,8 +108,8 @@ def _told(pixel: PixelSettings) -> list[Check]:
     if metrics is None:
         advice = f"Read the log of pfa-flux serve, and check what else uses {pixel.admin}."
         return [Check("serve", "warning", f"answers at {pixel.listen}; no /metrics at {pixel.admin}", advice)]
-    hits, loads = (int(metrics.get(f'hits_total{{kind="{kind}"}}', 0)) for kind in ("hit", "load"))
-    counted = f"{phrasing.counted(hits, 'hit')} and {phrasing.counted(loads, 'load')}"
+    hits, loads = (int(metrics.get(f'hits_total{{kind="{side.one}"}}', 0)) for side in BOTH)
+    counted = f"{phrasing.counted(hits, Side.HITS.one)} and {phrasing.counted(loads, Side.LOADS.one)}"
     state = f"answers at {pixel.listen}; {counted} since its start"
     wrong = _unwell(pixel)
     status: Literal["failed", "ok"] = "failed" if wrong else "ok"
@@ -167,9 +167,8 @@ def _ask(address: str, method: str, path: str) -> tuple[int, str]:
 
 def _connected(address: str) -> socket.socket:
     if not address.startswith("unix:"):
-        host, _, port = address.rpartition(":")
-        host = host.strip("[]")
-        return socket.create_connection((_ANY.get(host, host), int(port)), timeout=_SECONDS)
+        host, _, port = reached_at(address).rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS)
     made = socket.socket(socket.AF_UNIX)
     try:
         made.settimeout(_SECONDS)

@@ -39,6 +39,7 @@ class Capabilities:
         kapacitor: whether Kapacitor could run the tasks.
         kapacitor_version: Kapacitor's version, or empty without Kapacitor.
         expires_proved: whether the engine removes raw rows only after their windows are proved.
+        product: what people call a server of this engine, without its version.
         in_process: whether the engine is a file that this process writes, so its handling of points is known.
     """
 
@@ -52,13 +53,14 @@ class Capabilities:
     kapacitor_version: str = ""
     expires_proved: bool = False
     in_process: bool = False
+    product: str = "InfluxDB"
 
     @property
     def title(self) -> str:
         """Name and version for people."""
         if not self.engine.startswith("influxdb"):
             return f"the {self.engine} engine"
-        return f"InfluxDB {self.version or f'{self.engine[-1]}.x'}"
+        return f"{self.product} {self.version or f'{self.engine[-1]}.x'}"
 
     @property
     def flux(self) -> bool:

@@ -142,12 +142,12 @@ class Housekeeper:
 
         try:
             with connect(self._settings) as analytics:
-                tasks = [analytics.task(what.value, backend=OWN_BACKEND) for what in self._settings.task.sides]
+                tasks = [analytics.task(what, backend=OWN_BACKEND) for what in self._settings.task.sides]
                 for task in tasks:
                     if any(installed.active for installed in task.backend.find()):
                         task.run_due()
                     elif not self._cannot_compare:
-                        self._compare(analytics.task(task.spec.what.value))
+                        self._compare(analytics.task(task.spec.what))
                 self._tell_upkeep(tasks)
         except (AccessDeniedError, BucketNotFoundError, SettingsError) as error:
             if own:

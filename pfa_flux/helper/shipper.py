@@ -27,6 +27,7 @@ from pfa_flux.errors import (
 from pfa_flux.foreign import place
 from pfa_flux.helper.delivery import MOST_POINTS, Delivery, Refusal
 from pfa_flux.helper.first_look import first_look
+from pfa_flux.journal.cache import Cache
 from pfa_flux.journal.notes import Outcome
 from pfa_flux.journal.points import point_of
 from pfa_flux.journal.quarantine import KEPT_SECONDS
@@ -34,7 +35,7 @@ from pfa_flux.journal.shipped import Shipped
 from pfa_flux.journal.spool import SpoolReader, Waiting
 from pfa_flux.pixel.hit import View
 from pfa_flux.pixel.pages import size_of
-from pfa_flux.schema import Side
+from pfa_flux.schema import BOTH
 from pfa_flux.settings import Settings
 from pfa_flux.tasks.state import late_before, note_late
 from pfa_flux.times import NS
@@ -75,9 +76,8 @@ class Shipper:
         self._settings, self._spool, self._tell, self._wait, self._clock = settings, spool, tell, wait, clock
         self._writer = registry.open_writer(settings)
         self._delivery = Delivery(settings, self._writer, spool.notes)
-        self._specs = {"hit": TaskSpec.from_settings(settings), "load": TaskSpec.from_settings(settings, Side.LOADS)}
-        self._starts: dict[tuple[str, View], str] = {}
-        self._start_bytes = 0
+        self._specs = {side.one: TaskSpec.from_settings(settings, side) for side in BOTH}
+        self._starts = Cache[tuple[str, View], str](_MOST_START_BYTES)
         self._loud: dict[str, float] = {}
         self._asked_relay = -_RELAY_EVERY
         self._looked = False
@@ -263,10 +263,7 @@ class Shipper:
     def _start(self, sess: str, view: View) -> str:
         """The line of a page view without its time."""
         start = line(point_of(view, self._settings.schema, sess, 0)).removesuffix("0")
-        self._start_bytes += size_of(view)
-        if self._start_bytes > _MOST_START_BYTES:
-            self._starts, self._start_bytes = {}, size_of(view)
-        self._starts[sess, view] = start
+        self._starts.add((sess, view), start, size_of(view))
         return start
 
     def _note_late(self, batch: Sequence[Waiting]) -> bool:

@@ -11,6 +11,7 @@ from pfa_flux.engines.sqlite.schema import PREFETCHES
 from pfa_flux.journal.base import JournalFile
 from pfa_flux.journal.order import Order
 from pfa_flux.journal.points import point_of
+from pfa_flux.pixel.hit import HIT
 from pfa_flux.pixel.pages import Page
 from pfa_flux.pixel.prefetches import number_of
 from pfa_flux.settings import Settings
@@ -55,7 +56,7 @@ class StoreJournal(JournalFile):
             connection.executemany(f"INSERT INTO {PREFETCHES} VALUES (?, ?, ?)", rows)
             return
         # One statement for all. Loads have negative ids, because their value differs.
-        ids = [page.id if page.view.kind == "hit" else -page.id for page in pages]
+        ids = [page.id if page.view.kind == HIT else -page.id for page in pages]
         connection.execute(
             f"INSERT INTO {self._table} "
             "SELECT ?1 + key, abs(value), CASE WHEN value > 0 THEN 1 ELSE 0.0 END FROM json_each(?2)",

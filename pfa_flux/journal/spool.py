@@ -23,6 +23,7 @@ from pathlib import Path
 from pfa_flux.engines.directory import connect, locked_directory
 from pfa_flux.errors import StoreError
 from pfa_flux.journal.base import JournalFile
+from pfa_flux.journal.cache import Cache
 from pfa_flux.journal.notes import Notes
 from pfa_flux.journal.order import Order
 from pfa_flux.journal.quarantine import Quarantine
@@ -271,8 +272,7 @@ class SpoolReader:
 
     def __init__(self, directory: Path) -> None:
         self._connection = connect(directory / SPOOL_NAME, timeout=10, isolation_level=None)
-        self._views: dict[int, View] = {}
-        self._view_bytes = 0
+        self._views = Cache[int, View](_MOST_VIEW_BYTES)
         self.quarantine = Quarantine(self._connection)
         self.notes = Notes(self._connection)
 
@@ -336,10 +336,7 @@ class SpoolReader:
         if view is None:
             view = page_of(self._connection, page)
             if view is not None:
-                self._view_bytes += size_of(view)
-                if self._view_bytes > _MOST_VIEW_BYTES:
-                    self._views, self._view_bytes = {}, size_of(view)
-                self._views[page] = view
+                self._views.add(page, view, size_of(view))
         return view
 
     def close(self) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from hashlib import sha256
-from typing import get_args
 from zlib import crc32
 
 from pfa_flux.journal.notes import TABLES
 from pfa_flux.journal.quarantine import TABLE
-from pfa_flux.pixel.hit import Kind, View
+from pfa_flux.pixel.hit import KINDS, View
 
 FORMAT = 2
 _PAGE = """
@@ -74,7 +73,7 @@ def _can_be_stored(view: View) -> bool:
     if view.kind == "prefetch" and not view.page.isdecimal():
         return False
     # If pages are off in the settings, they are empty.
-    return view.kind in get_args(Kind) and all(
+    return view.kind in KINDS and all(
         text and text[-1] != "\\" and min(text) >= " " and "\x7f" not in text for text in (*view[:-1], view.page or "/")
     )
 

@@ -9,7 +9,7 @@ from typing import TypeGuard
 from urllib.parse import quote
 
 from pfa_flux.pixel.connection import Connection
-from pfa_flux.pixel.hit import Kind, Reason, View, of_anybody, once_seen, page_view, without_mark
+from pfa_flux.pixel.hit import HIT, LOAD, Kind, Reason, View, of_anybody, once_seen, page_view, without_mark
 from pfa_flux.pixel.http import Request, answer
 from pfa_flux.pixel.keeping import Busy, Journal
 from pfa_flux.pixel.pages import Page, Pages, Regular
@@ -59,7 +59,7 @@ class Pixel:
     ) -> None:
         self._rules, self._journal, self._later, self._clock = rules, journal, later, clock
         settings = rules.settings
-        kinds: tuple[tuple[str, Kind], ...] = ((settings.path, "hit"), (settings.load_path, "load"))
+        kinds: tuple[tuple[str, Kind], ...] = ((settings.path, HIT), (settings.load_path, LOAD))
         self.paths = tuple(path for path, _ in kinds if path)
         """Paths at which it counts."""
         self._known: dict[bytes, dict[bytes, Page]] = {}
@@ -150,9 +150,9 @@ class Pixel:
             self._shed(len(batch), str(error) if isinstance(error, OSError) else f"an error: {type(error).__name__}")
             reason = _SHED
         else:
-            loads = sum(page.view.kind == "load" for page in batch) if len(self.paths) > 1 else 0
-            self.counted["hit"] += len(batch) - loads
-            self.counted["load"] += loads
+            loads = sum(page.view.kind == LOAD for page in batch) if len(self.paths) > 1 else 0
+            self.counted[HIT] += len(batch) - loads
+            self.counted[LOAD] += loads
         if self._gifs_of != (now // NS, reason):
             # All GIFs of one second are the same, because only their Date changes.
             self._gifs_of = now // NS, reason

@@ -10,9 +10,12 @@ import re
 from typing import Literal, NamedTuple, Protocol
 
 from pfa_flux.names import domain_and_port
+from pfa_flux.schema import Side
 from pfa_flux.settings.rules import DEFAULT_PORTS, Rules
 
 Kind = Literal["hit", "load", "prefetch"]
+HIT, LOAD = Side.HITS.one, Side.LOADS.one
+KINDS: tuple[Kind, ...] = (HIT, LOAD, "prefetch")
 
 UNKNOWN, OTHER = "(unknown)", "(other)"
 """Page of hits without a page, and page of hits beyond the limits."""

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from pfa_flux.pixel.hit import OTHER, UNKNOWN, Kind, Reason, View
+from pfa_flux.pixel.hit import HIT, OTHER, UNKNOWN, Kind, Reason, View
 from pfa_flux.settings.rules import Rules
 
 MOST_BYTES = 32 * 1024 * 1024
@@ -191,7 +191,7 @@ class Pages:
 
     def has_hits(self, domain: str) -> bool:
         """The settings name the domain, or its hits are known."""
-        return domain in self._rules.exact or ("hit", domain) in self._places
+        return domain in self._rules.exact or (HIT, domain) in self._places
 
     def look(self) -> bool:
         """Update the records once a minute. Returns whether a new minute has begun."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.hit import HIT, View
 from pfa_flux.pixel.pages import Page, Pages
 
 _NO_SCHEME = "-"
@@ -27,7 +27,7 @@ class Prefetches:
     def add(self, view: View) -> None:
         """Count a prefetch of a page, if its domain has hits. A client could make up other domains."""
         room = view.domain in self._number or len(self._number) < _MOST_DOMAINS
-        if view.kind == "hit" and room and self._pages.has_hits(view.domain):
+        if view.kind == HIT and room and self._pages.has_hits(view.domain):
             self._number[view.domain] += 1
 
     def __bool__(self) -> bool:

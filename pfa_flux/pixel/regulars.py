@@ -16,7 +16,7 @@ from pathlib import Path
 from pfa_flux.engines.directory import give
 from pfa_flux.errors import StoreError
 from pfa_flux.foreign import place
-from pfa_flux.pixel.hit import LONGEST_PAGE, View
+from pfa_flux.pixel.hit import HIT, LOAD, LONGEST_PAGE, View
 from pfa_flux.pixel.pages import Regular
 
 log = logging.getLogger("pfa_flux")
@@ -46,11 +46,11 @@ def load(directory: Path) -> list[Regular]:
 def _regular(kind: str, scheme: str, domain: str, page: str, days: int, minutes: int, day: int) -> Regular:
     texts = scheme, domain, page
     numbers = days, minutes, day
-    if kind not in ("hit", "load") or not all(isinstance(text, str) and text.isprintable() for text in texts):
+    if kind not in (HIT, LOAD) or not all(isinstance(text, str) and text.isprintable() for text in texts):
         raise ValueError
     if len(page) > LONGEST_PAGE or not all(isinstance(each, int) and 0 <= each < _LARGEST for each in numbers):
         raise ValueError
-    return Regular(View(kind, *texts), *numbers)  # type: ignore[arg-type]
+    return Regular(View(kind, *texts), *numbers)
 
 
 def save(directory: Path, regulars: Sequence[Regular]) -> None:

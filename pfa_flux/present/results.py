@@ -14,6 +14,7 @@ from pfa_flux.ratio.comparison import ComparisonAnswer
 from pfa_flux.ratio.page_views import PageViewAnswer, PageViewRow
 from pfa_flux.ratio.result import RatioAnswer
 from pfa_flux.ratio.rows import RatioRow
+from pfa_flux.schema import BOTH, Side
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,8 +65,8 @@ class BlockedRatio(RatioAnswer, Table):
         before = (Column("previous", "ratio", 3), Column("change", "ratio"), Column("points, 95%", "interval", 2))
         columns = (
             *(Column(key, "key") for key in self.by),
-            Column("hits", "number"),
-            Column("JS loads", "number", 4),
+            Column(Side.HITS.heading, "number"),
+            Column(Side.LOADS.heading, "number", 4),
             Column("blocked", "number", 5),
             Column("ratio", "ratio"),
             Column("95% interval", "interval", 1),
@@ -142,7 +143,7 @@ class PageViews(PageViewAnswer, Table):
 
     def sheet(self) -> Sheet:
         """Rows for display."""
-        names = {"hits": "hits", "js": "JS loads"}
+        names = {side.column: side.heading for side in BOTH}
         columns = (*(Column(key, "key") for key in self.by), *(Column(names[side], "number") for side in self.sides))
         named = zip(_names_of(self.rows, self.tz), self.rows, strict=True)
         rows = [(*names, *(f"{getattr(row, side):,}" for side in self.sides)) for names, row in named]

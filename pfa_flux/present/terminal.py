@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +124,19 @@ def shortened(value: str, width: int) -> str:
     # Keep at least ".onion" if it fits.
     end = max(1, min(width - 2, max(len(".onion"), (width - 1) * 2 // 5)))
     return f"{text[: width - 1 - end]}…{text[-end:]}"
+
+
+_COMMAND = re.compile(
+    r"\b(?:pfa-flux|curl|influx|systemctl|setsebool|namei|chown|chmod|sudo)(?: [^\s,;()]*[^\s.,;:()]){1,10}", re.ASCII
+)
+"""A command in a sentence, or more than that: where it ends is not known."""
+
+
+def folded(value: str, width: int) -> list[str]:
+    """Lines of a text. URLs and commands are not broken, so that they can be copied, even if a line is too long."""
+    whole = _COMMAND.sub(lambda found: found[0].replace(" ", "\0"), value)
+    lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\0", " ") for line in lines]
 
 
 def escaped(value: str) -> str:

@@ -8,7 +8,7 @@ from pfa_flux.times import format_instant
 
 
 @dataclass(frozen=True, slots=True)
-class Caveat:
+class AnswerWarning:
     """A warning about the figures.
 
     Attributes:
@@ -26,13 +26,17 @@ class Caveat:
         """The finding, then the advice."""
         return f"{self.found} {self.advice}" if self.advice else self.found
 
+    def as_dict(self) -> dict[str, str]:
+        """As in the JSON of an answer."""
+        return {"code": self.code, "message": self.message}
 
-def expired(kept: int) -> Caveat:
+
+def expired(kept: int) -> AnswerWarning:
     """Raw data at the start of the range has expired.
 
     Read downsampled data for that time.
     """
-    return Caveat(
+    return AnswerWarning(
         "raw_expired",
         f"Raw data before {format_instant(kept)} has expired and counts as nothing here.",
         "Use --source auto to read downsampled data for that time, if there is any.",

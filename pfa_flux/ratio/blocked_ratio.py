@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pfa_flux.engines.base import Engine
-from pfa_flux.ratio.answer_warning import Caveat
+from pfa_flux.ratio.answer_warning import AnswerWarning
 from pfa_flux.ratio.counts import Counts, read
 from pfa_flux.ratio.groups import Group, Layout
 from pfa_flux.ratio.interval import interval_of
@@ -81,10 +81,11 @@ def _answer(
 
 def store_of(engine: Engine) -> Store:
     """Type, version and address of an engine's data."""
-    return Store(engine.capabilities.engine, engine.capabilities.version, engine.address)
+    can = engine.capabilities
+    return Store(can.engine, can.version, engine.address, product=can.product)
 
 
-def _with_warnings(answer: RatioAnswer, more: tuple[Caveat, ...]) -> RatioAnswer:
+def _with_warnings(answer: RatioAnswer, more: tuple[AnswerWarning, ...]) -> RatioAnswer:
     """An answer with further warnings about all of it."""
     warnings = (*more, *answer.warnings)
     return replace(answer, warnings=warnings, doubts=(*(each.code for each in more), *answer.doubts))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pfa_flux.ratio.answer_warning import Caveat
+from pfa_flux.ratio.answer_warning import AnswerWarning
 from pfa_flux.times import format_instant
 
 
@@ -39,7 +39,7 @@ class ComparisonAnswer:
     stop: int
     key: str
     rows: tuple[Contrast, ...]
-    warnings: tuple[Caveat, ...] = ()
+    warnings: tuple[AnswerWarning, ...] = ()
 
     def __iter__(self) -> Iterator[Contrast]:
         return iter(self.rows)
@@ -62,6 +62,6 @@ class ComparisonAnswer:
             "start": format_instant(self.start),
             "stop": format_instant(self.stop),
             "key": self.key,
-            "warnings": [{"code": each.code, "message": each.message} for each in self.warnings],
+            "warnings": [warning.as_dict() for warning in self.warnings],
             "rows": self.records(),
         }

@@ -12,7 +12,7 @@ from pfa_flux.arguments import one_of, text
 from pfa_flux.engines.ask import Ask, ByWindow, Rows, Sums, Where, merged
 from pfa_flux.engines.base import Engine
 from pfa_flux.errors import BucketNotFoundError, CapabilityError
-from pfa_flux.ratio.answer_warning import Caveat
+from pfa_flux.ratio.answer_warning import AnswerWarning
 from pfa_flux.ratio.folding import Folding
 from pfa_flux.ratio.question import Question
 from pfa_flux.ratio.sources import Part, Sources, choose
@@ -24,7 +24,7 @@ from pfa_flux.windows.spec import TaskSpec
 NO_PAGE = ("", "(unknown)", "(other)")
 """Values of the tag `page` that stand for no page."""
 
-_UNCHECKED = Caveat(
+_UNCHECKED = AnswerWarning(
     "types_unchecked",
     "InfluxQL cannot reach the raw bucket, so nothing checked whether a field changed its type over time. If one "
     "did, Flux counts only some of its rows.",
@@ -57,7 +57,7 @@ class Counts:
     width: int
     sources: Sources
     dialect: str
-    warnings: tuple[Caveat, ...]
+    warnings: tuple[AnswerWarning, ...]
     prefetches: Sums = field(default_factory=dict)
 
     @cached_property

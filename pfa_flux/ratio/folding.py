@@ -12,7 +12,7 @@ from functools import cache
 from pfa_flux import names
 from pfa_flux.engines.ask import Below, Forms, Rows, Sums, Where
 from pfa_flux.engines.base import Engine
-from pfa_flux.ratio.answer_warning import Caveat
+from pfa_flux.ratio.answer_warning import AnswerWarning
 from pfa_flux.ratio.phrasing import plain
 from pfa_flux.ratio.question import Question
 from pfa_flux.settings import Settings
@@ -47,7 +47,7 @@ class Folding:
 
     def domains_before(self, engine: Engine, rows: Rows, stop: int) -> Where | None:
         """Filters without patterns for the domains of rows before an instant; None if there are none."""
-        if self._question.domains is None:
+        if not self._question.domains:
             return {}
         stored = engine.tag_values(rows, "domain", 0, stop)
         matching = tuple(sorted(value for value in stored if self._selects(self._forms["domain"](value))))
@@ -60,7 +60,7 @@ class Folding:
 
     def sums(self, sums: Sums, tags: tuple[str, ...]) -> Sums:
         """Sums under canonical names, for the requested domains."""
-        chosen = self._question.domains is not None
+        chosen = bool(self._question.domains)
         forms = [
             {value: self._forms[tag](value) for value in {values[place] for values in sums}}
             for place, tag in enumerate(tags)
@@ -83,7 +83,7 @@ class Folding:
         return folded
 
     @property
-    def warnings(self) -> tuple[Caveat, ...]:
+    def warnings(self) -> tuple[AnswerWarning, ...]:
         """Rows have other forms of a domain or page; they are counted as one.
 
         Nothing has to be done: the figures are right.
@@ -96,7 +96,7 @@ class Folding:
         shown = [(stored, form) for (_, stored), form in self._folded.items() if form not in self._masks]
         example = ", such as {} of {}".format(*map(plain, min(shown))) if shown else ""
         return (
-            Caveat(
+            AnswerWarning(
                 "names_folded",
                 f"{count} stored {names} of a domain or page{example}. Counted under the canonical name.",
             ),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pfa_flux.engines.base import Engine
-from pfa_flux.ratio.answer_warning import Caveat
+from pfa_flux.ratio.answer_warning import AnswerWarning
 from pfa_flux.ratio.counts import read
 from pfa_flux.ratio.groups import Layout
 from pfa_flux.ratio.question import Question
@@ -16,8 +16,6 @@ from pfa_flux.ratio.warnings import partial_data
 from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
 from pfa_flux.times import format_instant
-
-_NAMES: dict[Side, Literal["hits", "js"]] = {Side.HITS: "hits", Side.LOADS: "js"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class PageViewAnswer:
     sides: tuple[Literal["hits", "js"], ...]
     source: Source
     rows: tuple[PageViewRow, ...]
-    warnings: tuple[Caveat, ...] = ()
+    warnings: tuple[AnswerWarning, ...] = ()
     tz: str = "UTC"
 
     def __iter__(self) -> Iterator[PageViewRow]:
@@ -73,7 +71,7 @@ class PageViewAnswer:
             "start": format_instant(self.start),
             "stop": format_instant(self.stop),
             "source": self.source,
-            "warnings": [{"code": caveat.code, "message": caveat.message} for caveat in self.warnings],
+            "warnings": [warning.as_dict() for warning in self.warnings],
             "rows": self.records(),
         }
 
@@ -85,18 +83,18 @@ def page_views(engine: Engine, settings: Settings, question: Question, now: int,
     with engine.snapshot():
         counts = read(engine, settings, [question], [layout.width], now, dialect="auto", source=source)
         groups = list(layout.groups(counts))
-    sides = tuple(_NAMES[side] for side in question.sides)
+    sides = question.sides
     rows = [
-        PageViewRow(key, sum(hits) if "hits" in sides else None, sum(js) if "js" in sides else None, start)
+        PageViewRow(key, sum(hits) if Side.HITS in sides else None, sum(js) if Side.LOADS in sides else None, start)
         for key, hits, js, start in groups
     ]
     return PageViewAnswer(
-        question.start,
-        question.stop,
-        question.by,
-        sides,
-        counts.sources.label,
-        tuple(rows),
-        (*partial_data(engine, before), *counts.warnings),
-        str(question.zone),
+        start=question.start,
+        stop=question.stop,
+        by=question.by,
+        sides=tuple(side.column for side in sides),
+        source=counts.sources.label,
+        rows=tuple(rows),
+        warnings=(*partial_data(engine, before), *counts.warnings),
+        tz=str(question.zone),
     )

@@ -31,7 +31,7 @@ class Question:
         stop: first nanosecond after it.
         by: keys of the rows, each once; empty for a single row.
         domains: canonical domains, and `*.` patterns for all domains below one. Each domain has a row, even without
-            data. None for all domains.
+            data. Empty for all domains.
         networks: clearnet, tor or i2p; empty for all.
         pages: canonical pages, empty for all.
         every: width of an interval with the key `time`: 15m, 1h, 1d or 1w.
@@ -44,7 +44,7 @@ class Question:
     start: int
     stop: int
     by: tuple[Key, ...] = ("domain",)
-    domains: tuple[str, ...] | None = None
+    domains: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     pages: tuple[str, ...] = ()
     every: str = "1h"
@@ -74,7 +74,7 @@ class Question:
     @property
     def named(self) -> tuple[str, ...]:
         """Domains requested by name."""
-        return tuple(d for d in self.domains or () if not names.below(d))
+        return tuple(d for d in self.domains if not names.below(d))
 
     @property
     def exact(self) -> tuple[str, ...]:
@@ -84,16 +84,16 @@ class Question:
     @property
     def below(self) -> tuple[str, ...]:
         """Domains of `*.` patterns, in a requested network."""
-        return tuple(d for d in filter(None, map(names.below, self.domains or ())) if self.includes(d))
+        return tuple(d for d in filter(None, map(names.below, self.domains)) if self.includes(d))
 
     @property
     def selects_nothing(self) -> bool:
         """No requested domain is in a requested network."""
-        return self.domains is not None and not self.exact and not self.below
+        return bool(self.domains) and not self.exact and not self.below
 
     def selects(self, domain: str) -> bool:
         """A canonical domain is among the requested ones."""
-        if self.domains is None or domain in self.exact:
+        if not self.domains or domain in self.exact:
             return True
         return domain not in self.others and any(names.is_below(domain, name) for name in self.below)
 
@@ -160,17 +160,17 @@ class Options:
         pages = tuple(dict.fromkeys(map(rules.stored_page, fixed.pages)))
         networks = tuple(fixed.networks)
         return Question(
-            cast("int", fixed.start),
-            cast("int", fixed.stop),
-            keys,
-            tuple(dict.fromkeys((*own, *map(rules.wanted, of_sites)))) or None,
-            networks,
-            pages,
-            fixed.every or "1h",
-            time_zone(str(fixed.tz)),
-            self.sides,
-            _of_others(settings, sites, own),
-            phrasing.subject(sites, own, networks, pages),
+            start=cast("int", fixed.start),
+            stop=cast("int", fixed.stop),
+            by=keys,
+            domains=tuple(dict.fromkeys((*own, *map(rules.wanted, of_sites)))),
+            networks=networks,
+            pages=pages,
+            every=fixed.every or "1h",
+            zone=time_zone(str(fixed.tz)),
+            sides=self.sides,
+            others=_of_others(settings, sites, own),
+            subject=phrasing.subject(sites, own, networks, pages),
         )
 
 
@@ -210,7 +210,7 @@ def asked_for(question: Question) -> set[Values]:
     if "page" in question.by and not question.pages:
         return set()
     pages = question.pages or ("",)
-    if question.domains is not None:
+    if question.domains:
         named = [d for d in question.named if "domain" in question.by or question.includes(d)]
     elif "domain" in question.by or ("network" in question.by and not question.networks):
         return set()

@@ -10,7 +10,7 @@ from typing import Any
 
 from pfa_flux.errors import InvalidValueError
 from pfa_flux.ratio import phrasing
-from pfa_flux.ratio.answer_warning import Caveat
+from pfa_flux.ratio.answer_warning import AnswerWarning
 from pfa_flux.ratio.comparison import ComparisonAnswer, Contrast
 from pfa_flux.ratio.rows import CHANGE, FIGURES, RatioRow, Source, display_columns, minus
 from pfa_flux.times import format_instant
@@ -24,18 +24,20 @@ class Store:
         engine: influxdb2, influxdb1 or embedded.
         version: its version as reported.
         address: URL without user, password or query, or the file's path.
+        product: what people call a server of this engine.
     """
 
     engine: str
     version: str
     address: str
+    product: str = field(default="InfluxDB", kw_only=True)
 
     @property
     def title(self) -> str:
         """Its name for people."""
         if not self.engine.startswith("influxdb"):
             return f"{self.engine} store"
-        return f"InfluxDB {self.version or f'{self.engine[-1]}.x'}"
+        return f"{self.product} {self.version or f'{self.engine[-1]}.x'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class RatioAnswer:
     dialect: str
     source: Source
     rows: tuple[RatioRow, ...]
-    warnings: tuple[Caveat, ...] = ()
+    warnings: tuple[AnswerWarning, ...] = ()
     tz: str = "UTC"
     before: tuple[int, int] | None = None
     total: RatioRow = field(kw_only=True, repr=False)
@@ -96,7 +98,7 @@ class RatioAnswer:
             "store": {name: getattr(self.store, name) for name in ("engine", "version", "address")},
             "config": None if self.config is None else str(self.config),
             "total": self.total.as_dict(),
-            "warnings": [{"code": each.code, "message": each.message} for each in self.warnings],
+            "warnings": [warning.as_dict() for warning in self.warnings],
             "rows": self.records(),
             **more,
         }

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from functools import cache
+from typing import Literal
 
+from pfa_flux import registry
 from pfa_flux.arguments import named, one_of, text
 from pfa_flux.engines.base import Span
 from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, InvalidValueError
-from pfa_flux.ratio.answer_warning import Caveat, expired
+from pfa_flux.ratio.answer_warning import AnswerWarning, expired
 from pfa_flux.ratio.question import Question
 from pfa_flux.ratio.rows import Source
-from pfa_flux.schema import BOTH, Side
+from pfa_flux.schema import BOTH, SOURCES, Side
 from pfa_flux.settings import Settings
 from pfa_flux.times import NS, format_duration, format_instant
 from pfa_flux.windows.ranges import covered, length, merged, without
 from pfa_flux.windows.rollup import Rollup
 from pfa_flux.windows.spec import TaskSpec
 from pfa_flux.windows.trust import FEW_WINDOWS, Trust, raw_begins, trust
-
-SourceChoice = Literal["auto", "raw", "rollup"]
 
 SLOW_HITS = 2_000_000
 """Number of raw hits from which counting takes about half a second. Closed windows are then read from downsampled
@@ -64,7 +64,7 @@ class Sources:
     parts: tuple[Part, ...]
     start: int
     stop: int
-    warnings: tuple[Caveat, ...] = ()
+    warnings: tuple[AnswerWarning, ...] = ()
 
     @property
     def label(self) -> Source:
@@ -100,7 +100,7 @@ def choose(
         InvalidValueError: the choice does not exist, or downsampled windows do not fit the question.
         BucketNotFoundError, AccessDeniedError: the rollup bucket was requested and cannot be read.
     """
-    one_of("source", text("source", choice), get_args(SourceChoice))
+    one_of("source", text("source", choice), registry.choices(SOURCES))
     chooser = _Chooser(rollups, settings, question, now)
     unfit = chooser.why_unfit(width, tags)
     if choice == "rollup":
@@ -124,8 +124,9 @@ class _Chooser:
         self._start, self._stop = question.start, question.stop
         # The whole windows of the range.
         self._low, self._high = self._spec.ceiling(self._start), self._spec.floor(self._stop)
-        self._trusted: dict[tuple[Side, int, int], Trust] = {}
-        self._totals: dict[tuple[Side, int, int], int] = {}
+        # Each span is asked about once.
+        self._trust: Callable[[Side, int, int], Trust] = cache(lambda side, *span: trust(self._both[side], *span))
+        self._total: Callable[[Side, int, int], int] = cache(lambda side, *span: self._both[side].total(*span))
 
     def why_unfit(self, width: int, tags: tuple[str, ...]) -> str:
         """Why downsampled windows do not fit the question; empty if they do."""
@@ -206,7 +207,7 @@ class _Chooser:
                 begins = max(begins, kept if oldest is None else oldest)
         begins = min(begins, kept)
         parts: list[Part] = []
-        warnings: list[Caveat] = []
+        warnings: list[AnswerWarning] = []
         for side in self._sides:
             taken, doubts = self._downsampled(side, [(begins, high)] if begins < high else [], kept)
             parts, warnings = [*parts, *taken], [*warnings, *doubts]
@@ -224,7 +225,7 @@ class _Chooser:
             if high - low < _SHORTEST_SLOW or not self._is_slow(low, high):
                 return raw
         parts: list[Part] = [Part("raw", start, low, self._sides), Part("raw", high, self._stop, self._sides)]
-        warnings: list[Caveat] = []
+        warnings: list[AnswerWarning] = []
         for side, rollup in self._rollups.items():
             few = proofs or length(self._trust(side, low, high).unproved) <= FEW_WINDOWS * self._spec.width
             choices = self._proved_parts(side, low, high) if few else self._quick_parts(rollup, low, high)
@@ -267,13 +268,7 @@ class _Chooser:
         except (BucketNotFoundError, AccessDeniedError):
             return False
 
-    def _trust(self, side: Side, low: int, high: int) -> Trust:
-        known = self._trusted.get((side, low, high))
-        if known is None:
-            known = self._trusted[side, low, high] = trust(self._both[side], low, high)
-        return known
-
-    def _downsampled(self, side: Side, spans: list[Span], kept: int) -> tuple[list[Part], list[Caveat]]:
+    def _downsampled(self, side: Side, spans: list[Span], kept: int) -> tuple[list[Part], list[AnswerWarning]]:
         """The downsampled parts of ranges, and warnings about them."""
         if not spans:
             return [], []
@@ -291,20 +286,20 @@ class _Chooser:
         )
         return parts, [each for each in doubts if each]
 
-    def _unknown(self, side: Side, spans: list[Span], kept: int) -> Caveat | None:
+    def _unknown(self, side: Side, spans: list[Span], kept: int) -> AnswerWarning | None:
         """Windows whose raw data expired before anything compared them.
 
         Nothing can prove them now. Next time, compare windows before raw data expires: `pfa-flux task run --due`.
         """
         if not spans or self._engine.capabilities.expires_proved:
             return None
-        return Caveat(
+        return AnswerWarning(
             "rollup_unknown",
             f"{length(spans) // self._spec.width} windows of {side} before {format_instant(kept)} were never compared "
             f"with raw data, which has expired. Nothing can confirm their {self._held(side, spans):,} page views.",
         )
 
-    def _unproved(self, side: Side, spans: list[Span]) -> Caveat | None:
+    def _unproved(self, side: Side, spans: list[Span]) -> AnswerWarning | None:
         """The warning about windows that differ from raw data, or that it would take long to compare."""
         width, count = self._spec.width, length(spans) // self._spec.width
         if not spans:
@@ -317,7 +312,7 @@ class _Chooser:
                 return None
             spans, count = wrong, length(wrong) // width
             what = f"differ from raw data by at most {most:,} page views"
-        return Caveat(
+        return AnswerWarning(
             "rollup_unproved",
             f"{count} windows of {side} since {format_instant(spans[0][0])} {what}.",
             "Run pfa-flux task repair.",
@@ -343,13 +338,6 @@ class _Chooser:
         width, totals = self._spec.width, self._both[side].totals(spans[0][0], spans[-1][1])
         return sum(totals.get(end, 0) for low, high in spans for end in range(low + width, high + 1, width))
 
-    def _total(self, side: Side, low: int, high: int) -> int:
-        """Sum of the downsampled rows of a range. Queried once."""
-        known = self._totals.get((side, low, high))
-        if known is None:
-            known = self._totals[side, low, high] = self._both[side].total(low, high)
-        return known
-
     def _missed(self, rollup: Rollup, low: int, high: int, there: dict[int, int] | None = None) -> list[Span]:
         """Ranges of windows that raw data has but downsampled data lacks."""
         spec = rollup.spec
@@ -368,18 +356,18 @@ class _Chooser:
         raw = [end for span in empty for end in rollup.raw_totals(*span)]
         return merged((end - spec.width, end) for end in raw if end not in there)
 
-    def _gaps(self, missed: list[Span], fate: str, spec: TaskSpec) -> Caveat:
+    def _gaps(self, missed: list[Span], fate: str, spec: TaskSpec) -> AnswerWarning:
         """The downsampling task missed windows. They were taken from raw data, or are not counted."""
         count = length(missed) // spec.width
         since = format_instant(missed[0][0])
         option = "" if spec.what in self._kept_sides else " --js"
-        return Caveat(
+        return AnswerWarning(
             "gaps",
             f"{count} windows of {spec.what} since {since} have raw rows but no downsampled row; they {fate}.",
             f"Run pfa-flux task backfill{option} --start {since} before raw data expires.",
         )
 
-    def _cut(self, start: int, stop: int, why: str) -> tuple[Caveat, ...]:
+    def _cut(self, start: int, stop: int, why: str) -> tuple[AnswerWarning, ...]:
         """The figures cover a part of the range: the rest is not known, or only whole windows are used.
 
         Start the range where the figures start, or use `--source auto`.
@@ -393,7 +381,7 @@ class _Chooser:
         else:
             reason = f"The figures cover {format_instant(start)} to {format_instant(stop)}: {why}"
             reason += ", and downsampled data for both hits and page loads begins there." if start > self._low else "."
-        return (Caveat("range_cut", reason),)
+        return (AnswerWarning("range_cut", reason),)
 
 
 def _real(parts: Iterable[Part]) -> tuple[Part, ...]:

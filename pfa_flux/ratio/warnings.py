@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from pfa_flux.engines.base import Engine
-from pfa_flux.ratio.answer_warning import Caveat
+from pfa_flux.ratio.answer_warning import AnswerWarning
 from pfa_flux.ratio.counts import NO_PAGE, Counts
 from pfa_flux.ratio.folding import Folding
 from pfa_flux.ratio.phrasing import name
@@ -33,7 +33,7 @@ _BY_CHANCE = 3
 
 _NAMED = 3
 
-_IID = Caveat(
+_IID = AnswerWarning(
     "interval_iid",
     "Some intervals are based on fewer than 10 blocks of an hour. They assume independent page views, and are too "
     "narrow if visitors view several pages.",
@@ -44,7 +44,7 @@ Use a range of at least ten hours.
 """
 
 
-PARTIAL = Caveat(
+PARTIAL = AnswerWarning(
     "partial_data",
     "The store reported a partial answer: counts are too low, and the ratio may be too high or too low.",
     WHY,
@@ -55,7 +55,7 @@ Bring the node back, or set `max-row-limit` to 0.
 """
 
 
-def partial_data(engine: Engine, before: int) -> tuple[Caveat, ...]:
+def partial_data(engine: Engine, before: int) -> tuple[AnswerWarning, ...]:
     """The warning about a partial answer, if there were any since their number was `before`."""
     return (PARTIAL,) if engine.partial_answers != before else ()
 
@@ -68,7 +68,7 @@ def all_warnings(
     rows: Sequence[RatioRow],
     *,
     independent: bool,
-) -> tuple[Caveat, ...]:
+) -> tuple[AnswerWarning, ...]:
     """All warnings about an answer. `independent`: some intervals assume independent page views."""
     checks = (
         _exceeding(question, rows),
@@ -87,13 +87,13 @@ _OF_ROWS = frozenset({"interval_iid", "interval_wide", "names_folded", "no_page"
 """Codes of warnings that do not make a total doubtful, because they concern single rows or report what was done."""
 
 
-def doubts(warnings: Sequence[Caveat], *, independent: bool) -> tuple[str, ...]:
+def doubts(warnings: Sequence[AnswerWarning], *, independent: bool) -> tuple[str, ...]:
     """Codes of the warnings about the total. `independent`: its interval assumes independent page views."""
     of_rows = _OF_ROWS - {_IID.code} if independent else _OF_ROWS
     return tuple(each.code for each in warnings if each.code not in of_rows)
 
 
-def _exceeding(question: Question, rows: Sequence[RatioRow]) -> Caveat | None:
+def _exceeding(question: Question, rows: Sequence[RatioRow]) -> AnswerWarning | None:
     """A row, or the total, has more loads than hits, so it has no ratio.
 
     Check one of the pages with `pfa-flux doctor https://example.com/page`, and what the analytics counts as a view.
@@ -101,14 +101,14 @@ def _exceeding(question: Question, rows: Sequence[RatioRow]) -> Caveat | None:
     over = [row for row in rows if row.status == "js_exceeds_hits"]
     if not over:
         return None
-    return Caveat(
+    return AnswerWarning(
         "js_exceeds_hits",
         f"{_rows(question, over)} more JS loads than hits, so there is no ratio. Either the pixel is missing from "
         "some pages, blocked, or answered from a cache, or the analytics counts some page views more than once.",
     )
 
 
-def _exceeding_since(question: Question, counts: Counts) -> Caveat | None:
+def _exceeding_since(question: Question, counts: Counts) -> AnswerWarning | None:
     """More loads than hits since one instant, in nearly every block of time and by more than three standard deviations.
 
     Check what was deployed at that time.
@@ -126,14 +126,14 @@ def _exceeding_since(question: Question, counts: Counts) -> Caveat | None:
         return None
     if sum(js for _, _, js in before) > sum(hits for _, hits, _ in before) or _share_over(before) > _EXCEPTIONS:
         return None
-    return Caveat(
+    return AnswerWarning(
         "js_exceeds_since",
         f"Since {format_instant(since[0][0])} there are more JS loads than hits ({js:,} to {hits:,}), but not before. "
         "Check what changed at that time on the pages, in front of the pixel, or in the analytics.",
     )
 
 
-def _prefetched(question: Question, counts: Counts) -> Caveat | None:
+def _prefetched(question: Question, counts: Counts) -> AnswerWarning | None:
     """Over 10% of the requests for the pixel were prefetches or previews.
 
     Put the script for views into the pages: `pfa-flux tags` prints it.
@@ -143,7 +143,7 @@ def _prefetched(question: Question, counts: Counts) -> Caveat | None:
     if number <= MUCH_PREFETCHED * (number + hits):
         return None
     counted = f"{hits:,} hit{'s' * (hits != 1)}"
-    return Caveat(
+    return AnswerWarning(
         "prefetches",
         f"{number / (number + hits):.0%} of the requests for the pixel were prefetches or previews ({number:,}, next "
         f"to {counted}), which do not count. A page that is rendered in advance does not request the pixel again when "
@@ -164,7 +164,7 @@ def _share_over(blocks: Sequence[tuple[int, int, int]]) -> float:
     return sum(js > hits for _, hits, js in blocks) / len(blocks)
 
 
-def _loads_without_hits(question: Question, counts: Counts) -> Caveat | None:
+def _loads_without_hits(question: Question, counts: Counts) -> AnswerWarning | None:
     """Over 10% of the loads are on pages (of a domain) without any hit. Needs figures by page.
 
     Put the pixel on these pages, and let the analytics report the displayed address.
@@ -182,7 +182,7 @@ def _loads_without_hits(question: Question, counts: Counts) -> Caveat | None:
         return None
     most = max(sorted(alone), key=alone.__getitem__)
     where = "a page" if len(alone) == 1 else f"{len(alone):,} pages"
-    return Caveat(
+    return AnswerWarning(
         "loads_without_hits",
         f"{count / sum(js.values()):.0%} of the JS loads are on {where} without a hit, such as "
         f"{name('domain', most[0])}, "
@@ -191,7 +191,7 @@ def _loads_without_hits(question: Question, counts: Counts) -> Caveat | None:
     )
 
 
-def _wide(question: Question, rows: Sequence[RatioRow]) -> Caveat | None:
+def _wide(question: Question, rows: Sequence[RatioRow]) -> AnswerWarning | None:
     """An interval is wider than its ratio, so the ratio is an order of magnitude at most.
 
     Use a longer range, or fewer rows.
@@ -199,7 +199,7 @@ def _wide(question: Question, rows: Sequence[RatioRow]) -> Caveat | None:
     wide = [row for row in rows if row.ratio and _width(row) > row.ratio]
     if not wide:
         return None
-    return Caveat(
+    return AnswerWarning(
         "interval_wide",
         f"{_rows(question, wide)} an interval that is wider than the ratio itself: there are too few page views for "
         "more than an order of magnitude. Use a longer range or longer intervals of time.",
@@ -225,7 +225,7 @@ def _rows(question: Question, rows: Sequence[RatioRow]) -> str:
 _PLURALS = {"domain": "domains", "network": "networks", "page": "pages", "time": "intervals of time"}
 
 
-def _without_page(question: Question, counts: Counts, rows: Sequence[RatioRow]) -> Caveat | None:
+def _without_page(question: Question, counts: Counts, rows: Sequence[RatioRow]) -> AnswerWarning | None:
     """Over 10% of the hits have no page.
 
     Use the tag that `pfa-flux tags` prints, and serve the pixel from the page's own host.
@@ -239,7 +239,7 @@ def _without_page(question: Question, counts: Counts, rows: Sequence[RatioRow]) 
         without = _hits_without_page(question, counts)
     if without <= MUCH_WITHOUT_PAGE * hits:
         return None
-    return Caveat(
+    return AnswerWarning(
         "no_page",
         f"{without / hits:.0%} of the hits have no page, because the browser sent no Referer. Figures by page "
         "leave them out.",
@@ -262,7 +262,7 @@ def _hits_without_page(question: Question, counts: Counts) -> int:
     return sum(sum(windows.values()) for windows in pageless)
 
 
-def _pixel_is_late(engine: Engine, settings: Settings, question: Question, counts: Counts) -> Caveat | None:
+def _pixel_is_late(engine: Engine, settings: Settings, question: Question, counts: Counts) -> AnswerWarning | None:
     """The range begins before the first hit. This is normal in a new installation.
 
     Start the range at the time that the warning names.
@@ -280,7 +280,7 @@ def _pixel_is_late(engine: Engine, settings: Settings, question: Question, count
     folding = Folding(settings, question)
     if rollup.has_before(first, lambda rows: folding.domains_before(engine, rows, first)):
         return None
-    return Caveat(
+    return AnswerWarning(
         "pixel_late",
         f"No hits before {format_instant(first)}: the pixel was installed after the start of this range, so earlier "
         "JS loads lower the ratio.",

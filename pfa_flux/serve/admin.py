@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from pfa_flux.pixel.connection import Connection
+from pfa_flux.pixel.hit import HIT
 from pfa_flux.pixel.http import Request, answer
 from pfa_flux.serve.health import State, health
 from pfa_flux.times import NS
@@ -44,7 +45,7 @@ def metrics(state: State) -> str:
     pixel, journal, roster, shipped = state.pixel, state.journal, state.roster, state.shipped
     out, rejected = _Text(), sorted(pixel.rejected.items())
     out.add("hits_total", "counter", "Page views stored.", {f'kind="{k}"': n for k, n in pixel.counted.items()} or {
-        'kind="hit"': 0
+        f'kind="{HIT}"': 0
     })  # fmt: skip
     out.add("rejected_total", "counter", "Requests that were answered but not counted.",
             {f'reason="{reason}"': count for reason, count in rejected if not reason.skipped})  # fmt: skip

@@ -14,6 +14,7 @@ from pfa_flux.settings.problems import Problems
 MIB = 1024 * 1024
 _DAY = 86400
 _ADDRESS = re.compile(r"unix:(/.+)|(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
+_ANY = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 _LAST_SIGN = re.compile(r"[A-Za-z0-9](?=[^A-Za-z0-9]*\Z)")
 _PATH = re.compile(r"/[!\"$->@-~]*")
 CHOICES = {
@@ -166,6 +167,12 @@ def _retention(value: object, where: str) -> int:
     if seconds < _DAY:
         raise SettingsError(f"{where} is less than a day", 'Write for example "30d".')
     return seconds
+
+
+def reached_at(listen: str) -> str:
+    """Where this machine reaches what listens at an address: one of all interfaces is reached on loopback."""
+    host, colon, port = listen.rpartition(":")
+    return f"{_ANY.get(host, host)}{colon}{port}"
 
 
 def address(text: str, where: str) -> str:

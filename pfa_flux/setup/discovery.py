@@ -71,18 +71,21 @@ def discover(engine: Engine, settings: Settings, said: set[str]) -> Discovery:
         there |= dict.fromkeys(seen[:_MOST_BUCKETS])
     held = {bucket: _measurements(engine, bucket) for bucket in there}
     names = settings.schema
-    raw, loads = _home(held, settings.raw_bucket, (names.hits_measurement, names.loads_measurement)), ""
-    result = Discovery()
-    if raw != settings.raw_bucket and "raw_bucket" not in said:
-        result = replace(result, raw=raw)
-    raw = result.raw or settings.raw_bucket
-    loads = _home(held, settings.loads_bucket or raw, (names.loads_measurement,))
-    if loads not in {settings.loads_bucket, raw} and "loads_bucket" not in said:
-        result = replace(result, loads=loads)
-    rollup = _home(held, settings.rollup_bucket, (names.rollup_hits_measurement,))
-    if rollup not in {settings.rollup_bucket, raw} and "rollup_bucket" not in said:
-        result = replace(result, rollup=rollup)
-    loads = result.loads or settings.loads_bucket or raw
+
+    def elsewhere(key: str, usual: str, *measurements: str, but: str = "") -> str:
+        """The bucket that holds measurements, where it is neither the usual one nor `but`, and none is said."""
+        home = usual if key in said else _home(held, usual, measurements)
+        return "" if home in {usual, but} else home
+
+    other = elsewhere("raw_bucket", settings.raw_bucket, names.hits_measurement, names.loads_measurement)
+    raw = other or settings.raw_bucket
+    usual = settings.loads_bucket or raw
+    result = Discovery(
+        other,
+        elsewhere("loads_bucket", usual, names.loads_measurement, but=raw),
+        elsewhere("rollup_bucket", settings.rollup_bucket, names.rollup_hits_measurement, but=raw),
+    )
+    loads = result.loads or usual
     strangers = [(bucket, each) for bucket in dict.fromkeys((raw, loads)) for each in _strangers(held[bucket], names)]
     if not _has(held[raw], names.hits_measurement):
         hits = (Names(b, m.name, _field(m, names.hits_field)) for b, m in strangers if m.by_writer and b == raw)

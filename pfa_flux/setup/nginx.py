@@ -10,7 +10,7 @@ import re
 from textwrap import indent
 
 from pfa_flux.errors import SettingsError
-from pfa_flux.settings.pixel import PixelSettings
+from pfa_flux.settings.pixel import PixelSettings, reached_at
 from pfa_flux.setup.tags import tags as of_pages
 
 
@@ -26,7 +26,6 @@ _PLAIN = re.compile(r"[A-Za-z0-9/._:\[\]@+,=~-]+")
 # Nothing that nginx decodes, merges or resolves before it chooses a location.
 _PATH = re.compile(r"/|(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+/?")
 _HOST = re.compile(r"[A-Za-z0-9.-]+")
-_ANY = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 
 _HTTP = """\
 # In http {{ }}: keeps connections to the pixel open.
@@ -177,10 +176,7 @@ def server_of(listen: str, where: str) -> str:
             f"{where} is {listen!r}, which nginx's configuration cannot contain",
             "Use letters, digits and /._-@+,=~ for the socket's path.",
         )
-    if listen.startswith("unix:"):
-        return listen
-    host, _, port = listen.rpartition(":")
-    return f"{_ANY.get(host, host)}:{port}"
+    return reached_at(listen)
 
 
 def path_of(path: str, where: str) -> str:

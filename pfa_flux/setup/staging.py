@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pfa_flux.errors import PfaFluxError
+from pfa_flux.files import write_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ def staged(wanted: Sequence[File]) -> Iterator[Callable[[], None]]:
             for file in wanted:
                 if file.action != "unchanged":
                     folders += _make_folder(file.path.parent)
-                    waiting.append((_write_beside(file), file.path))
+                    waiting.append((write_beside(file.path, file.text.encode(), file.mode), file.path))
         except OSError as error:
             raise PfaFluxError(
                 f"{file.path} cannot be written: {error.strerror or error}", "Choose another place with --config."
@@ -86,23 +85,3 @@ def _make_folder(path: Path) -> list[Path]:
     for folder in missing:
         folder.mkdir(mode=0o755)
     return missing
-
-
-def _write_beside(file: File) -> Path:
-    temporary = file.path.with_name(f".{file.path.name}.{secrets.token_hex(4)}")
-    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, file.mode & 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(file.text)
-            stream.flush()
-            os.fchmod(handle, file.mode)
-            with contextlib.suppress(OSError):
-                there = file.path.lstat()
-                # Do not give a token to the owner of a link.
-                if stat.S_ISREG(there.st_mode):
-                    os.fchown(handle, there.st_uid, there.st_gid)
-            os.fsync(handle)
-    except BaseException:
-        temporary.unlink()
-        raise
-    return temporary

@@ -83,19 +83,19 @@ def status(rollup: Rollup, backend: Backend, start: int, now: int, upkeep: Upkee
     if overdue:
         summary, advice = f"{summary}; {overdue}", advice or COMPARE
     return Status(
-        spec.name,
-        backend.name,
-        task.id if task else "",
-        planned,
-        ledger,
-        spec.due(present),
-        task.last_run if task else "",
-        task.last_error if task else "",
-        skew,
-        ledger.state != "gaps" and not planned.differs and not (task and task.last_error),
-        summary,
-        advice,
-        upkeep,
+        task=spec.name,
+        backend=backend.name,
+        id=task.id if task else "",
+        plan=planned,
+        ledger=ledger,
+        due=spec.due(present),
+        last_run=task.last_run if task else "",
+        last_error=task.last_error if task else "",
+        skew=skew,
+        complete=ledger.state != "gaps" and not planned.differs and not (task and task.last_error),
+        summary=summary,
+        advice=advice,
+        upkeep=upkeep,
     )
 
 

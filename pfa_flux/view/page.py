@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from pfa_flux.analytics import Analytics
@@ -28,6 +27,7 @@ from pfa_flux.errors import (
     TimedOutError,
     UnreachableError,
 )
+from pfa_flux.foreign import place
 from pfa_flux.present.html import text
 from pfa_flux.present.report.document import document, policy, styles_of
 from pfa_flux.present.report.page import Live
@@ -188,7 +188,7 @@ class LivePage:
             message = next(message for kind, message in _MESSAGES if isinstance(error, kind))
             return _no_figures(above, message, selection)
         except Exception as error:
-            _log.error("no figures: %s", _place(error))
+            _log.error("no figures: %s", place(error))
             return _page(500, "No figures", above, ["An unexpected error occurred. The log says where."])
         finally:
             self._places.release()
@@ -224,13 +224,3 @@ def _no_figures(above: str, message: str, selection: Selection) -> Answer:
 
 def _refusal(status: int, title: str, message: str, headers: dict[str, str] | None = None) -> Answer:
     return _page(status, title, "", [text(message)] if message else [], headers)
-
-
-def _place(error: Exception) -> str:
-    """The type and place of an error, without its message, which may contain data."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return type(error).__name__
-    return f"{type(error).__name__} in {Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno}"

@@ -261,9 +261,18 @@ class Rollup:
         for cell, value in raw.items():
             totals[cell.end] += value
         return Compared(
-            (start, stop), raw, totals, len(stored), tuple(differences), foreign, tuple(strays), zeros, missing, mark,
-            noted,
-        )  # fmt: skip
+            span=(start, stop),
+            raw=raw,
+            totals=totals,
+            rows=len(stored),
+            differences=tuple(differences),
+            foreign=foreign,
+            strays=tuple(strays),
+            zeros=zeros,
+            missing=missing,
+            mark=mark,
+            noted=noted,
+        )
 
     def _cell(self, row: Stored) -> Cell:
         return Cell(self.spec.ceiling(row.time), tuple(row.tags.get(tag, "") for tag in self.spec.tags))

@@ -87,15 +87,15 @@ def verify(
     for low, high in rollup.engine.check_sums(spec.windows, (wanted, stop), fix=fix):
         result.add(_of_day(low), (low, high))
     return Verification(
-        start,
-        max(start, stop),
-        (start - wanted) // spec.width,
-        max(0, stop - start) // spec.width,
-        result.rows,
-        result.count,
-        tuple(result.differences),
-        tuple(merged(result.ranges)),
-        result.counted,
+        start=start,
+        stop=max(start, stop),
+        unknown=(start - wanted) // spec.width,
+        windows=max(0, stop - start) // spec.width,
+        rows=result.rows,
+        count=result.count,
+        differences=tuple(result.differences),
+        spans=tuple(merged(result.ranges)),
+        counted=result.counted,
     )
 
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pfa_flux import registry
+from pfa_flux.cli.choices import Loads
 from pfa_flux.cli.help import with_kinds
 from pfa_flux.cli.options import note
 from pfa_flux.cli.setup import pieces
 from pfa_flux.cli.setup.dialogue import Dialogue
-from pfa_flux.cli.setup.loads import Loads, take_loads
+from pfa_flux.cli.setup.loads import take_loads
 from pfa_flux.cli.setup.proposals import propose_names, propose_tasks
 from pfa_flux.cli.setup.twins import propose_twins
 from pfa_flux.cli.task import show
@@ -180,7 +182,7 @@ def _set_up(dialogue: Dialogue, writing: pieces.Writing | None, *, adopt: bool) 
     fresh = not settings.data_dir.exists()
     with staged(files) as put, connect(settings) as analytics:
         private_directory(settings.data_dir)
-        tasks = [analytics.task(side.value) for side in settings.task.sides]
+        tasks = [analytics.task(side) for side in settings.task.sides]
         try:
             done = _install(tasks, adopt=adopt, create_bucket=dialogue.make_rollup)
         except PfaFluxError as error:
@@ -261,7 +263,7 @@ def _tell(dialogue: Dialogue, backend: str) -> None:
     settings = dialogue.draft.settings()
     if not settings.task.loads:
         note(f"page loads are not downsampled: {dialogue.draft.path} has loads = false under [task]")
-    if backend == "runner":
+    if backend == registry.OWN_BACKEND:
         note("pfa-flux serve also runs the tasks. If you do not run it, let cron run: pfa-flux task run --due")
     if not settings.pixel.domains:
         note("warning: no domain is set, so hits of any domain count. Name yours with --domain")

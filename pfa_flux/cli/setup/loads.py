@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import typer
 
 from pfa_flux.cli.options import note
+from pfa_flux.settings.pixel import CHOICES
 
 if TYPE_CHECKING:
     from pfa_flux.cli.setup.dialogue import Dialogue
@@ -19,18 +19,10 @@ What counts page loads, the page views that ran JavaScript?
   script   the pixel, from a script in the page
   tracker  the pixel, from the onload of your tracker's tag
   none     nothing yet: every figure will be 100%"""
+OWN, SCRIPT, _, NONE = CHOICES["loads"]
 
 
-class Loads(enum.StrEnum):
-    """Sources of page loads."""
-
-    OWN = "own"
-    SCRIPT = "script"
-    TRACKER = "tracker"
-    NONE = "none"
-
-
-def take_loads(dialogue: Dialogue, chosen: Loads | None, measurement: str | None, field: str | None) -> None:
+def take_loads(dialogue: Dialogue, chosen: str | None, measurement: str | None, field: str | None) -> None:
     """Set the source of page loads from flags or an answer, and print their number in the last day.
 
     Without either, keep the value in the file.
@@ -42,39 +34,39 @@ def take_loads(dialogue: Dialogue, chosen: Loads | None, measurement: str | None
 
     flags = {"loads_measurement": measurement, "loads_field": field}
     named = {key: name for key, name in flags.items() if name is not None}
-    if named and chosen not in {None, Loads.OWN}:
+    if named and chosen not in {None, OWN}:
         raise SettingsError(
             f"--loads {chosen} has no measurement or field of its own", "Leave the names out, or use --loads own."
         )
     if named:
-        chosen = Loads.OWN
+        chosen = OWN
     asked = chosen is None and dialogue.interactive
     if asked:
         chosen = _asked(dialogue)
     if chosen is not None:
         dialogue.draft = dialogue.draft.with_loads(chosen, **named)
         dialogue.draft.settings()
-    if asked and chosen is Loads.OWN:
+    if asked and chosen == OWN:
         _ask_names(dialogue)
     else:
         _tell(dialogue)
 
 
-def _asked(dialogue: Dialogue) -> Loads:
+def _asked(dialogue: Dialogue) -> str:
     note(_MENU)
     pixel = dialogue.draft.settings().pixel
     if pixel.loads:
-        usual = Loads(pixel.loads)
+        usual = pixel.loads
     elif pixel.load_path:
-        usual = Loads.SCRIPT
+        usual = SCRIPT
     elif dialogue.found.others or dialogue.loads_of_last_day() != 0:
-        usual = Loads.OWN
+        usual = OWN
     else:
-        usual = Loads.NONE if dialogue.draft.text else Loads.SCRIPT
+        usual = NONE if dialogue.draft.text else SCRIPT
     while True:
-        answer = typer.prompt("Page loads", default=usual.value, err=True).strip().lower()
-        if answer in {each.value for each in Loads}:
-            return Loads(answer)
+        answer: str = typer.prompt("Page loads", default=usual, err=True).strip().lower()
+        if answer in CHOICES["loads"]:
+            return answer
         note(f"{answer!r} is not one of own, script, tracker and none")
 
 
@@ -92,7 +84,7 @@ def _ask_names(dialogue: Dialogue) -> None:
         measurement = typer.prompt("Measurement", default=usual, err=True).strip()
         field = others.get(measurement, names.loads_field)
         field = typer.prompt("Field", default=field, err=True).strip()
-        draft = begun.with_loads(Loads.OWN, loads_measurement=measurement, loads_field=field)
+        draft = begun.with_loads(OWN, loads_measurement=measurement, loads_field=field)
         try:
             draft.settings()
         except SettingsError as error:
@@ -125,8 +117,8 @@ def _tell(dialogue: Dialogue) -> None:
     if pixel.load_path:
         dialogue.say(f"page loads: counted by the pixel, at {pixel.load_path}")
         return
-    number = 0 if pixel.loads == Loads.NONE else dialogue.loads_of_last_day()
-    if number != 0 or pixel.loads == Loads.OWN:
+    number = 0 if pixel.loads == NONE else dialogue.loads_of_last_day()
+    if number != 0 or pixel.loads == OWN:
         dialogue.say(_number(dialogue, number))
     others = {each.measurement: each.field for each in dialogue.found.others}
     if number == 0 and others:

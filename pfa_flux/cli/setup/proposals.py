@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from pfa_flux.schema import Side
+
 if TYPE_CHECKING:
     from pfa_flux import Analytics
     from pfa_flux.cli.setup.dialogue import Dialogue
@@ -80,7 +82,7 @@ def propose_tasks(dialogue: Dialogue) -> bool:
 
     adopt = False
     with connect(dialogue.draft.settings()) as analytics:
-        tasks = [analytics.task(side.value) for side in dialogue.draft.settings().task.sides]
+        tasks = [analytics.task(side) for side in dialogue.draft.settings().task.sides]
         for task in tasks:
             planned = task.plan()
             if planned.state == "foreign" and dialogue.interactive:
@@ -97,8 +99,8 @@ def _neighbour(dialogue: Dialogue, task: Task, other: Neighbour, *, free: bool) 
     """Propose to take over another task as the task of this side, or print how to. Returns whether the user agreed."""
     if not other.active:
         return False
-    key = "task_name" if task.spec.what == "hits" else "loads_task_name"
-    what = "page views" if task.spec.what == "hits" else "page loads"
+    key = "task_name" if task.spec.what is Side.HITS else "loads_task_name"
+    what = "page views" if task.spec.what is Side.HITS else "page loads"
     form = ", in the form that was first published" if other.origin == "original" else ""
     finding = f"the task {other.name!r} ({other.id}) downsamples the same {what}{form}"
     take = f'{key} = "{other.name}" under [schema], then pfa-flux init --adopt'

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pfa_flux import registry
+from pfa_flux.cli.choices import JSON, TABLE, Form
 from pfa_flux.cli.exits import TO_DO, UNREACHABLE
 from pfa_flux.cli.options import Start, note, with_settings
 from pfa_flux.cli.task import show as view
@@ -26,16 +26,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-
-class Format(enum.StrEnum):
-    """Output formats."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
-Form = Annotated[Format, typer.Option("--format", help="Output format.")]
 
 
 def span_of(start: str, stop: str | None, tz: str) -> tuple[int, int | None]:
@@ -123,11 +113,11 @@ def _remember(tasks: Tasks) -> None:
 @app.command()
 @with_settings
 @with_tasks
-def plan(*, format_: Form = Format.TABLE, tasks: Tasks, quiet: bool) -> None:
+def plan(*, format_: Form = TABLE, tasks: Tasks, quiet: bool) -> None:
     """Show what install-task would change. Exit code 5 if anything, 4 if the token cannot read tasks."""
     del quiet
     plans = [task.plan() for task in tasks.each]
-    if format_ is Format.JSON:
+    if format_ == JSON:
         view.print_json(tasks.joined([{**asdict(each), "differs": each.differs} for each in plans]))
     else:
         for task, each in zip(tasks.each, plans, strict=True):
@@ -142,12 +132,12 @@ def plan(*, format_: Form = Format.TABLE, tasks: Tasks, quiet: bool) -> None:
 @app.command()
 @with_settings
 @with_tasks
-def status(*, start: Start = "30d", format_: Form = Format.TABLE, tasks: Tasks, quiet: bool) -> None:
+def status(*, start: Start = "30d", format_: Form = TABLE, tasks: Tasks, quiet: bool) -> None:
     """Show whether the downsampled data is complete. If not, show since when, and why. Exit code 5 if it is not."""
     del quiet
     since = span_of(start, None, tasks.settings.tz)[0]
     states = [task.status(since) for task in tasks.each]
-    if format_ is Format.JSON:
+    if format_ == JSON:
         view.print_json(tasks.joined([view.status_json(each) for each in states]))
     else:
         for task, each in zip(tasks.each, states, strict=True):
@@ -162,7 +152,7 @@ def status(*, start: Start = "30d", format_: Form = Format.TABLE, tasks: Tasks, 
 def runs(
     *,
     limit: Annotated[int, typer.Option(min=1, max=500, help="Number of runs, newest first.")] = 20,
-    format_: Form = Format.TABLE,
+    format_: Form = TABLE,
     tasks: Tasks,
     quiet: bool,
 ) -> None:
@@ -171,7 +161,7 @@ def runs(
     if len(tasks.each) > 1:
         recorded.sort(key=lambda each: (each[1].scheduled_for, each[1].started), reverse=True)
     recorded = recorded[:limit]
-    if format_ is Format.JSON:
+    if format_ == JSON:
         # With one side, the output has no `side`, as in earlier versions.
         view.print_json([{**asdict(run), **({} if tasks.flag else {"side": side})} for side, run in recorded])
         return

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pfa_flux import registry
-from pfa_flux.cli.options import note, one_of
+from pfa_flux.cli.choices import Runs
+from pfa_flux.cli.options import note
 from pfa_flux.errors import InvalidValueError, PfaFluxError, UnreachableError
 from pfa_flux.schema import Side
 from pfa_flux.settings import Settings
@@ -19,10 +19,6 @@ from pfa_flux.settings import Settings
 if TYPE_CHECKING:
     from pfa_flux.tasks.task import Task
 
-    Runs = str
-else:
-    # The backends of the engines.
-    Runs = one_of("Runs", registry.choices(registry.backends()))
 Js = Annotated[bool, typer.Option("--js", help="Only page loads of the JavaScript analytics.")]
 HitsOnly = Annotated[bool, typer.Option("--hits-only", help="Only hits.")]
 CreateBuckets = Annotated[bool, typer.Option("--create-buckets", help="Create missing buckets.")]
@@ -36,7 +32,7 @@ def _option(name: str, annotation: Any, default: object) -> inspect.Parameter:
 _FLAGS = (
     _option("js", Js, default=False),
     _option("hits_only", HitsOnly, default=False),
-    _option("backend", Backend, default=Runs("auto")),
+    _option("backend", Backend, default="auto"),
 )
 
 
@@ -52,7 +48,7 @@ def with_tasks(command: Callable[..., None]) -> Callable[..., None]:
         flag = Side.LOADS if js else Side.HITS if hits_only else None
         sides = (flag,) if flag else settings.task.sides
         with connect(settings) as analytics:
-            made = tuple(analytics.task(side.value, backend=str(backend)) for side in sides)
+            made = tuple(analytics.task(side, backend=str(backend)) for side in sides)
             command(tasks=Tasks(made, settings, flag, quiet), quiet=quiet, **kwargs)
 
     signature = inspect.signature(command, eval_str=True)

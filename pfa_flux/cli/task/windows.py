@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pfa_flux.cli.choices import JSON, TABLE, Form
 from pfa_flux.cli.options import Start, Stop, note, with_settings
 from pfa_flux.cli.task import show as view
-from pfa_flux.cli.task.commands import Form, Format, app, end, span_of
+from pfa_flux.cli.task.commands import app, end, span_of
 from pfa_flux.cli.task.sides import Tasks, with_tasks
 from pfa_flux.errors import InvalidValueError
 from pfa_flux.windows.ranges import length
@@ -34,7 +35,7 @@ def gaps(
     start: Start = "30d",
     stop: Stop = None,
     all_: All = False,
-    format_: Form = Format.TABLE,
+    format_: Form = TABLE,
     tasks: Tasks,
     quiet: bool,
 ) -> None:
@@ -44,7 +45,7 @@ def gaps(
     """
     span = span_of(start, stop, tasks.settings.tz)
     ledgers = [(task, task.gaps(*span)) for task in tasks.each]
-    if format_ is Format.JSON:
+    if format_ == JSON:
         view.print_json(tasks.joined([view.ledger_json(ledger) for _, ledger in ledgers]))
     else:
         rows = [
@@ -92,7 +93,7 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Correct differences, and verify again.")] = False,
     lower: Lower = False,
     all_: All = False,
-    format_: Form = Format.TABLE,
+    format_: Form = TABLE,
     tasks: Tasks,
     quiet: bool,
 ) -> None:
@@ -108,7 +109,7 @@ def verify(
             else:
                 before = after = task.verify(*span, report=report)
         results.append((task, before.count - after.count, after))
-        if format_ is Format.TABLE:
+        if format_ == TABLE:
             view.print_verification(after, partial(tasks.of, task), repaired=repair, all_differences=all_)
             if repair and before.count:
                 repaired = f"{before.count - after.count} of {before.count} places were repaired"
@@ -117,7 +118,7 @@ def verify(
             view.note_unknown(after.unknown, after.start, partial(tasks.of, task))
 
     tasks.act(check)
-    if format_ is Format.JSON:
+    if format_ == JSON:
         shown = [
             {**view.verification_json(after), **({"repaired": repaired} if repair else {})}
             for _, repaired, after in results

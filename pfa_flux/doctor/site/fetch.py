@@ -14,6 +14,7 @@ import urllib3
 from pfa_flux.doctor.site.urls import as_sent, host_of, resolve
 from pfa_flux.errors import InvalidValueError, PfaFluxError
 from pfa_flux.foreign import printable
+from pfa_flux.schema import network_of
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -133,7 +134,7 @@ class Browser:
 
 def _is_hidden(host: str) -> bool:
     # These names must not be sent to DNS resolvers: RFC 7686.
-    return host.endswith((".onion", ".i2p"))
+    return network_of(host) != "clearnet"
 
 
 def _read(answer: BaseHTTPResponse) -> tuple[bytes, bool]:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pfa_flux.doctor.front import REACH
-from pfa_flux.doctor.site.fetch import Answer, Browser, NoAnswerError
+from pfa_flux.doctor.front import fault_of
+from pfa_flux.doctor.site.fetch import Browser, NoAnswerError
 from pfa_flux.doctor.site.urls import resolve
 from pfa_flux.pixel.counter import GIF, VIEW_HEADER
-from pfa_flux.pixel.hit import Kind, Reason, View
+from pfa_flux.pixel.hit import Reason, View
 from pfa_flux.pixel.http import CHECK
+from pfa_flux.schema import BOTH
 
 _MARK = {"Sec-Purpose": CHECK, "Purpose": CHECK}
 _MOST_REDIRECTS = 3
-_NOT_PRINTED = "Put the output of pfa-flux nginx into the server { } of that host, and reload nginx."
 _UNMARKED = (
     "Pass on Sec-Purpose and Purpose, as the output of pfa-flux nginx does. Update the pixel if it is older than this "
     "command. Without these headers, pages that a browser renders in advance count as viewed. If the web server also "
@@ -65,7 +65,7 @@ def ask(browser: Browser, url: str, referer: str) -> Seen:
         while head.status in {301, 302, 307, 308} and head.headers.get("Location") and moves < _MOST_REDIRECTS:
             at, moves = resolve(at, head.headers["Location"]) or at, moves + 1
             head = browser.ask("HEAD", at, headers)
-        fault, advice = _fault(head)
+        fault, advice = fault_of(head)
         if fault:
             return Seen(url, referer, fault=f"{at} {fault}", advice=advice)
         if head.headers.get("X-Pfa-Flux") != Reason.CHECK:
@@ -86,25 +86,11 @@ def ask(browser: Browser, url: str, referer: str) -> Seen:
     return Seen(url, referer, view=view, reason=reason, moved=moves > 0)
 
 
-def _fault(head: Answer) -> tuple[str, str]:
-    """Why an answer is not the pixel's, and what to do; empty if it is."""
-    if head.headers.get("X-Pfa-Flux") == "down":
-        return "is answered by the web server, which cannot reach the pixel", REACH
-    if (head.status, head.headers.get("Content-Length")) != (200, str(len(GIF))):
-        return f"answers {head.status}, unlike the pixel", _NOT_PRINTED
-    if "no-store" not in head.headers.get("Cache-Control", ""):
-        return (
-            "has no Cache-Control: no-store, so browsers cache it and do not request it again",
-            "Let the web server pass on the pixel's headers unchanged, and serve no file in its place.",
-        )
-    return "", ""
-
-
 def _said(header: str) -> tuple[View | None, str]:
     if header.startswith("skipped_"):
         skipped, _, rest_of_it = header.partition(" ")
         return _said(rest_of_it)[0], skipped
-    kinds: dict[str, Kind] = {"hit": "hit", "load": "load"}
+    kinds = {side.one: side.one for side in BOTH}
     kind, *rest = header.split(" ", 3)
     if kind in kinds and len(rest) > 1:
         return View(kinds[kind], rest[0], rest[1], rest[2] if len(rest) > 2 else ""), ""

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pfa_flux.doctor.site.requests import Seen
 from pfa_flux.doctor.site.urls import host_of, origin
 from pfa_flux.engines.base import Check
-from pfa_flux.pixel.hit import UNKNOWN, Kind, Reason, View, page_view
+from pfa_flux.pixel.hit import HIT, UNKNOWN, Kind, Reason, View, page_view
 from pfa_flux.pixel.http import Request
 from pfa_flux.settings.rules import Rules
 
@@ -35,7 +35,7 @@ def expected(kind: Kind, url: str, rules: Rules) -> View | Reason:
 
 def domain(url: str, rules: Rules) -> Check:
     """Whether the domain of a page counts according to the settings."""
-    host, view = host_of(url), expected("hit", url, rules)
+    host, view = host_of(url), expected(HIT, url, rules)
     if not isinstance(view, View):
         named = _ADVICE[Reason.DOMAIN_NOT_ALLOWED].format(domain=host)
         return Check("domain", "failed", f"{host} does not count according to the settings ({view.value})", named)

@@ -12,7 +12,7 @@ from pfa_flux.doctor.site.policy import POLICIES, of_page, referer
 from pfa_flux.doctor.site.requests import Seen, ask
 from pfa_flux.doctor.site.urls import origin
 from pfa_flux.engines.base import Check
-from pfa_flux.pixel.hit import View
+from pfa_flux.pixel.hit import HIT, LOAD, View
 from pfa_flux.settings.pixel import PixelSettings
 from pfa_flux.settings.rules import Rules
 
@@ -71,7 +71,7 @@ def visit(browser: Browser, url: str, pixel: PixelSettings) -> Visit:
     # Request only what a browser would request.
     for image in images if check.status != "failed" else ():
         seen = _ask(browser, made.url, image.url, image.policy, policy)
-        _add(made, seen, verdict.of(seen, "hit", made.url, rules), made.without if image.noscript else made.always)
+        _add(made, seen, verdict.of(seen, HIT, made.url, rules), made.without if image.noscript else made.always)
         if seen.fault and origin(markup.base) != origin(made.url) and origin(image.url) == origin(markup.base):
             made.checks[-1] = _by_base(made.checks[-1], made.url, pixel)
     scripts = _scripts(browser, markup)
@@ -79,7 +79,7 @@ def visit(browser: Browser, url: str, pixel: PixelSettings) -> Visit:
     made.checks.append(check)
     for each in requested:
         seen = _ask(browser, made.url, each.url, each.policy, policy)
-        _add(made, seen, verdict.of(seen, "load", made.url, rules), made.scripted)
+        _add(made, seen, verdict.of(seen, LOAD, made.url, rules), made.scripted)
     if images:
         made.checks.append(tags.views(images, scripts, pixel))
     return made

@@ -82,6 +82,7 @@ def _detect(transport: Transport, settings: Settings) -> InfluxDB1 | InfluxDB2:
             tasks="kapacitor" if kapacitor else "",
             kapacitor=True,
             kapacitor_version=kapacitor,
+            product=identity.product,
         ),
     )
 

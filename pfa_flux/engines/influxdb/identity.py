@@ -15,7 +15,8 @@ from pfa_flux.engines.influxdb.transport import Response, Transport, relay_of
 from pfa_flux.errors import NotInfluxDBError, PfaFluxError, UnfitServerError
 
 _VERSION_LENGTH = 40
-_VERSION_HEADERS = ("X-Influxdb-Version", "X-Geminidb-Version")
+_GEMINI = "X-Geminidb-Version"
+_VERSION_HEADERS = ("X-Influxdb-Version", _GEMINI)
 _VERSION = re.compile(r"v?([\w.+-]*\w[\w.+-]*)")
 _USE = "Use InfluxDB 1.8 or newer 1.x, or 2.x. Without PFA_FLUX_URL, pfa-flux uses its embedded store."
 _CHECK = "Check PFA_FLUX_URL (scheme, host and port)."
@@ -50,6 +51,11 @@ class Identity:
     def health(self) -> Response:
         """The answer to `/health`."""
         return self._transport.probe("/health")
+
+    @property
+    def product(self) -> str:
+        """What people call it: openGemini answers as an InfluxDB 1.x does, under a name of its own."""
+        return "openGemini" if _GEMINI in self.ping.headers else "InfluxDB"
 
     def version(self) -> str:
         """The version in any answer that has one. Empty if no answer has one.

@@ -137,21 +137,13 @@ class Transport:
         Raises:
             PfaFluxError: as in `translated`, which also explains `gate`.
         """
+        content: dict[str, object] = {"body": data if data is not None else json_body}
+        if form is not None:
+            headers = {**(headers or {}), "Content-Type": "application/x-www-form-urlencoded"}
+            content["post_params"] = dict(form)
 
         def send(member: Member) -> Response:
-            api = member.client.api_client
-            sent = {**api.default_headers, **(headers or {})}
-            if form is not None:
-                sent["Content-Type"] = "application/x-www-form-urlencoded"
-            answer = api.request(
-                method,
-                f"{member.url}{path}",
-                query_params=list((query or {}).items()),
-                headers=sent,
-                body=data if data is not None else json_body,
-                post_params=dict(form) if form is not None else None,
-            )
-            return Response(answer.status, answer.getheaders(), answer.data)
+            return _sent(member, method, path, query, headers, **content)
 
         return self._ask(f"{method} {path}", send, gate, again=method == "GET" or path in _REPEATABLE)
 
@@ -163,17 +155,13 @@ class Transport:
         """
 
         def send(member: Member) -> Response:
-            api = member.client.api_client
             try:
-                answer = api.request(
-                    "GET", f"{member.url}{path}", query_params=list((query or {}).items()), headers=api.default_headers
-                )
+                return _sent(member, "GET", path, query)
             except ApiException as error:
                 # A node that cannot answer now does not identify the server, if there are other nodes.
                 if not error.status or (error.status in _NOT_WELL and len(self._members.each) > 1):
                     raise
                 return Response(error.status, error.headers or {}, body_of(error))
-            return Response(answer.status, answer.getheaders(), answer.data)
 
         return self._ask(f"GET {path}", send, foreign.said, again=True)
 
@@ -267,7 +255,7 @@ class Transport:
             self._asked.member = member
             try:
                 with self.translated("GET /ping"):
-                    member.client.api_client.request("GET", f"{member.url}/ping")
+                    _sent(member, "GET", "/ping")
             except UnreachableError as error:
                 unreachable[member.url] = error.message
             except PfaFluxError:
@@ -331,6 +319,23 @@ class Transport:
             raise MalformedAnswerError(f"the answer of {self.url} is not in InfluxDB's format", url_hint()) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise UnreachableError(f"{self.url} cannot be reached: {cause(error)}", url_hint()) from error
+
+
+def _sent(
+    member: Member,
+    method: str,
+    path: str,
+    query: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    **content: object,
+) -> Response:
+    """One request to one address, and its answer. Raises foreign errors."""
+    api = member.client.api_client
+    sent = {**api.default_headers, **(headers or {})}
+    answer = api.request(
+        method, f"{member.url}{path}", query_params=list((query or {}).items()), headers=sent, **content
+    )
+    return Response(answer.status, answer.getheaders(), answer.data)
 
 
 def transport_to(settings: Settings, urls: Sequence[str] = ()) -> Transport:

@@ -10,6 +10,7 @@ from pfa_flux.engines.influxdb import flux
 from pfa_flux.engines.influxdb.languages import influxql
 from pfa_flux.present.dashboards import in_flux, in_influxql
 from pfa_flux.present.dashboards.panels import DESCRIPTION, NAME, TITLE, WIDTH, Data, Expression, Panel, Query
+from pfa_flux.schema import Side
 
 Language = Literal["flux", "influxql"]
 
@@ -23,7 +24,7 @@ _TYPES = {"number": "stat", "numbers": "stat", "lines": "timeseries", "table": "
 _UNITS = {"share": "percentunit", "percent": "percent", "count": "short"}
 _SELECTED = flux.Expression('(r) => r["domain"] =~ /^(${domain:regex})$/')
 _SHARES = {"ratio": "ratio", "ratio_low": "low", "ratio_high": "high"}
-_COUNTS = {"hits": "hits", "js": "JS loads", "loads": "JS loads"}
+_COUNTS = {name: side.heading for side in Side for name in (side.column, side.value)}
 _SHORTEST = "1h"
 """Shortest interval of figures by time."""
 

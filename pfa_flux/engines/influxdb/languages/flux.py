@@ -8,6 +8,7 @@ from typing import Literal
 from pfa_flux.engines.ask import Ask, Pattern, Rows, Stored, Sums, Where, summed
 from pfa_flux.engines.base import Capabilities, Row
 from pfa_flux.engines.influxdb import flux
+from pfa_flux.schema import Side
 from pfa_flux.times import from_datetime
 
 _NOTHING = flux.Expression('(r) => r._measurement == "" and r._field == ""')
@@ -34,7 +35,7 @@ def delta(hits: Ask | None, loads: Ask | None, dialect: str, can: Capabilities) 
 def read_delta(answer: Iterable[Row], hits: Ask | None, loads: Ask | None) -> tuple[Sums, Sums]:
     """Hits and loads in the answer to a delta query."""
     rows = list(answer)
-    return _read(rows, hits, "hits"), _read(rows, loads, "js")
+    return _read(rows, hits, Side.HITS.column), _read(rows, loads, Side.LOADS.column)
 
 
 def sums(ask: Ask, can: Capabilities) -> str:

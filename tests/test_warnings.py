@@ -24,7 +24,7 @@ def warned(tmp_path: Path) -> Iterator[Warned]:
         def ask(points: list[Point], *by: str) -> dict[str, str]:
             opened.write(points)
             answer = opened.blocked_ratio(by=by or ("domain",), start=T0, stop=T0 + DAY)
-            return {caveat.code: caveat.message for caveat in answer.warnings}
+            return {warning.code: warning.message for warning in answer.warnings}
 
         yield ask
 
