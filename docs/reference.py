@@ -305,7 +305,7 @@ def _warnings_in(module: ast.Module) -> Iterator[tuple[str, str, str, str]]:
             explained.append((node, inspect.cleandoc(str(after.value.value))))  # type: ignore[arg-type]
     for place, words in explained:
         for call in ast.walk(place):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Caveat":
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "AnswerWarning":
                 code, says, *advice = (_text(argument) for argument in call.args)
                 yield code, words, says, " ".join(advice)
 

@@ -132,7 +132,7 @@ def test_nothing_in_the_tree_names_this_machine() -> None:
 
 def test_every_warning_that_the_code_gives_is_explained_with_what_to_do() -> None:
     source = "".join(path.read_text() for path in (ROOT / "pfa_flux").rglob("*.py"))
-    codes = set(re.findall(r"\bCaveat\(\s*\"(\w+)\"", source))
+    codes = set(re.findall(r"\bAnswerWarning\(\s*\"(\w+)\"", source))
     assert len(codes) > 10
     sections = re.split(r"^## ", (ROOT / "docs" / "warnings.md").read_text(), flags=re.MULTILINE)[1:]
     assert {section.partition("\n")[0] for section in sections} == codes
