@@ -74,7 +74,7 @@ def test_verify_names_what_differs_and_repair_makes_it_right(runs: str, make_wor
             (due - 3 * WINDOW, "/", 1, 2, "a row's label is not the end of a window"),
             (due - 4 * WINDOW, "/", 1, None, "the window is not downsampled"),
         }
-        assert (found.count, found.clean, found.spans) == (5, False, ((due - 5 * WINDOW, due),))
+        assert (found.count, found.clean, found.ranges) == (5, False, ((due - 5 * WINDOW, due),))
         before, after = task.repair(start)
         assert (before.count, after.count, after.clean) == (5, 0, True)
         rows = Rollup(made.engine, task.spec).stored(start, due)
@@ -162,13 +162,13 @@ def test_late_hits_are_noted_and_repaired(runs: str, make_workspace: MakeWorkspa
         task = made.task()
         task.install()
         task.backfill(due - DAY)
-        task.repair_touched()
-        assert task.touched() == []
+        task.repair_all()
+        assert task.late_windows() == []
         made.write([hit(old - 2 * SECOND, sess="late"), hit(due - 2 * SECOND, sess="in time"), load(old - SECOND)])
-        assert task.touched() == [old]
+        assert task.late_windows() == [old]
         assert task.gaps(due - DAY).short == ((old - WINDOW, old), (due - WINDOW, due))
-        assert task.repair_touched() == [(old - WINDOW, old), (due - WINDOW, due)]
-        assert task.touched() == []
+        assert task.repair_all() == [(old - WINDOW, old), (due - WINDOW, due)]
+        assert task.late_windows() == []
         task.run()
         assert task.gaps(due - DAY).state == "complete"
         assert Rollup(made.engine, task.spec).sums(due - DAY, due) == {Cell(old, TAGS): 2, Cell(due, TAGS): 2}
@@ -186,7 +186,7 @@ def test_where_raw_data_has_expired_a_window_is_unknown_and_never_complete(make_
             write_rollup(workspace, made, due - 3 * DAY, 4)
             found, rows = task.backfill(due - 4 * DAY)
             horizon = -(-(at - 2 * DAY) // WINDOW) * WINDOW
-            assert (found.known_from, rows) == (horizon, 2)
+            assert (found.raw_kept_from, rows) == (horizon, 2)
             assert found.unknown == (horizon - (due - 4 * DAY)) // WINDOW
             assert task.gaps(due - 4 * DAY).state == "unknown"
             verified = task.verify(due - 4 * DAY)

@@ -231,7 +231,7 @@ def test_downsampled_rows_outlive_their_raw_rows_at_the_target(make_workspace: M
             }
             for side in BOTH:
                 other.task(side.value).run_due()
-                other.task(side.value).repair_touched()
+                other.task(side.value).repair_all()
                 assert other.task(side.value).verify(NOW - 3 * DAY).clean
             assert [(r.key, r.hits, r.js) for r in other.blocked_ratio(**asked)] == before
         assert held(target.engine, target.settings) == held(source.engine, source.settings)

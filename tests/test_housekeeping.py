@@ -61,7 +61,7 @@ def test_raw_rows_go_after_their_retention_and_figures_stay(own: Settings) -> No
         assert task.verify(T0).clean
         # Up to the end of the window of the newest row that is gone, and not beyond.
         assert task.verify(T0).unknown == 10 * 96 - 3
-        assert task.gaps(T0).known_from == T0 + 10 * DAY - HOUR + WINDOW
+        assert task.gaps(T0).raw_kept_from == T0 + 10 * DAY - HOUR + WINDOW
         # Nothing that is done later takes the windows for wrong that raw rows no longer tell of.
         task.repair(T0)
         task.backfill(T0)

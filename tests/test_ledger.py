@@ -38,7 +38,7 @@ def test_rows_of_a_second_task_do_not_count_beside_ours(runs: str, make_workspac
         assert "14 windows do not match raw data (14 with rows of other writers)" in status.summary
         assert "pfa-flux task verify --repair --start" in status.advice
         assert "find it, and stop it" in status.advice
-        assert len(task.repair_touched()) == 14
+        assert len(task.repair_all()) == 14
         assert task.gaps(T0, T0 + 2 * DAY).state == "complete"
         assert "14 windows were repaired" in task.status(T0).summary
 
@@ -82,7 +82,7 @@ def test_a_surplus_and_a_shortage_that_cancel_are_found(runs: str, make_workspac
         made.task("loads", backend="runner").backfill(T0)
         answer = from_rollups(made, by=["page"])
         assert "by at most 2 page views" in message(answer, "rollup_unproved")
-        task.repair_touched()
+        task.repair_all()
         assert figures(from_rollups(made, by=["page"])) == [(1, 1), (1, 1)]
         assert from_rollups(made, by=["page"]).warnings == ()
 
@@ -198,7 +198,7 @@ def test_windows_of_before_raw_data_begins_stay_whatever_compares_them(
         verified = task.verify(T0)
         assert (verified.start, verified.unknown, verified.count) == (T0 + DAY, 4 * 24, 1)
         # Repair is asked for; what nobody can know stays even so.
-        task.repair_touched()
+        task.repair_all()
         answer = from_rollups(made)
         assert (figures(answer), codes(answer) & {"rollup_unproved", "gaps"}) == ([(29, 24)], set())
 

@@ -88,7 +88,7 @@ def test_every_answer_is_the_oracles_or_is_warned_of_and_a_repair_makes_it_so(
                 answer = made.blocked_ratio(**ask, source="rollup")
                 assert _counts(answer, by) == wanted or codes(answer) & {"rollup_unproved", "gaps"}
             for side in BOTH:
-                made.task(side.value, backend="runner").repair_touched(lower=True)
+                made.task(side.value, backend="runner").repair_all(lower=True)
             for by in (["domain"], ["page"]):
                 answer = made.blocked_ratio(by=by, start=base, stop=base + 2 * DAY, source="rollup")
                 assert _counts(answer, by) == totals(there.raw.values(), base, base + 2 * DAY, by)

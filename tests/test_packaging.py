@@ -209,3 +209,15 @@ def test_what_is_audited_is_what_is_installed_without_pip_and_the_checkout() -> 
     names = {line.partition("==")[0] for line in audit.installed().splitlines()}
     assert {"influxdb-client", "typer", "rich", "urllib3", "pytest", "hypothesis"} <= names
     assert not names & {"pip", "pfa-flux", "pip-audit"}
+
+
+def test_renamed_attributes_keep_working_and_warn() -> None:
+    gaps = pfa_flux.Ledger(0, 900, 450)
+    with pytest.warns(DeprecationWarning, match=r"Ledger.known_from is now Ledger.raw_kept_from"):
+        assert gaps.known_from == gaps.raw_kept_from == 450
+    for owner, old, new in (
+        (pfa_flux.Verification, "spans", "ranges"), (pfa_flux.Task, "touched", "late_windows"),
+        (pfa_flux.Task, "repair_touched", "repair_all"),
+    ):  # fmt: skip
+        assert f"`{new}`" in getattr(owner, old).__doc__
+        assert new in dir(owner)

@@ -146,10 +146,10 @@ def test_an_influxdb_that_cuts_answers_gives_warned_figures_and_repairs_nothing(
             with pytest.raises(PartialAnswerError, match="nothing was changed") as caught:
                 act(now - 2 * DAY)
             assert exit_code(caught.value) == 4
-        for act_on_all in (task.repair_touched, task.run):
+        for act_on_all in (task.repair_all, task.run):
             with pytest.raises(PartialAnswerError):
                 act_on_all()
-        assert task.touched() != []
+        assert task.late_windows() != []
         assert rows_of(cutting) == right
 
 

@@ -17,7 +17,19 @@ rooms = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(rooms)
 
 ORDER = (
-    *("errors", "foreign", "schema", "times", "files", "registry", "names", "shown", "settings", "arguments"),
+    *(
+        "errors",
+        "deprecated",
+        "foreign",
+        "schema",
+        "times",
+        "files",
+        "registry",
+        "names",
+        "shown",
+        "settings",
+        "arguments",
+    ),
     *("engines", "windows", "copying", "tasks", "ratio", "present", "analytics", "public"),
     *("pixel", "journal", "helper", "serve", "demo", "setup", "doctor", "view", "cli", "start"),
 )

@@ -294,9 +294,9 @@ def test_windows_that_hits_come_into_late_are_repaired(
     with analytics(workspace, now) as made:
         task = made.task()
         width = task.spec.width
-        assert task.touched() == [late // width * width + width]
-        task.repair_touched()
-        assert task.touched() == []
+        assert task.late_windows() == [late // width * width + width]
+        task.repair_all()
+        assert task.late_windows() == []
         assert task.verify(now - 86400 * SECOND).clean
     assert sum(row["hitcount"] for row in rollup(workspace)) == 3
 

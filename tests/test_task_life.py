@@ -48,7 +48,7 @@ def test_the_runner_takes_up_late_hits_and_gaps_on_its_own(runs: str, make_works
         for low, high in ((due - 2 * WINDOW, due), (lost - WINDOW, lost), (due - DAY, due - DAY + 1)):
             assert any(start <= low and high <= stop for start, stop in spans)
         assert task.verify(due - 2 * DAY).clean
-        assert task.touched() == []
+        assert task.late_windows() == []
     # Two days on, nothing ran in between: all that has closed is taken up.
     later = at + 2 * DAY
     more = random_hits(due, due + DAY, 200, seed=2)

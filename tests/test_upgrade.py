@@ -179,7 +179,7 @@ def test_late_windows_are_repaired_after_the_upgrade_and_only_then_forgotten(tmp
             late = late_windows(made, what)
             assert late == said["tasks"][what]["late"]
             assert [made.task(what).verify(end - WINDOW, end).clean for end in late] == [False] * len(late)
-            assert made.task(what).repair_touched() == [(end - WINDOW, end) for end in late]
+            assert made.task(what).repair_all() == [(end - WINDOW, end) for end in late]
     with opened(folder, said["now"]) as made:
         for what in BOTH:
             assert late_windows(made, what) == []

@@ -67,7 +67,7 @@ def test_a_pass_takes_up_late_rows_up_to_its_end_and_leaves_those_of_windows_sti
         state.note_late(rollup.spec.raw_bucket, rollup.spec.source, times)
         assert list(state.late_windows(rollup.spec).ends) == [T0 + WINDOW, T0 + 2 * WINDOW]
         done = make_pass(rollup, state, T0 + WINDOW, T0 + WINDOW + MINUTE)
-        assert (done.spans, done.rows) == (((T0, T0 + WINDOW),), 1)
+        assert (done.ranges, done.rows) == (((T0, T0 + WINDOW),), 1)
         assert rollup.totals(T0, T0 + 2 * WINDOW) == {T0 + WINDOW: 2}
         assert list(state.late_windows(rollup.spec).ends) == [T0 + 2 * WINDOW]
         state.close()

@@ -83,7 +83,7 @@ def asked(made: Analytics, ask: Json) -> Json:
 
 def late_windows(made: Analytics, what: What) -> list[int]:
     """Ends of the windows that late hits or loads were noted for."""
-    return made.task(what, backend="runner").touched()
+    return made.task(what, backend="runner").late_windows()
 
 
 def known(made: Analytics, what: What, start: int) -> Json:
@@ -103,7 +103,7 @@ def known(made: Analytics, what: What, start: int) -> Json:
         "complete": status.complete,
         "gaps": {
             "state": gaps.state,
-            "known_from": gaps.known_from,
+            "known_from": gaps.raw_kept_from,
             "raw_windows": gaps.raw_windows,
             "missing": gaps.missing,
             "short": gaps.short,
@@ -117,7 +117,7 @@ def known(made: Analytics, what: What, start: int) -> Json:
             "unknown": 0 if made.settings.url else proof.unknown,
             "rows": proof.rows,
             "count": proof.count,
-            "spans": proof.spans,
+            "spans": proof.ranges,
         },
         "late": late_windows(made, what),
         "runs": [

@@ -233,7 +233,7 @@ def _proved(rollup: Rollup, limit: int, now: int, counted: Sequence[Counted]) ->
     if oldest is not None:
         verification = verify(rollup, oldest, limit, now)
         if not verification.clean:
-            recompute(rollup, verification.spans)
+            recompute(rollup, verification.ranges)
             verification = verify(rollup, oldest, limit, now)
         if not verification.clean:
             log.error("raw rows before %s are kept: %d windows of %s do not match them",

@@ -150,8 +150,8 @@ def _summary(planned: Plan, ledger: Ledger, task: Installed | None, spec: TaskSp
         state = f"complete up to {format_instant(ledger.stop)}"
     if ledger.unknown:
         state += (
-            f"; {ledger.unknown} windows before {format_instant(ledger.known_from)} are unknown, because raw data has "
-            "expired"
+            f"; {ledger.unknown} windows before {format_instant(ledger.raw_kept_from)} are unknown, because raw "
+            "data has expired"
         )
     return (f"{state}; {why}" if why else state), advice
 

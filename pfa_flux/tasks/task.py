@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pfa_flux import registry
+from pfa_flux.deprecated import renamed
 from pfa_flux.engines.base import Engine, Span
 from pfa_flux.errors import CapabilityError, TaskError
 from pfa_flux.schema import Side
@@ -30,6 +31,9 @@ from pfa_flux.windows.verify import Verification, verify
 
 class Task:
     """A task for hits or for loads. Times are nanoseconds since the epoch."""
+
+    touched = renamed("Task", "touched", "late_windows")
+    repair_touched = renamed("Task", "repair_touched", "repair_all")
 
     def __init__(
         self, engine: Engine, state: State, settings: Settings, what: Side, backend: str, clock: Callable[[], int]
@@ -113,7 +117,7 @@ class Task:
             clock.allow_accepting(self._state)
         if self.backend.name == registry.OWN_BACKEND:
             return self.run()
-        return list(self.keep_up().spans)
+        return list(self.keep_up().ranges)
 
     def keep_up(self) -> Upkeep:
         """Compare the windows of a server's task with raw data, and repair late rows, rows of other writers, and gaps.
@@ -195,16 +199,16 @@ class Task:
         if before.clean:
             return before, before
         # Only the first verification waits until the written rows are visible.
-        again = [verify(self.rollup, low, high, now, waited=n > 0) for n, (low, high) in enumerate(before.spans)]
+        again = [verify(self.rollup, low, high, now, waited=n > 0) for n, (low, high) in enumerate(before.ranges)]
         left = replace(
             before,
             count=sum(each.count for each in again),
             differences=tuple(difference for each in again for difference in each.differences),
-            spans=tuple(span for each in again for span in each.spans),
+            ranges=tuple(span for each in again for span in each.ranges),
         )
         return before, left
 
-    def touched(self) -> list[int]:
+    def late_windows(self) -> list[int]:
         """Ends of the windows that received late rows."""
         return list(self._state.late_windows(self.spec).ends)
 
@@ -212,7 +216,7 @@ class Task:
         """Note the times of raw rows that arrived after their windows were recomputed."""
         self._state.note_late(self.spec.raw_bucket, self.spec.source, times)
 
-    def repair_touched(self, *, lower: bool = False, report: Report = ignore_progress) -> list[Span]:
+    def repair_all(self, *, lower: bool = False, report: Report = ignore_progress) -> list[Span]:
         """Repair all windows whose raw data is still kept, including windows that received late rows.
 
         Args:
@@ -224,7 +228,7 @@ class Task:
         """
         now, width = self._now(), self.spec.width
         kept_from, due = self.rollup.raw_kept_from(now), self.spec.due(now)
-        late = [(end - width, end) for end in self.touched() if kept_from + width <= end <= due]
+        late = [(end - width, end) for end in self.late_windows() if kept_from + width <= end <= due]
         done = make_pass(self.rollup, self._state, due, now, everything=True, lower=lower, report=report)
         return merged((*done.mended, *late))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pfa_flux.deprecated import renamed
 from pfa_flux.engines.base import Span
 from pfa_flux.windows.partial import whole
 from pfa_flux.windows.ranges import merged
@@ -27,12 +28,12 @@ class Ledger:
     Attributes:
         start: start of the first window.
         stop: end of the last window.
-        known_from: raw data is kept from this instant. Earlier windows cannot be checked.
+        raw_kept_from: raw data is kept from this instant. Earlier windows cannot be checked.
         raw_windows: number of windows since then with raw rows.
         missing: ranges of windows with raw rows but no downsampled row.
         short: ranges of windows with a downsampled sum below the raw sum, after an interrupted write or late rows.
         newest: end of the newest downsampled window, or None.
-        unknown: number of windows before `known_from` that were never compared with raw data, so they may be wrong.
+        unknown: number of windows before `raw_kept_from` that were never compared with raw data, so they may be wrong.
         excess: ranges of windows with a downsampled sum above the raw sum.
         foreign: ranges of windows with a row of another writer: with other tags, another label, or a float.
         wrong: ranges of windows with equal sums that differ by domain or page.
@@ -40,7 +41,7 @@ class Ledger:
 
     start: int
     stop: int
-    known_from: int
+    raw_kept_from: int
     raw_windows: int = 0
     missing: tuple[Span, ...] = ()
     short: tuple[Span, ...] = ()
@@ -49,6 +50,7 @@ class Ledger:
     excess: tuple[Span, ...] = ()
     foreign: tuple[Span, ...] = ()
     wrong: tuple[Span, ...] = ()
+    known_from = renamed("Ledger", "known_from", "raw_kept_from")
 
     @property
     def state(self) -> Literal["complete", "gaps", "unknown"]:

@@ -24,13 +24,13 @@ class Upkeep:
     """Result of a pass.
 
     Attributes:
-        spans: ranges of windows that were compared row by row.
+        ranges: ranges of windows that were compared row by row.
         mended: ranges of repaired windows that had been downsampled before and did not match raw data.
         kept: ranges of windows that stay unchanged, because raw data has fewer rows than when they were proved.
         rows: number of written rows.
     """
 
-    spans: tuple[Span, ...] = ()
+    ranges: tuple[Span, ...] = ()
     mended: tuple[Span, ...] = ()
     kept: tuple[Span, ...] = ()
     rows: int = 0

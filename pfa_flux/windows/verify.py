@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pfa_flux.deprecated import renamed
 from pfa_flux.engines.base import Span
 from pfa_flux.times import format_instant
 from pfa_flux.windows.partial import whole
@@ -28,7 +29,7 @@ class Verification:
         rows: number of rows in these windows according to raw data.
         count: number of places that differ.
         differences: the first 1,000 differences.
-        spans: ranges of windows with differences.
+        ranges: ranges of windows with differences.
         counted: page views in the compared raw rows.
     """
 
@@ -39,8 +40,9 @@ class Verification:
     rows: int
     count: int
     differences: tuple[Difference, ...]
-    spans: tuple[Span, ...]
+    ranges: tuple[Span, ...]
     counted: int = 0
+    spans = renamed("Verification", "spans", "ranges")
 
     @property
     def clean(self) -> bool:
@@ -94,7 +96,7 @@ def verify(
         rows=result.rows,
         count=result.count,
         differences=tuple(result.differences),
-        spans=tuple(merged(result.ranges)),
+        ranges=tuple(merged(result.ranges)),
         counted=result.counted,
     )
 

@@ -51,7 +51,7 @@ def note_ledger(ledger: Ledger, of: Of) -> None:
         checked = range_text((ledger.start, ledger.stop))
         note(of(f"all {ledger.raw_windows} windows with raw rows match them, {checked}"))
     if ledger.unknown:
-        note_unknown(ledger.unknown, ledger.known_from, of)
+        note_unknown(ledger.unknown, ledger.raw_kept_from, of)
 
 
 def note_store(check: StoreCheck | None) -> None:
@@ -67,13 +67,13 @@ def note_store(check: StoreCheck | None) -> None:
         note(f"warning: {problem}. {advice}")
 
 
-def note_unknown(windows: int, known_from: int, of: Of) -> None:
+def note_unknown(windows: int, raw_kept_from: int, of: Of) -> None:
     """Print how many windows cannot be checked."""
     from pfa_flux.times import format_instant
 
     note(
         of(
-            f"unknown: {windows} windows before {format_instant(known_from)}, where raw data begins. They were not "
+            f"unknown: {windows} windows before {format_instant(raw_kept_from)}, where raw data begins. They were not "
             "changed"
         )
     )

@@ -78,7 +78,7 @@ def backfill(*, start: Start = "30d", stop: Stop = None, tasks: Tasks, quiet: bo
         windows = length(ledger.to_fill) // task.spec.width
         typer.echo(tasks.of(task, f"{windows:,} windows were missing or short; {rows:,} rows written"))
         if not quiet and ledger.unknown:
-            view.note_unknown(ledger.unknown, ledger.known_from, partial(tasks.of, task))
+            view.note_unknown(ledger.unknown, ledger.raw_kept_from, partial(tasks.of, task))
 
     tasks.act(fill)
 
@@ -135,7 +135,7 @@ def repair(*, lower: Lower = False, tasks: Tasks, quiet: bool) -> None:
 
     def mend(task: Task) -> None:
         with view.progress(tasks.of(task, "repair"), quiet) as report:
-            repaired = task.repair_touched(lower=lower, report=report)
+            repaired = task.repair_all(lower=lower, report=report)
         upkeep = task.upkeep()
         windows = length(repaired) // task.spec.width
         typer.echo(tasks.of(task, f"{windows:,} windows were repaired"))

@@ -133,7 +133,7 @@ class Runner:
             done = self._logged(
                 task.id, due, lambda: make_pass(self._rollup, self._state, due, now, known_at=present, recent=recent)
             )
-        return list(done.spans)
+        return list(done.ranges)
 
     def _logged(self, task: str, stop: int, work: Callable[[], Upkeep]) -> Upkeep:
         """Do the work, and record it as a run, even if it fails."""
@@ -156,9 +156,9 @@ class Runner:
             width = self._spec.width
             lines = [
                 f"{format_instant(start)} to {format_instant(end)}: {(end - start) // width} windows"
-                for start, end in done.spans
+                for start, end in done.ranges
             ]
-            lines += [f"{done.rows} rows written"] if done.spans else []
+            lines += [f"{done.rows} rows written"] if done.ranges else []
         except PfaFluxError as failure:
             error = failure.message
             raise
