@@ -31,7 +31,7 @@ def test_on_a_terminal_it_asks_and_asks_again_where_an_answer_is_wrong(make_plac
     terminal.answer("the site 'blog' is not NAME=domain,domain", "blog=example.com,abc.onion")
     terminal.answer("(empty for no more): ", "")
     terminal.answer("Count www.example.com too? [Y/n]: ", "n")
-    terminal.answer("Make ", "y")
+    terminal.answer("Create ", "y")
     terminal.answer("Page loads [none]: ", "someone")
     terminal.answer("'someone' is not one of own, script, tracker and none", "")
     assert terminal.end() == 0, terminal.shown
