@@ -162,7 +162,7 @@ def _lines(graph: dict[str, set[str]], place: dict[str, tuple[float, float]]) ->
 
 def _box(name: str, x: float, y: float) -> str:
     about, size = _about(name)
-    words = [*_wrapped(about, 38)][:3]
+    words = [*_wrapped(about, 37)][:3]
     text = "".join(
         f'<text x="{x + 10:.0f}" y="{y + 31 + 12 * number:.0f}" font-size="10" fill="#3a4250">{escape(line)}</text>'
         for number, line in enumerate(words)
