@@ -57,7 +57,7 @@ def test_on_a_terminal_a_rollup_bucket_is_made_once_confirmed(make_workspace: Ma
     # What is nearly the name of another is not made by Enter.
     terminal.answer(f"Did you mean '{workspace.rollup}'? Make {mistyped}? [y/N]: ", "")
     terminal.answer(f"Rollup bucket [{mistyped}]: ", "another/bucket")
-    terminal.answer("Make another/bucket? [Y/n]: ", "n")
+    terminal.answer("Create another/bucket? [Y/n]: ", "n")
     # The rejected answer is no new default.
     terminal.answer(f"Rollup bucket [{mistyped}]: ", workspace.rollup)
     assert terminal.end() == 0, terminal.shown
@@ -75,7 +75,7 @@ def test_a_rejected_address_is_no_new_default(tmp_path: Path) -> None:
         )
     terminal.answer("InfluxDB's address (- for none: all data in one file on this machine) [http://127.0.0.1:9]: ", "-")
     terminal.answer("Domains to count", "")
-    terminal.answer("(empty for no more): ", "")
+    terminal.answer("(empty to continue): ", "")
     assert terminal.end() == 0, terminal.shown
     written = tomllib.loads((tmp_path / "a.toml").read_text())
     assert written == {"data_dir": str(tmp_path / "data"), "pixel": {"loads": "none"}}
