@@ -72,7 +72,6 @@ def test_without_a_previous_period_it_says_so_and_nothing_about_changes(make_wor
         "",
         "There is no previous period to compare with.",
         "",
-        "warning: " + said[4].removeprefix("warning: "),
         "All 1 checks of pfa-flux doctor are ok.",
     ]
 
