@@ -276,8 +276,8 @@ _WARNINGS_HEAD = """\
 Made by `python docs/reference.py` from the code; a test compares the two.
 
 An answer has a warning if its data shows that a figure is doubtful. The first sentence of an answer names the codes
-that concern the total; the text of each follows below the table. In JSON and Python, `warnings` has code and text.
-The quoted text is what the warning says, with … for what differs.
+that concern the total; the text of each follows below the table. In JSON, each of `warnings` has `code` and `message`;
+in Python also `found` and `advice`. The quotes below are the texts, with … for what differs.
 """
 
 

@@ -55,7 +55,7 @@ def test_on_a_terminal_a_rollup_bucket_is_made_once_confirmed(make_workspace: Ma
     flags = ("--url", workspace.server.url, "--token-file", str(place.token_file), "--data-dir", "data")
     terminal = Terminal(place.folder, *flags, "--site", "blog=example.i2p", "--loads", "none")
     # What is nearly the name of another is not made by Enter.
-    terminal.answer(f"Did you mean '{workspace.rollup}'? Make {mistyped}? [y/N]: ", "")
+    terminal.answer(f"Did you mean '{workspace.rollup}'? Create {mistyped}? [y/N]: ", "")
     terminal.answer(f"Rollup bucket [{mistyped}]: ", "another/bucket")
     terminal.answer("Create another/bucket? [Y/n]: ", "n")
     # The rejected answer is no new default.

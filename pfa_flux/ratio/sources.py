@@ -300,7 +300,7 @@ class _Chooser:
         )
 
     def _unproved(self, side: Side, spans: list[Span]) -> AnswerWarning | None:
-        """The warning about windows that differ from raw data, or that it would take long to compare."""
+        """Windows differ from raw data, or were not compared because that would take long."""
         width, count = self._spec.width, length(spans) // self._spec.width
         if not spans:
             return None

@@ -148,7 +148,7 @@ def _prefetched(question: Question, counts: Counts) -> AnswerWarning | None:
         f"{number / (number + hits):.0%} of the requests for the pixel were prefetches or previews ({number:,}, next "
         f"to {counted}), which do not count. A page that is rendered in advance does not request the pixel again when "
         "it is shown. Without the script for such views, its JS load has no hit, and the ratio is too low.",
-        "pfa-flux nginx prints that script.",
+        "pfa-flux tags prints that script.",
     )
 
 
@@ -165,7 +165,7 @@ def _share_over(blocks: Sequence[tuple[int, int, int]]) -> float:
 
 
 def _loads_without_hits(question: Question, counts: Counts) -> AnswerWarning | None:
-    """Over 10% of the loads are on pages (of a domain) without any hit. Needs figures by page.
+    """Over 10% of the loads are on pages (of a domain) without any hit. Given only with figures by page.
 
     Put the pixel on these pages, and let the analytics report the displayed address.
     """
