@@ -1,1 +1,1 @@
-"""Ratios, measured side by side in one run."""
+"""Benchmarks. Both sides of each ratio are measured in one run."""

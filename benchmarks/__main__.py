@@ -1,6 +1,6 @@
-"""Every benchmark, and every ratio that is asked for: `python -m benchmarks`.
+"""Run all benchmarks, and list all required ratios: `python -m benchmarks`.
 
-Each runs in a process of its own, one after the other. Exit code 1 where a ratio is less than asked for, or was not
+Each benchmark runs in its own process, one after another. The exit code is 1 if a ratio is below its limit or was not
 measured.
 """
 
@@ -21,25 +21,25 @@ import pfa_flux
 from benchmarks.timing import Verdict, figure, machine, markdown_table
 
 NOT_MEASURED = "not measured"
-COLUMNS = ("benchmark", "what", "both sides", "measured", "asked for, at least", "verdict")
+COLUMNS = ("benchmark", "what", "both sides", "measured", "required, at least", "verdict")
 _CHILD = "import sys; from benchmarks.timing import alone; alone(*sys.argv[1:])"
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark as it is run.
+    """A benchmark and its arguments.
 
     Attributes:
-        module: where its main() is.
+        module: the module with its `main`.
         words: its arguments.
-        quick: further ones, for rough figures in a short time.
-        asks: it holds ratios against what is asked for; the others only tell.
+        quick: further arguments, for rough figures in a short time.
+        has_limits: it compares ratios with limits; other benchmarks only report figures.
     """
 
     module: str
     words: tuple[str, ...] = ()
     quick: tuple[str, ...] = ("--rounds", "1")
-    asks: bool = True
+    has_limits: bool = True
 
     @property
     def name(self) -> str:
@@ -65,32 +65,32 @@ ALL = (
         "benchmarks.pixel",
         quick=("--rounds", "1", "--seconds", "1", "--latency-runs", "1", "--latency-seconds", "1"),
     ),
-    Benchmark("benchmarks.capacity", quick=("--hits", "50000", "--series", "5000"), asks=False),
-    Benchmark("benchmarks.upkeep", quick=("--hits", "3000", "--loads", "2000"), asks=False),
-    Benchmark("benchmarks.coverage", quick=("--draws", "100"), asks=False),
+    Benchmark("benchmarks.capacity", quick=("--hits", "50000", "--series", "5000"), has_limits=False),
+    Benchmark("benchmarks.upkeep", quick=("--hits", "3000", "--loads", "2000"), has_limits=False),
+    Benchmark("benchmarks.coverage", quick=("--draws", "100"), has_limits=False),
 )
 
 
 def run(benchmark: Benchmark, *, quick: bool) -> dict[str, Any]:
-    """What a benchmark found: its words, reports, and why it broke off, if it did."""
+    """Run a benchmark. Returns its title, command and reports, and the reason if it failed."""
     words = (*(benchmark.quick if quick else ()), *benchmark.words)
     print(f"\n## {benchmark.title}\n", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "found.json"
         done = subprocess.run([sys.executable, "-c", _CHILD, str(file), benchmark.module, *words], check=False)
-        found: dict[str, Any] = {"reason": f"it ended with code {done.returncode}", "reports": []}
+        result: dict[str, Any] = {"reason": f"it ended with code {done.returncode}", "reports": []}
         if file.exists():
-            found = json.loads(file.read_text())
-    verdicts = [verdict for report in found["reports"] for verdict in report["verdicts"]]
-    if benchmark.asks and not verdicts and not found["reason"]:
-        found["reason"] = "it gave no ratio"
-    return {"benchmark": benchmark.title, "command": " ".join(("python -m", benchmark.module, *words)), **found}
+            result = json.loads(file.read_text())
+    verdicts = [verdict for report in result["reports"] for verdict in report["verdicts"]]
+    if benchmark.has_limits and not verdicts and not result["reason"]:
+        result["reason"] = "it gave no ratio"
+    return {"benchmark": benchmark.title, "command": " ".join(("python -m", benchmark.module, *words)), **result}
 
 
-def ratios(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All required ratios with their verdicts, including those that broke off."""
+def ratios(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All required ratios with their verdicts. A benchmark that failed has one entry with its reason."""
     every = []
-    for each in found:
+    for each in results:
         for report in each["reports"]:
             for verdict in report["verdicts"]:
                 every.append({"benchmark": each["benchmark"], **verdict, "verdict": Verdict(**verdict).word})
@@ -101,12 +101,12 @@ def ratios(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def markdown(document: dict[str, Any]) -> str:
-    """The whole as a page."""
+    """The Markdown page of a run."""
     every = document["ratios"]
     rows = [
         (
             ratio["benchmark"],
-            # A name may have the sign that parts columns.
+            # A name may contain the character that separates columns.
             ratio["what"].replace("|", "\\|"),
             ratio["sides"],
             *("" if ratio[key] is None else figure(ratio[key]) for key in ("measured", "at_least")),
@@ -129,33 +129,33 @@ def markdown(document: dict[str, Any]) -> str:
         *markdown_table(("", ""), list(document["machine"].items()), texts=2),
     ]
     for each in document["benchmarks"]:
-        said = [line for report in each["reports"] for line in report["lines"]]
+        output = [line for report in each["reports"] for line in report["lines"]]
         reason = [f"Not measured: {each['reason']}", ""] if each["reason"] else []
-        lines += ["", f"## {each['benchmark']}", "", f"`{each['command']}`", "", *said, *reason]
+        lines += ["", f"## {each['benchmark']}", "", f"`{each['command']}`", "", *output, *reason]
         while not lines[-1]:
             lines.pop()
     return "\n".join(lines) + "\n"
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run them; 1 where something asked for was not reached or not measured."""
+    """Run benchmarks. Returns 1 if a required ratio was not reached or not measured."""
     names = list(dict.fromkeys(benchmark.name for benchmark in ALL))
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; by default all")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds: rough figures")
-    parser.add_argument("--markdown", type=Path, help="file to write everything to")
-    parser.add_argument("--json", type=Path, help="file to write everything to")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(names)}; by default all")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, for rough figures")
+    parser.add_argument("--markdown", type=Path, help="file for all results, as Markdown")
+    parser.add_argument("--json", type=Path, help="file for all results, as JSON")
     options = parser.parse_args(words)
     if unknown := sorted(set(options.names) - set(names)):
         parser.error(f"no benchmark is called {', '.join(unknown)}")
-    found = [run(each, quick=options.quick) for each in ALL if each.name in (options.names or names)]
+    results = [run(each, quick=options.quick) for each in ALL if each.name in (options.names or names)]
     document = {
         "date": datetime.now(UTC).date().isoformat(),
         "version": pfa_flux.__version__,
         "quick": options.quick,
         "machine": machine(),
-        "ratios": ratios(found),
-        "benchmarks": found,
+        "ratios": ratios(results),
+        "benchmarks": results,
     }
     page = markdown(document)
     print(f"\n{page.partition('## The machine')[0]}", end="")

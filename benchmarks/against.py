@@ -1,7 +1,7 @@
-"""What a hit costs beside an earlier commit: `python -m benchmarks.against REVISION`.
+"""Compare the cost of a hit with an earlier commit: `python -m benchmarks.against REVISION`.
 
-Two servers, of the revision and of this checkout, take the same load in turn; who is first alternates. A hit's price is
-the CPU time of the server's process for it. What counts is the ratio of the two within one round.
+Two servers, one from the revision and one from this checkout, get the same load in turn. They alternate in going first.
+The cost of a hit is the CPU time of the serving process. The result is the ratio of both costs within one round.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ sys.exit(main())
 
 
 class Pair(NamedTuple):
-    """A figure of each round."""
+    """A figure of each round, before and now."""
 
     before: list[float]
     now: list[float]
@@ -50,7 +50,7 @@ class Pair(NamedTuple):
 
 @contextmanager
 def program_of(revision: str) -> Iterator[Path]:
-    """The command `pfa-flux` as a commit has it."""
+    """The command `pfa-flux` of a commit."""
     with tempfile.TemporaryDirectory(prefix="pfa-flux-against-") as folder:
         packed = subprocess.run(["git", "archive", revision, "pfa_flux"], cwd=ROOT, check=True, capture_output=True)
         subprocess.run(["tar", "-x", "-C", folder], input=packed.stdout, check=True)
@@ -62,7 +62,7 @@ def program_of(revision: str) -> Iterator[Path]:
 
 @contextmanager
 def serving(program: Path, spool: bool) -> Iterator[PixelServer]:
-    """`pfa-flux serve`, embedded, or with an InfluxDB that does not answer."""
+    """`pfa-flux serve` with the embedded store, or with an InfluxDB that does not answer."""
     settings: dict[str, Any] = {"url": f"http://127.0.0.1:{free_ports(1)[0]}"} if spool else {}
     with tempfile.TemporaryDirectory(prefix="pfa-flux-against-") as folder:
         server = PixelServer(Path(folder), program=program, **settings)
@@ -76,7 +76,7 @@ def serving(program: Path, spool: bool) -> Iterator[PixelServer]:
 
 
 def measure(servers: Sequence[PixelServer], connections: int, rounds: int, seconds: int) -> tuple[Pair, Pair]:
-    """CPU of a hit in µs, and p99 in ms."""
+    """CPU time of a hit in µs, and p99 in ms."""
     costs, latest = Pair([], []), Pair([], [])
     for turn in range(rounds):
         for which in (0, 1) if turn % 2 else (1, 0):

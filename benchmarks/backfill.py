@@ -1,8 +1,8 @@
-"""A year of windows filled in, beside forcing the task for windows of that year, on the same server in one run.
+"""Compare the backfill of a year with forced runs of the task, on the same server in one run.
 
-A year is 35,040 windows of 15 minutes, with 10⁶ hits of 3 domains and 10 pages. The task is forced for 300 of them,
-waited for one by one, and queued all at once and then waited for; both are scaled up to the year. Kapacitor answers a
-forced run when it has ended, so that there is no queue to speak of.
+A year is 35,040 windows of 15 minutes, with 10⁶ hits of 3 domains and 10 pages. The task is forced for 300 windows:
+first each run is awaited, then all runs are queued at once. Both times are scaled up to the year. Kapacitor answers a
+forced run only once it has ended, so it has no queue to measure.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def opened(server: Server, rollup: str, folder: str) -> Analytics:
 
 
 def one_by_one(task: Task, ends: list[int]) -> float:
-    """Seconds to force runs, each waited for."""
+    """Seconds for forced runs, if each is awaited before the next one."""
     installed, started = task.installed(), time.perf_counter()
     for end in ends:
         task.backend.run(installed, end)
@@ -58,7 +58,7 @@ def one_by_one(task: Task, ends: list[int]) -> float:
 
 
 def queued(server: Server, task: Task, ends: list[int]) -> float:
-    """Seconds to force runs all at once and wait for the last of them. InfluxDB 2 only."""
+    """Seconds for forced runs that are queued at once, until the last has ended. InfluxDB 2 only."""
     path, started = f"/api/v2/tasks/{task.installed().id}/runs", time.perf_counter()
     wanted = [server.client.json("POST", path, {"scheduledFor": format_instant(end)})["id"] for end in ends]
     for run in wanted:
@@ -69,7 +69,7 @@ def queued(server: Server, task: Task, ends: list[int]) -> float:
 
 
 def status_of(server: Server, path: str) -> str:
-    """Status of a run; empty for the moment in which the server has put it aside and not yet recorded it."""
+    """Status of a run; empty between its end and its entry in the log."""
     try:
         return str(server.client.json("GET", path)["status"])
     except ServerError:
@@ -78,14 +78,14 @@ def status_of(server: Server, path: str) -> str:
 
 @dataclass(frozen=True)
 class Filled:
-    """A backfill by the command line: wall-clock seconds and the most memory it took, MiB."""
+    """A backfill by the command line: wall-clock seconds and peak memory in MiB."""
 
     seconds: float
     mebibytes: float
 
 
 def filled(server: Server, folder: str, begin: int, stop: int) -> Filled:
-    """Run `pfa-flux task backfill` in a process of its own."""
+    """Run `pfa-flux task backfill` in its own process."""
     command = str(Path(sys.executable).with_name("pfa-flux"))
     names = {**server.settings(), "raw_bucket": RAW, "rollup_bucket": FILLED, "data_dir": folder}
     environment = {**os.environ, **{f"PFA_FLUX_{key.upper()}": value for key, value in names.items()}}
@@ -107,7 +107,7 @@ def filled(server: Server, folder: str, begin: int, stop: int) -> Filled:
 
 
 def run(name: str, hits: int, report: Report) -> None:
-    """All of one server."""
+    """Measure one server."""
     with start(name) as server, tempfile.TemporaryDirectory() as folder:
         for bucket in (RAW, FILLED, BY_TASK):
             server.client.make_bucket(bucket)
@@ -125,35 +125,36 @@ def run(name: str, hits: int, report: Report) -> None:
             made.engine.create_bucket(FILLED)
         year = filled(server, folder, stop - YEAR, stop)
         with opened(server, FILLED, folder) as made:
-            found = made.task().verify(stop - YEAR, stop)
-        assert (found.clean, found.windows) == (True, WINDOWS)
-        tell(report, f"{name}, {hits:,} hits, {found.rows:,} rows", waited, queue, quarter, year)
+            verification = made.task().verify(stop - YEAR, stop)
+        assert (verification.clean, verification.windows) == (True, WINDOWS)
+        report_times(report, f"{name}, {hits:,} hits, {verification.rows:,} rows", waited, queue, quarter, year)
 
 
-def tell(report: Report, title: str, waited: float, queue: float | None, quarter: Filled, year: Filled) -> None:
-    """The table, and what is asked of it."""
+def report_times(report: Report, title: str, waited: float, queue: float | None, quarter: Filled, year: Filled) -> None:
+    """Report the times, and compare them with their limits."""
     rows = [("task forced, one by one (scaled up from 300)", f"{waited:,.0f}", "1.0", "")]
     if queue:
         rows.append(("task forced, queued (scaled up from 300)", f"{queue:,.0f}", f"{waited / queue:,.1f}", ""))
-    for words, found in (("a quarter", quarter), ("the year", year)):
-        ratio = f"{waited / found.seconds:,.0f}" if found is year else ""
-        rows.append((f"pfa-flux task backfill, {words}", f"{found.seconds:,.1f}", ratio, f"{found.mebibytes:,.0f}"))
+    for span, backfill in (("a quarter", quarter), ("the year", year)):
+        ratio = f"{waited / backfill.seconds:,.0f}" if backfill is year else ""
+        figures = f"{backfill.seconds:,.1f}", ratio, f"{backfill.mebibytes:,.0f}"
+        rows.append((f"pfa-flux task backfill, {span}", *figures))
     report.rows(title, ("A year of 35,040 windows", "s", "× one by one", "client's memory, MiB"), rows)
     sides = f"{waited:,.0f} s / {year.seconds:,.1f} s"
     if queue:
         queued_too = f"{queue:,.0f} s / {year.seconds:,.1f} s"
-        report.require("beside the queued way", queue / year.seconds, 30, queued_too)
-        report.require("beside one by one", waited / year.seconds, 1000, sides)
+        report.require("queued runs / backfill", queue / year.seconds, 30, queued_too)
+        report.require("runs one by one / backfill", waited / year.seconds, 1000, sides)
     else:
-        report.require("beside one by one", waited / year.seconds, 30, sides)
+        report.require("runs one by one / backfill", waited / year.seconds, 30, sides)
     sides = f"{quarter.mebibytes:,.1f} MiB / {year.mebibytes:,.1f} MiB"
     flat = quarter.mebibytes / year.mebibytes
-    report.require("memory of a quarter / of the year, flat if near 1", flat, 0.8, sides)
+    report.require("memory for a quarter / for the year", flat, 0.8, sides)
     report.say()
 
 
 def main() -> int:
-    """Run it; 1 where a ratio is less than asked for."""
+    """Run the benchmark. Returns 1 if a ratio is below its limit."""
     parser = arguments(__doc__, 1)
     parser.add_argument("engines", nargs="*", default=["influxdb-2.7", "kapacitor"])
     parser.add_argument("--hits", type=int, default=HITS, help="hits of the year")

@@ -1,4 +1,4 @@
-"""What a hit, a row, a series, a page and a connection cost, and what that makes of 10⁴ to 10⁹ hits a day.
+"""Costs of a hit, a row, a series, a page and a connection, and the resources that 10⁴ to 10⁹ hits a day need.
 
 `benchmarks/costs.py` measures the costs. Linux only.
 """
@@ -15,11 +15,11 @@ from benchmarks.costs import DOMAINS, PAGES, Costs, file_costs, influxdb_costs, 
 from benchmarks.timing import Report, arguments
 
 SERVING = 14.0
-"""CPU µs for a hit in the process that serves; `python -m benchmarks.pixel` measures it."""
+"""CPU µs for a hit in the serving process, as measured by `python -m benchmarks.pixel`."""
 GATHER = 0.001
-"""Seconds that a commit waits for further hits, which makes many of them one commit where they come in fast."""
+"""Seconds that a commit waits for further hits. Hits within this time share a commit."""
 PEAK = 5
-"""Times the mean rate that a busy hour comes to."""
+"""Rate of a busy hour, as a multiple of the mean rate."""
 KEPT_DAYS = 30
 DOCUMENTED = Costs(
     spool_1=47, spool_32=5.6, raw_row=19.8, rollup_row=22.4, point_27=8.14, point_18=8.14, series_27=2.29,
@@ -27,14 +27,14 @@ DOCUMENTED = Costs(
     window_embedded_us=3.86, serving_kib=39 * 1024, helper_kib=57 * 1024, connection_kib=1.76, page_kib=0.55,
     page_helper_kib=0.79,
 )  # fmt: skip
-"""What docs/capacity.md has, so that its second table can be made anew for other pages and another price of serving."""
+"""Costs in docs/capacity.md. `--table` uses them for other numbers of pages, or another cost of serving."""
 
 
 def costs_table(costs: Costs) -> list[tuple[str, str]]:
-    """What was measured, in words."""
+    """The measured costs as rows of text."""
     kib = 1024
     return [
-        ("a hit that waits in the spool, by commits of 1 and of 32 hits",
+        ("a hit waiting in the spool, in commits of 1 and of 32 hits",
          f"{costs.spool_1:.0f} and {costs.spool_32:.1f} bytes"),
         ("a raw row in the embedded store", f"{costs.raw_row:.1f} bytes"),
         ("a downsampled row in the embedded store", f"{costs.rollup_row:.1f} bytes"),
@@ -43,15 +43,15 @@ def costs_table(costs: Costs) -> list[tuple[str, str]]:
          f"{costs.series_27 * 10_000 / kib:.0f} and {costs.series_18 * 10_000 / kib:.0f} MiB"),
         ("a point in a full write, plain and compressed", f"{costs.plain:.0f} and {costs.wire:.1f} bytes"),
         ("shipping a point, CPU of the helper", f"{costs.shipping_us:.1f} µs"),
-        ("taking a point in, CPU of InfluxDB 2.7", f"{costs.influxdb_us:.1f} µs"),
+        ("storing a point, CPU of InfluxDB 2.7", f"{costs.influxdb_us:.1f} µs"),
         ("catching up, into InfluxDB 2.7 on the same machine",
          f"{costs.catching_up:,.0f} points/s, 1,000,000 hits in {1e6 / max(costs.catching_up, 1):.0f} s"),
         ("downsampling a raw row, InfluxDB 2.7 and embedded store",
          f"{costs.window_27_us:.2f} and {costs.window_embedded_us:.2f} µs"),
-        ("memory of the process that serves and of its helper, idle",
+        ("memory of the serving process and of its helper, idle",
          f"{costs.serving_kib / kib:.0f} and {costs.helper_kib / kib:.0f} MiB"),
-        ("1,000 connections, memory of the process that serves", f"{costs.connection_kib * 1000 / kib:.1f} MiB"),
-        ("10,000 pages, memory of the process that serves and of its helper",
+        ("1,000 connections, memory of the serving process", f"{costs.connection_kib * 1000 / kib:.1f} MiB"),
+        ("10,000 pages, memory of the serving process and of its helper",
          f"{costs.page_kib * 10_000 / kib:.1f} and {costs.page_helper_kib * 10_000 / kib:.1f} MiB"),
     ]  # fmt: skip
 
@@ -64,10 +64,10 @@ HEADINGS = (
 
 
 def capacity(costs: Costs, hits: int, *, serving_us: float = SERVING, pages: int = PAGES) -> tuple[str, ...]:
-    """A row of the table: what so many hits a day come to."""
+    """A row of the table: the resources that a number of hits a day needs."""
     mean = hits / 86400
     peak = mean * PEAK
-    # Bytes for a commit, and for each hit in it.
+    # Bytes of a waiting hit: its own, and its part of the commit's.
     commit = (costs.spool_1 - costs.spool_32) / (1 - 1 / 32)
     waiting = costs.spool_1 - commit + commit / max(1.0, peak * GATHER)
     rows = min(hits, len(DOMAINS) * pages * 96)
@@ -85,7 +85,7 @@ def capacity(costs: Costs, hits: int, *, serving_us: float = SERVING, pages: int
 
 
 def capacity_table(costs: Costs, *, serving_us: float = SERVING, pages: int = PAGES) -> list[tuple[str, ...]]:
-    """10⁴ to 10⁹ hits a day."""
+    """The table for 10⁴ to 10⁹ hits a day."""
     return [capacity(costs, 10**digits, serving_us=serving_us, pages=pages) for digits in range(4, 10)]
 
 
@@ -95,18 +95,18 @@ def power(number: int) -> str:
 
 
 def rounded(number: float) -> str:
-    """A number to two places that count."""
+    """A number with two significant digits."""
     places = max(0, 1 - math.floor(math.log10(number)))
     return f"{round(number, places if number < 100 else -(math.floor(math.log10(number)) - 1)):,.{places}f}"
 
 
 def cores(micros: float) -> str:
-    """Part of a core that so many µs a second are."""
+    """Part of a core for a number of µs a second."""
     return "< 0.001" if micros < 1000 else f"{rounded(micros / 1e6)}"
 
 
 def size(count: float) -> str:
-    """Bytes, in words."""
+    """A number of bytes with its unit."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{rounded(count)} {unit}"
@@ -115,15 +115,15 @@ def size(count: float) -> str:
 
 
 def main() -> int:
-    """Run it."""
+    """Run the benchmark."""
     parser = arguments(__doc__, 1)
-    parser.add_argument("--hits", type=int, default=1_000_000, help="hits that are shipped and stored")
-    parser.add_argument("--series", type=int, default=100_000, help="series whose memory is measured")
+    parser.add_argument("--hits", type=int, default=1_000_000, help="number of hits to ship and store")
+    parser.add_argument("--series", type=int, default=100_000, help="number of series, to measure their memory")
     parser.add_argument("--pages", type=int, default=PAGES, help="pages in each network, for the table")
-    parser.add_argument("--serving-us", type=float, default=SERVING, help="CPU µs of a hit in the process that serves")
-    parser.add_argument("--table", action="store_true", help="measure nothing: the table of what docs/capacity.md has")
+    parser.add_argument("--serving-us", type=float, default=SERVING, help="CPU µs of a hit in the serving process")
+    parser.add_argument("--table", action="store_true", help="measure nothing: use the costs in docs/capacity.md")
     options = parser.parse_args()
-    report, found = Report(), [DOCUMENTED] if options.table else []
+    report, every = Report(), [DOCUMENTED] if options.table else []
     for _ in range(0 if options.table else options.rounds):
         costs = Costs()
         steps: Sequence[tuple[Callable[..., None], Sequence[Any]]] = (
@@ -135,13 +135,13 @@ def main() -> int:
         for step, given in steps:
             print(step.__name__, file=sys.stderr, flush=True)
             step(costs, *given)
-        found.append(costs)
-    costs = Costs(*(sorted(getattr(each, f.name) for each in found)[len(found) // 2] for f in fields(Costs)))
+        every.append(costs)
+    costs = Costs(*(sorted(getattr(each, f.name) for each in every)[len(every) // 2] for f in fields(Costs)))
     if not options.table:
         report.rows("What it costs", ("", "measured"), costs_table(costs))
         print(costs, file=sys.stderr)
     report.rows(
-        f"What that makes, with {options.serving_us:g} µs for a hit served and {options.pages} pages in each network",
+        f"What a site needs, with {options.serving_us:g} µs a served hit and {options.pages} pages in each network",
         HEADINGS,
         capacity_table(costs, serving_us=options.serving_us, pages=options.pages),
     )

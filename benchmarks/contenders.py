@@ -1,4 +1,4 @@
-"""What is measured for the pixel: nginx, nginx with Lua, and pfa-flux three ways, each a real server."""
+"""The servers that `benchmarks.pixel` compares: nginx, nginx with Lua, and pfa-flux in three configurations."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ http {{
 }}
 """
 _LUA_MODULES = "load_module modules/ndk_http_module.so;\nload_module modules/ngx_http_lua_module.so;"
-# A timer for each hit, a connection from the pool, one line, and its answer; nothing is tried again. Limits
-# of timers are the defaults: 1024 that wait and 256 that run.
+# For each hit, a timer takes a connection from the pool, sends one line, and reads the answer. It repeats nothing. The
+# limits of timers are the defaults: 1024 waiting and 256 running ones.
 _LUA_SHARED = """
   init_by_lua_block {{
     function write_hit(premature, line)
@@ -108,14 +108,14 @@ asyncio.run(main())
 
 @dataclass
 class Contender:
-    """A server that runs.
+    """A running server.
 
     Attributes:
         address: HOST:PORT.
-        pid: of the process that serves.
-        kept: number of hits that are kept; None where nothing is.
-        settle: waits until all that was taken in has arrived where it is kept.
-        influxdb: the server that it writes to.
+        pid: id of the serving process.
+        kept: returns the number of stored hits; None if it stores none.
+        settle: waits until all accepted hits are stored.
+        influxdb: the InfluxDB to which it writes.
         log: the journal's write-ahead log.
     """
 
@@ -129,7 +129,7 @@ class Contender:
 
 @contextmanager
 def listening(name: str, command: Sequence[str], folder: Path, address: str) -> Iterator[Process]:
-    """A process of ours that listens."""
+    """A process started here that listens at an address."""
     host, _, port = address.rpartition(":")
 
     def answers() -> bool:
@@ -148,7 +148,7 @@ def listening(name: str, command: Sequence[str], folder: Path, address: str) -> 
 
 @contextmanager
 def nginx(folder: Path, **parts: str) -> Iterator[Contender]:
-    """Nginx with one worker, whose CPU time is what counts."""
+    """Nginx with one worker. The CPU time is that of the worker."""
     program = shutil.which("nginx")
     if program is None:
         raise SystemExit("nginx is not installed")
@@ -172,7 +172,7 @@ def influxdb() -> Iterator[Server]:
 
 
 def points_in(server: Server) -> int:
-    """Hits in InfluxDB, counted by itself."""
+    """Number of hits in InfluxDB, by its own count."""
     text = 'SELECT count("count") FROM "pf_analytics_test_pixel"'
     rows = server.client.influxql(text, db="telegraf", rp="autogen")
     return int(rows[0]["count"]) if rows else 0
@@ -180,7 +180,7 @@ def points_in(server: Server) -> int:
 
 @contextmanager
 def lua(folder: Path) -> Iterator[Contender]:
-    """The original's way."""
+    """Nginx with Lua, which writes each hit to InfluxDB: the originally published design."""
     with influxdb() as server:
         host, _, port = server.url.removeprefix("http://").rpartition(":")
         where = {"host": host, "port": port, "org": server.org, "token": server.token, "bucket": "telegraf/autogen"}
@@ -188,7 +188,8 @@ def lua(folder: Path) -> Iterator[Contender]:
         with nginx(folder, modules=_LUA_MODULES, shared=shared, each=_LUA_EACH) as contender:
 
             def settle() -> None:
-                # What InfluxDB has, and what the worker still does: a tick of CPU time is some hundred writes.
+                # Wait until the count in InfluxDB and the worker's CPU time stop changing. A tick of CPU time is some
+                # hundred writes.
                 seen: tuple[int, Cpu] | None = None
                 while seen != (seen := (points_in(server), cpu_of([contender.pid]))):
                     time.sleep(1)
@@ -200,7 +201,7 @@ def lua(folder: Path) -> Iterator[Contender]:
 
 @contextmanager
 def pixel(folder: Path, **settings: Any) -> Iterator[tuple[PixelServer, Contender]]:
-    """`pfa-flux serve`, with what it is set to as shipped."""
+    """`pfa-flux serve` with default settings, except those given."""
     server = PixelServer(folder, **settings)
     with on_core(cores().server):
         server.start()
@@ -211,15 +212,15 @@ def pixel(folder: Path, **settings: Any) -> Iterator[tuple[PixelServer, Contende
 
 
 def rows_in(path: Path, sql: str) -> Sequence[Any]:
-    """First row of a query of a journal."""
+    """First row of a query to a journal."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        found: Sequence[Any] = connection.execute(sql).fetchone()
-        return found
+        row: Sequence[Any] = connection.execute(sql).fetchone()
+        return row
 
 
 @contextmanager
 def embedded(folder: Path) -> Iterator[Contender]:
-    """Without InfluxDB: hits are counted as rows of the store."""
+    """pfa-flux without InfluxDB. Stored hits are rows of the store."""
     with pixel(folder) as (server, contender):
         path = server.data_dir / "pfa-flux.sqlite3"
         contender.kept = lambda: int(rows_in(path, "SELECT count(*) FROM raw")[0])
@@ -229,7 +230,7 @@ def embedded(folder: Path) -> Iterator[Contender]:
 
 @contextmanager
 def up(folder: Path) -> Iterator[Contender]:
-    """With an InfluxDB: hits are counted there."""
+    """pfa-flux with InfluxDB. Stored hits are points in InfluxDB."""
     with influxdb() as influx, pixel(folder, url=influx.url, token=influx.token, org=influx.org) as (server, contender):
 
         def settle() -> None:
@@ -246,7 +247,7 @@ def up(folder: Path) -> Iterator[Contender]:
 
 @contextmanager
 def down(folder: Path) -> Iterator[Contender]:
-    """With an InfluxDB that does not answer: hits are counted in the spool."""
+    """pfa-flux with an InfluxDB that does not answer. Stored hits are those in the spool."""
     with pixel(folder, url=f"http://127.0.0.1:{free_ports(1)[0]}") as (server, contender):
         path = server.data_dir / SPOOL_NAME
         contender.kept = lambda: int(rows_in(path, "SELECT coalesce(sum(length(pages)), 0) / 4 FROM turn")[0])
@@ -270,6 +271,6 @@ KINDS: Mapping[str, Kind] = {GIF: nginx, LUA: lua, EMBEDDED: embedded, UP: up, D
 
 @contextmanager
 def running(kind: Kind) -> Iterator[Contender]:
-    """A contender in a folder of its own."""
+    """A contender in its own folder."""
     with tempfile.TemporaryDirectory(prefix="pfa-flux-pixel-") as folder, kind(Path(folder)) as contender:
         yield contender

@@ -1,8 +1,8 @@
-"""What a hit, a row, a series, a page and a connection cost, measured.
+"""Measures the costs of a hit, a row, a series, a page and a connection.
 
-The hits are of a domain in each of the three networks, with 200 pages each, and lie within a day. InfluxDB is told to
-write its caches out and to compact soon after the last write, so that its files are what they come to in the end.
-Memory is resident memory as the kernel counts it. Linux only.
+The hits are spread over a day, and over one domain with 200 pages in each of the three networks. InfluxDB is set to
+write its caches to disk and to compact soon after the last write, so that its files reach their final size. Memory is
+resident memory by the kernel's count. Linux only.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ DAY = 86400 * NS
 DOMAINS = ("example.com", f"{'a' * 55}d.onion", "example.i2p")
 PAGES = 200
 COLD = {
-    # Of InfluxDB 1.8 and of 2.7: when a cache without writes is written to a file, and when a shard is compacted whole.
+    # InfluxDB 1.8 and 2.7: time without writes after which a cache is written to disk, and a shard is fully compacted.
     "INFLUXDB_DATA_CACHE_SNAPSHOT_WRITE_COLD_DURATION": "2s",
     "INFLUXDB_DATA_COMPACT_FULL_WRITE_COLD_DURATION": "2s",
     "INFLUXD_STORAGE_CACHE_SNAPSHOT_WRITE_COLD_DURATION": "2s",
@@ -56,29 +56,29 @@ COLD = {
 
 @dataclass
 class Costs:
-    """What was measured. Bytes, KiB of memory, CPU time in µs; `us` and `kib` say which.
+    """Measured costs. Names that end with `us` are CPU time in µs, with `kib` KiB of memory; other sizes are bytes.
 
     Attributes:
-        spool_1: bytes of the spool for a hit that waits, where each had a commit of its own.
-        spool_32: the same at 32 hits in a commit.
-        raw_row: bytes of the embedded store for a raw row.
-        rollup_row: for a downsampled row.
-        point_27: bytes on InfluxDB 2.7's disk for a point.
-        point_18: on 1.8's.
-        series_27: KiB of InfluxDB 2.7's memory for a series.
-        series_18: of 1.8's.
-        wire: bytes of a write for a point, compressed.
-        plain: the same before that.
+        spool_1: bytes of a waiting hit in the spool, with one hit in a commit.
+        spool_32: the same with 32 hits in a commit.
+        raw_row: bytes of a raw row in the embedded store.
+        rollup_row: bytes of a downsampled row there.
+        point_27: bytes of a point on InfluxDB 2.7's disk.
+        point_18: the same for InfluxDB 1.8.
+        series_27: KiB of a series in InfluxDB 2.7's memory.
+        series_18: the same for InfluxDB 1.8.
+        wire: bytes of a point in a compressed write.
+        plain: the same before compression.
         shipping_us: CPU time of the helper for a point.
         influxdb_us: CPU time of InfluxDB 2.7 for a point.
         catching_up: points a second from a spool into InfluxDB 2.7.
-        window_27_us: time for a raw row of a window that is downsampled by InfluxDB 2.7.
-        window_embedded_us: by the embedded store.
-        serving_kib: memory of the process that serves, idle.
-        helper_kib: of its helper.
-        connection_kib: of the process that serves for a connection.
-        page_kib: of the process that serves for a page.
-        page_helper_kib: of its helper.
+        window_27_us: time in which InfluxDB 2.7 downsamples a raw row.
+        window_embedded_us: the same for the embedded store.
+        serving_kib: memory of the serving process, idle.
+        helper_kib: memory of its helper, idle.
+        connection_kib: memory of the serving process for a connection.
+        page_kib: memory of the serving process for a page.
+        page_helper_kib: memory of the helper for a page.
     """
 
     spool_1: float = 0.0
@@ -104,10 +104,10 @@ class Costs:
 
 
 def views() -> list[View]:
-    """Page views of all domains and pages, shuffled."""
-    found = [View("hit", "https", domain, f"/blog/page-{page}") for domain in DOMAINS for page in range(PAGES)]
-    random.Random(5).shuffle(found)
-    return found
+    """A page view of each page of each domain, shuffled."""
+    every = [View("hit", "https", domain, f"/blog/page-{page}") for domain in DOMAINS for page in range(PAGES)]
+    random.Random(5).shuffle(every)
+    return every
 
 
 def day_of_hits(journal: Spool | StoreJournal, hits: int, size: int, stop: int) -> None:
@@ -117,11 +117,11 @@ def day_of_hits(journal: Spool | StoreJournal, hits: int, size: int, stop: int) 
         journal.commit(draw.choices(pages, k=min(size, hits - done)), stop - DAY + done * DAY // hits)
 
 
-# Files of our own
+# Files of pfa-flux
 
 
 def file_costs(costs: Costs, hits: int) -> None:
-    """The spool and the embedded store, by the size of their files once the log is written back."""
+    """Measure the spool and the embedded store, by the size of their files after the log was written back."""
     now = time.time_ns()
     with tempfile.TemporaryDirectory() as folder:
         for size, count in ((1, hits // 10), (32, hits)):
@@ -140,7 +140,7 @@ def file_costs(costs: Costs, hits: int) -> None:
 
 
 def embedded_window(own: pfa_settings.Settings, hits: int, now: int) -> float:
-    """Time for a raw row of windows that are put together, µs."""
+    """Time in µs to downsample a raw row."""
     spec, store = TaskSpec.from_settings(own), Embedded(own)
     stop = spec.floor(now) - spec.width
     began = time.perf_counter()
@@ -151,7 +151,7 @@ def embedded_window(own: pfa_settings.Settings, hits: int, now: int) -> float:
 
 
 def rollup_bytes(own: pfa_settings.Settings, now: int) -> float:
-    """Bytes of a downsampled row: all pages in each window of two days."""
+    """Bytes of a downsampled row, from two days in which each window has all pages."""
     spec, store = TaskSpec.from_settings(own), Embedded(own)
     tags = [{"domain": view.domain, "page": view.page, "scheme": view.scheme} for view in views()]
     ends = range(spec.floor(now) - 2 * DAY, spec.floor(now), spec.width)
@@ -163,11 +163,11 @@ def rollup_bytes(own: pfa_settings.Settings, now: int) -> float:
 
 
 def write_costs(costs: Costs) -> None:
-    """A full write, compressed as the shipper does it."""
-    found, draw, own = views(), random.Random(6), pfa_settings.load({}, environ={})
+    """Measure a full write, compressed like the shipper's."""
+    pages, draw, own = views(), random.Random(6), pfa_settings.load({}, environ={})
     second = time.time_ns() // NS * NS
     lines = [
-        line(point_of(draw.choice(found), own.schema, "5eed5eed5eed5eed", second + number // 500 * NS + number % 500))
+        line(point_of(draw.choice(pages), own.schema, "5eed5eed5eed5eed", second + number // 500 * NS + number % 500))
         for number in range(MOST_POINTS)
     ]
     body = "\n".join(lines).encode()
@@ -179,7 +179,7 @@ def write_costs(costs: Costs) -> None:
 
 @contextmanager
 def influxdb(name: str) -> Iterator[Server]:
-    """A fresh server that soon writes out and compacts."""
+    """A new server that soon writes its caches to disk and compacts."""
     before = dict(os.environ)
     os.environ.update(COLD)
     try:
@@ -191,28 +191,28 @@ def influxdb(name: str) -> Iterator[Server]:
 
 
 def pid_of(server: Server) -> int:
-    """Its process."""
+    """Id of the server's process."""
     (runner,) = server.runners
     if not isinstance(runner, Process) or runner.pid is None:
-        raise SystemExit(f"{server.name} is no process of ours")
+        raise SystemExit(f"{server.name} does not run as a process of this benchmark")
     return runner.pid
 
 
 def memory_of(pid: int) -> int:
-    """Resident memory, KiB."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found is not None
-    return int(found[1])
+    """Resident memory of a process, KiB."""
+    match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert match is not None
+    return int(match[1])
 
 
 def cpu_of(pid: int) -> float:
-    """CPU time since its start, µs."""
+    """CPU time of a process since its start, µs."""
     stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(stat[11]) + int(stat[12])) * 1e6 / os.sysconf("SC_CLK_TCK")
 
 
 def data_bytes(server: Server) -> int:
-    """Size of its compacted files, once nothing waits in its logs any more and they no longer change."""
+    """Size of the server's compacted files, once its logs are empty and the files no longer change."""
     assert server.folder is not None
     root, seen = server.folder, -1
     deadline = time.monotonic() + 120
@@ -226,7 +226,7 @@ def data_bytes(server: Server) -> int:
 
 
 def catch_up(server: Server, folder: Path, hits: int) -> dict[str, float]:
-    """Ship a spool of hits. Returns points a second, and CPU time of the helper and of the server for each, µs."""
+    """Ship the hits of a spool. Returns points a second, and CPU time of helper and server for a point, µs."""
     now = time.time_ns()
     data = folder / "data"
     spool = Spool(data, "normal", 1 << 40)
@@ -253,7 +253,7 @@ def catch_up(server: Server, folder: Path, hits: int) -> dict[str, float]:
 
 
 def window(server: Server, hits: int) -> float:
-    """Time for a raw row of windows that the task puts together, µs: its own text, for ten windows and written."""
+    """Time in µs in which the server downsamples a raw row: the task's text, for ten windows, with their writes."""
     own = pfa_settings.load(server.settings(), environ={})
     with Analytics(own) as analytics:
         spec = replace(analytics.task().spec, lookback=10)
@@ -270,7 +270,7 @@ def window(server: Server, hits: int) -> float:
 
 
 def series_kib(server: Server, count: int) -> float:
-    """Memory for a series: as many points are written into new series as into one before."""
+    """Memory of a series: points in new series, compared with as many points in one series."""
     second = time.time_ns() // NS * NS
     tags = "scheme=https,sess=5eed5eed5eed5eed,type=pixel"
 
@@ -288,18 +288,15 @@ def series_kib(server: Server, count: int) -> float:
 
 
 def influxdb_costs(costs: Costs, hits: int, series: int) -> None:
-    """Both generations of InfluxDB."""
+    """Measure both generations of InfluxDB."""
     for name, mark in (("influxdb-2.7", "27"), ("influxdb-1.8", "18")):
         print(name, file=sys.stderr, flush=True)
         with influxdb(name) as server, tempfile.TemporaryDirectory() as folder:
-            found = catch_up(server, Path(folder), hits)
+            rates = catch_up(server, Path(folder), hits)
             setattr(costs, f"point_{mark}", data_bytes(server) / hits)
             if mark == "27":
-                costs.catching_up, costs.shipping_us, costs.influxdb_us = (
-                    found["rate"],
-                    found["shipping"],
-                    found["server"],
-                )
+                costs.catching_up = rates["rate"]
+                costs.shipping_us, costs.influxdb_us = rates["shipping"], rates["server"]
                 costs.window_27_us = window(server, hits)
         with influxdb(name) as server:
             setattr(costs, f"series_{mark}", series_kib(server, series))
@@ -309,7 +306,7 @@ def influxdb_costs(costs: Costs, hits: int, series: int) -> None:
 
 
 def pixel_costs(costs: Costs, connections: int, pages: int) -> None:
-    """Memory of the process that serves and of its helper: idle, with connections, with pages."""
+    """Measure memory of the serving process and of its helper: idle, with connections, with pages."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, connections + 500), hard))
     with influxdb("influxdb-2.7") as server, tempfile.TemporaryDirectory() as folder, ExitStack() as stack:

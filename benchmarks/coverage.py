@@ -1,8 +1,8 @@
-"""How often the 95% interval holds the truth, simulated: `python -m benchmarks.coverage`.
+"""Simulate how often the 95% interval contains the true ratio: `python -m benchmarks.coverage`.
 
-Visits arrive at random; each has its pages, and blocks the analytics for all of them or for none. The interval is the
-library's own, from blocks of time as a query gives them; plain Wilson's, which takes page views as independent, is
-shown beside it. Below, for independent page views, the exact coverage of Wilson's interval by their number.
+Visits arrive at random. Each visit blocks the analytics on all its pages or on none. The first table compares the
+library's interval, from blocks of time like those of a query, with Wilson's interval, which assumes independent page
+views. The second table has the exact coverage of Wilson's interval for independent page views, by their number.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pfa_flux.ratio.interval import Sides, block_hours, interval, wilson
 from pfa_flux.times import NS
 
 DRAWS = 4_000
-"""The error of a coverage of 95% is then 0.35 points."""
+"""Draws for each combination. They give a coverage of 95% with a standard error of 0.35 points."""
 
 BY_TIME = "a day of 12 blocks"
-"""A day that is an interval of time is judged by blocks of two hours."""
+"""An interval of time that is a day consists of blocks of two hours."""
 
 RANGES = {BY_TIME: 24, "24 h": 24, "3 d": 72, "7 d": 168, "30 d": 720, "90 d": 2160}
 RATES = (1, 2, 5, 10, 50)
@@ -32,7 +32,7 @@ MOST_PAGES = {"visits of 1 to 5 pages": 5, "visits of 1 or 2 pages": 2, "indepen
 def draw(
     rng: np.random.Generator, length: str, rate: float, ratio: float, pages: int, draws: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hits and blocked hits of each block of time: arrays of draws x blocks."""
+    """Hits and blocked hits of each block of time, as arrays of draws x blocks."""
     hours = RANGES[length]
     width = 2 if length == BY_TIME else block_hours(0, hours * 3600 * NS)
     widths = np.diff(np.append(np.arange(0, hours, width), hours))
@@ -43,17 +43,17 @@ def draw(
 
 
 def _pages(rng: np.random.Generator, visits: np.ndarray, most: int) -> np.ndarray:
-    """Page views of numbers of visits, each of one to `most`, all as likely."""
+    """Page views of visits. A visit has from one to `most` page views, with equal probability."""
     total, left = np.zeros_like(visits), visits.copy()
     for number in range(1, most):
         these = rng.binomial(left, 1 / (most - number + 1))
         total, left = total + number * these, left - these
-    found: np.ndarray = total + most * left
-    return found
+    views: np.ndarray = total + most * left
+    return views
 
 
 def coverage(hits: np.ndarray, blocked: np.ndarray, ratio: float) -> tuple[float, float]:
-    """Shares of draws whose interval holds the ratio: the library's, and plain Wilson's."""
+    """Shares of draws whose interval contains the ratio, for the library's interval and for Wilson's."""
     ours, plain, draws = 0, 0, 0
     for row, gone in zip(hits.tolist(), blocked.tolist(), strict=True):
         total = Sides(sum(row), sum(row) - sum(gone))
@@ -67,7 +67,7 @@ def coverage(hits: np.ndarray, blocked: np.ndarray, ratio: float) -> tuple[float
 
 
 def exact(hits: int, ratios: Sequence[float]) -> list[float]:
-    """Exact coverage of Wilson's interval of a number of independent page views."""
+    """Exact coverage of Wilson's interval for a number of independent page views, by ratio."""
     ends = [wilson(k / hits, hits) for k in range(hits + 1)]
     return [
         sum(math.comb(hits, k) * p**k * (1 - p) ** (hits - k) for k, (low, high) in enumerate(ends) if low <= p <= high)
@@ -76,9 +76,9 @@ def exact(hits: int, ratios: Sequence[float]) -> list[float]:
 
 
 def main() -> int:
-    """Both tables."""
+    """Report both tables."""
     parser = arguments(__doc__, 1)
-    parser.add_argument("--draws", type=int, default=DRAWS, help="for each combination")
+    parser.add_argument("--draws", type=int, default=DRAWS, help="draws for each combination")
     options = parser.parse_args()
     rng, report, rows = np.random.default_rng(1), Report(), []
     for name, pages in MOST_PAGES.items():
@@ -95,14 +95,14 @@ def main() -> int:
             figures = min(ours), max(ours), sum(ours) / len(ours)
             low, high, mean = (f"{each:.1%}" for each in figures)
             rows.append((name, length, low, where, high, mean, f"{min(plain):.1%} – {max(plain):.1%}"))
-    names = ("", "range", "lowest", "at (an hour, ratio)", "highest", "mean", "plain Wilson's, lowest to highest")
-    report.rows("How often the 95% interval holds the truth", names, rows)
+    names = ("", "range", "lowest", "at (visits an hour, ratio)", "highest", "mean", "Wilson's, lowest to highest")
+    report.rows("How often the 95% interval contains the true ratio", names, rows)
     ratios = [n / 1000 for n in range(10, 991)]
-    found = {hits: exact(hits, ratios) for hits in (5, 10, 20, 50, 100, 200)}
+    coverages = {hits: exact(hits, ratios) for hits in (5, 10, 20, 50, 100, 200)}
     report.rows(
-        "Wilson's interval for independent page views, exactly",
+        "Exact coverage of Wilson's interval for independent page views",
         ("page views", "lowest coverage", "highest", "mean"),
-        [(f"{n}", *(f"{x:.1%}" for x in (min(f), max(f), sum(f) / len(f)))) for n, f in found.items()],
+        [(f"{n}", *(f"{x:.1%}" for x in (min(f), max(f), sum(f) / len(f)))) for n, f in coverages.items()],
     )
     return report.end(options.markdown)
 

@@ -1,10 +1,11 @@
-"""The embedded engine: answers over 90 days, beside plain SQL that scans as many raw rows.
+"""Compare answers of the embedded store over 90 days with plain SQL that scans as many raw rows.
 
-The data is 1,000,000 hits and 700,000 page loads of 3 domains with 50 pages each. It is written through the library and
-downsampled by both tasks, as an installation does it. Answers come from the library, with intervals and warnings. The
-scan is one GROUP BY over a plain table of the same size, in a file of its own. Each contender checks its totals.
-The live page is asked for over HTTP, of a server that has been asked before.
-Ten times the page views, of which only the last 30 days are still raw, are asked the same.
+The data is 1,000,000 hits and 700,000 page loads of 3 domains with 50 pages each. The library writes it, and both tasks
+downsample it, as in an installation. Answers come from the library, with intervals and warnings. The scan is one GROUP
+BY over a plain table of the same size, in its own file. Each contender checks its totals. The live page is requested
+over HTTP from a server that has answered before.
+
+The same questions are then asked of ten times the page views, with raw data only for the last 30 days.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ from pfa_flux.view.server import Server
 DAY = 86400 * NS
 DAYS = 90
 T0 = from_datetime(datetime(2026, 1, 5, tzinfo=UTC))
-# The range begins before the first page view, and both of its ends lie within a window.
+# The range begins before the first page view. Both ends are within a window, not at its end.
 NOW = T0 + DAYS * DAY - 451 * NS
 SECONDS = DAYS * 86400 - 3 * 3600
-"""From the first page view to the last: three hours before the present."""
+"""Seconds from the first page view to the last, which is three hours before the present."""
 DOMAINS = (("https", "example.com"), ("http", f"{'a' * 55}d.onion"), ("http", "example.i2p"))
 PAGES = 50
 PLACES = len(DOMAINS) * PAGES
@@ -70,31 +71,31 @@ QUESTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 REQUIRED = ("by domain", "by network", "by page", "by day", "by domain, page and day")
 SHORT_LIST = ("by domain", "by day", "by domain, page and day")
-"""Questions that are asked of raw rows alone, and of the larger data."""
+"""Questions that are also answered from raw rows alone, and from the larger data."""
 REPORT = "report, 45 days and the 45 before"
 PAGE = f"live page of {DAYS} days, over HTTP"
 
 
 class Totals(NamedTuple):
-    """Page views that the pixel counted, and those that the analytics counted."""
+    """Numbers of hits and of loads."""
 
     hits: int
     loads: int
 
     @property
     def rows(self) -> int:
-        """Raw rows."""
+        """Number of raw rows."""
         return self.hits + self.loads
 
 
 def totals(hits: int) -> Totals:
-    """What there is of so many hits: seven of ten have a page load."""
+    """The totals for a number of hits: seven of ten have a load."""
     return Totals(hits, hits // 10 * 7 + min(hits % 10, 7))
 
 
 @dataclass
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that the benchmark sets."""
 
     now: int
 
@@ -107,7 +108,7 @@ class Clock:
 
 
 def page_views(hits: int) -> Iterator[tuple[int, int, bool]]:
-    """Time, place and whether the analytics counted it, in order of time."""
+    """Time, place, and whether the analytics counted it, for each page view in order of time."""
     draw = random.Random(7)
     for i in range(hits):
         yield T0 + i * SECONDS // hits * NS + i % 1000, draw.randrange(PLACES), i % 10 < 7
@@ -122,7 +123,7 @@ def rows(hits: int) -> Iterator[tuple[int, int, int]]:
 
 
 def points(hits: int) -> Iterator[Point]:
-    """The same for the library."""
+    """The same rows as points for the library."""
     places = [(scheme, domain, f"/{page}") for scheme, domain in DOMAINS for page in range(PAGES)]
     of_hits = [
         {"domain": domain, "page": page, "scheme": scheme, "sess": "5eed5eed5eed5eed", "type": "pixel"}
@@ -136,20 +137,20 @@ def points(hits: int) -> Iterator[Point]:
             yield Point("pf_analytics_test", of_loads[series - PLACES], "response_time", value, moment)
 
 
-# What an installation does
+# The steps of an installation
 
 
 def write(own: Settings, hits: int) -> None:
-    """Write the points in pieces, each at its time, so that none of them is late."""
-    clock, made_of = Clock(T0), points(hits)
+    """Write the points in pieces, each at its own time, so that no point is late."""
+    clock, every = Clock(T0), points(hits)
     with Analytics(own, clock=clock) as made:
-        while piece := list(islice(made_of, _BATCH)):
+        while piece := list(islice(every, _BATCH)):
             clock.now = piece[0].time
             made.write(piece)
 
 
 def downsample(own: Settings) -> float:
-    """Install both tasks and run what is due. Returns the seconds that the runs took."""
+    """Install both tasks and compute due windows. Returns the seconds for the computation."""
     with Analytics(own, clock=Clock(NOW)) as made:
         tasks = made.task("hits"), made.task("loads")
         for task in tasks:
@@ -161,13 +162,13 @@ def downsample(own: Settings) -> float:
 
 
 def remove_old_rows(own: Settings) -> int:
-    """Remove the raw rows that are older than their retention, as `pfa-flux serve` does. Returns their number."""
+    """Remove raw rows older than their retention, like `pfa-flux serve`. Returns their number."""
     with closing(Embedded(own)) as store:
         return purge(store, own, NOW, 0)
 
 
 def size(own: Settings) -> int:
-    """Bytes of the store's file that are in use."""
+    """Used bytes of the store's file."""
     with closing(sqlite3.connect(own.data_dir / STORE_NAME)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         page, pages, unused = (
@@ -181,7 +182,7 @@ def size(own: Settings) -> int:
 
 
 def plain_table(file: Path, hits: int) -> sqlite3.Connection:
-    """The table that is scanned."""
+    """The table for the scan."""
     connection = sqlite3.connect(file)
     with connection:
         connection.execute(_CREATE)
@@ -191,9 +192,9 @@ def plain_table(file: Path, hits: int) -> sqlite3.Connection:
 
 def scan(connection: sqlite3.Connection, sql: str, truth: Totals) -> None:
     """Read all rows of the plain table."""
-    found = connection.execute(sql).fetchall()
-    hits = sum(value for series, value, *_ in found if series < PLACES)
-    loads = sum(count for series, _, count, *_ in found if series >= PLACES)
+    groups = connection.execute(sql).fetchall()
+    hits = sum(value for series, value, *_ in groups if series < PLACES)
+    loads = sum(count for series, _, count, *_ in groups if series >= PLACES)
     assert (hits, loads) == truth, (sql, hits, loads, truth)
 
 
@@ -207,27 +208,27 @@ class Asked:
     last: BlockedRatio | None = None
 
     def __call__(self) -> None:
-        """Ask, and check the totals."""
+        """Ask the question, and check the totals."""
         self.last = self.made.blocked_ratio(**{"start": f"{DAYS}d", **self.question})
         counted = [*self.last, *(row.before for row in self.last if row.before)]
-        found = sum(row.hits for row in counted), sum(row.js for row in counted)
-        assert found == self.truth, (self.question, found, self.truth)
+        sums = sum(row.hits for row in counted), sum(row.js for row in counted)
+        assert sums == self.truth, (self.question, sums, self.truth)
 
     @property
     def counts(self) -> dict[tuple[str, ...], tuple[int, int]]:
-        """Hits and loads of the last answer's rows by their keys."""
+        """Hits and loads of the last answer's rows, by key."""
         return {tuple(row.key.values()): (row.hits, row.js) for row in self.last or ()}
 
 
 def make_report(made: Analytics, hits: int) -> None:
-    """The report of the last 45 days, which has the number of their hits in it."""
+    """Make the report of the last 45 days, and check that it contains their number of hits."""
     html, has_data = made.report(start="45d")
     assert has_data
     assert f"{hits:,}" in html, hits
 
 
 def get_page(where: tuple[str, int], hits: int) -> None:
-    """The live page of all the days without the previous period, which has the number of hits in it."""
+    """Request the live page of all days without the previous period, and check that it contains the number of hits."""
     connection = HTTPConnection(*where)
     with closing(connection):
         connection.request("GET", f"/?range={DAYS}d")
@@ -241,7 +242,7 @@ def get_page(where: tuple[str, int], hits: int) -> None:
 
 
 def fill(own: Settings, truth: Totals, report: Report, files: list[tuple[str, int, int]]) -> None:
-    """Write and downsample the data, and note how large the file is before and after."""
+    """Write and downsample the data, and record the size of the file before and after."""
     write(own, truth.hits)
     files.append((f"{truth.rows:,} raw rows", size(own), truth.rows))
     took = downsample(own)
@@ -249,10 +250,10 @@ def fill(own: Settings, truth: Totals, report: Report, files: list[tuple[str, in
     report.say(f"- First run of both tasks, {truth.rows:,} raw rows: {took * 1e6 / truth.rows:.2f} µs a row.")
 
 
-def beside_the_scan(
+def compare_with_scan(
     made: Analytics, where: tuple[str, int], plain: sqlite3.Connection, truth: Totals, report: Report, rounds: int
 ) -> None:
-    """Every question, in the same rounds as the scan. `where` is host and port of the live page."""
+    """Time every question in the same rounds as the scan. `where` is the host and port of the live page."""
     asked = {name: Asked(made, question, truth) for name, question in QUESTIONS.items()}
     from_raw = {name: Asked(made, {**QUESTIONS[name], "source": "raw"}, truth) for name in SHORT_LIST}
     half = f"SELECT count(*) FROM raw WHERE series < {PLACES} AND time >= {NOW - DAYS // 2 * DAY}"
@@ -268,7 +269,7 @@ def beside_the_scan(
     for name, each in from_raw.items():
         assert each.counts == asked[name].counts, name
     report.table(f"{DAYS} days, {truth.hits:,} hits and {truth.loads:,} loads", timings, SCAN)
-    tell_sources(asked, report)
+    report_sources(asked, report)
     base = timings[SCAN]
     limits = {**dict.fromkeys(REQUIRED, SLOWEST), REPORT: SLOWEST_REPORT, PAGE: SLOWEST_PAGE}
     for name, limit in limits.items():
@@ -276,10 +277,8 @@ def beside_the_scan(
     report.say()
 
 
-def beside_the_smaller(
-    few: tuple[Analytics, Totals], many: tuple[Analytics, Totals], report: Report, rounds: int
-) -> None:
-    """The short list, of a tenth of the data and of all of it in the same rounds."""
+def compare_sizes(few: tuple[Analytics, Totals], many: tuple[Analytics, Totals], report: Report, rounds: int) -> None:
+    """Time the short list in the same rounds on both sizes of data."""
     asked = {
         f"{truth.hits:,} hits, {name}": Asked(made, QUESTIONS[name], truth)
         for name in SHORT_LIST
@@ -287,30 +286,31 @@ def beside_the_smaller(
     }
     names = list(asked)
     timings = side_by_side(asked, rounds)
-    report.table(f"{DAYS} days, of {many[1].hits:,} hits {KEPT_DAYS} days are raw", timings, names[0])
-    tell_sources(asked, report)
+    title = f"{DAYS} days; of the {many[1].hits:,} hits, only the last {KEPT_DAYS} days are raw data"
+    report.table(title, timings, names[0])
+    report_sources(asked, report)
     for one, other in zip(names[::2], names[1::2], strict=True):
         require(report, f"{SLOWEST_LARGE} × {one} / {other}", SLOWEST_LARGE, timings[one], timings[other])
     report.say()
 
 
-def tell_sources(asked: Mapping[str, Asked], report: Report) -> None:
-    """Say which data each answer came from."""
-    found: dict[str, list[str]] = {}
+def report_sources(asked: Mapping[str, Asked], report: Report) -> None:
+    """Report the source of each answer."""
+    sources: dict[str, list[str]] = {}
     for name, each in asked.items():
         if each.last is not None:
-            found.setdefault(each.last.source, []).append(name)
-    for source, names in found.items():
-        report.say(f"- Source {source}: {'all' if len(found) == 1 else '; '.join(names)}.")
+            sources.setdefault(each.last.source, []).append(name)
+    for source, names in sources.items():
+        report.say(f"- Source {source}: {'all' if len(sources) == 1 else '; '.join(names)}.")
 
 
 def require(report: Report, what: str, limit: float, base: Timing, timing: Timing) -> None:
-    """Ask that an answer takes at most so many times as long as what it is compared with."""
+    """Require that an answer takes at most `limit` times as long as `base`."""
     report.require(what, limit * base.best / timing.best, 1, in_ms(base, timing))
 
 
 def measure(options: argparse.Namespace, report: Report, folder: Path) -> None:
-    """All of it."""
+    """Measure both sizes of data."""
     few, many = totals(options.hits), totals(options.hits * LARGER)
     own, files = Settings(data_dir=folder / "store"), list[tuple[str, int, int]]()
     fill(own, few, report, files)
@@ -321,7 +321,7 @@ def measure(options: argparse.Namespace, report: Report, folder: Path) -> None:
     ):
         page.start()
         report.say()
-        beside_the_scan(made, ("127.0.0.1", page.server_address[1]), plain, few, report, options.rounds)
+        compare_with_scan(made, ("127.0.0.1", page.server_address[1]), plain, few, report, options.rounds)
     if options.large:
         larger = replace(own, data_dir=folder / "larger", pixel=replace(own.pixel, raw_retention=KEPT_DAYS * DAY // NS))
         fill(larger, many, report, files)
@@ -333,17 +333,17 @@ def measure(options: argparse.Namespace, report: Report, folder: Path) -> None:
         report.say()
         files.append((f"the same, {gone:,} raw rows removed", size(larger), many.rows))
         with Analytics(own, clock=Clock(NOW)) as made, Analytics(larger, clock=Clock(NOW)) as second:
-            beside_the_smaller((made, few), (second, many), report, options.rounds)
+            compare_sizes((made, few), (second, many), report, options.rounds)
     table = [(name, f"{used / 2**20:,.1f}", f"{used / rows:.1f}") for name, used, rows in files]
-    report.rows("The store's file, by its pages in use", ("", "MiB", "bytes a raw row that was written"), table)
+    report.rows("The store's file, by its used pages", ("", "MiB", "bytes for each written raw row"), table)
 
 
 def main() -> int:
-    """Run it; 1 where a ratio is less than asked for."""
+    """Run the benchmark. Returns 1 if a ratio is below its limit."""
     parser = arguments(__doc__, 3)
     parser.add_argument("--hits", type=int, default=HITS, help="hits of the 90 days")
     parser.add_argument(
-        "--large", action=argparse.BooleanOptionalAction, default=True, help=f"ask {LARGER} times the hits, too"
+        "--large", action=argparse.BooleanOptionalAction, default=True, help=f"also measure {LARGER} times the hits"
     )
     options = parser.parse_args()
     report = Report()

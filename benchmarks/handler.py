@@ -1,4 +1,4 @@
-"""Where a hit's time goes: the handler without sockets, part by part."""
+"""Measures the parts of handling a hit, without sockets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pfa_flux.settings.rules import Rules
 
 
 class _Noting:
-    """A journal that notes what it is given last, and keeps nothing."""
+    """A journal that stores nothing. It has the pages of the last commit."""
 
     def __init__(self) -> None:
         self.pages: list[Page] = []
@@ -31,7 +31,7 @@ class _Noting:
 
 
 class _Mute(Connection):
-    """A connection that notes what it is given last, and sends nothing."""
+    """A connection that sends nothing. It has the last answer."""
 
     def __init__(self) -> None:
         self.sent = b""
@@ -44,7 +44,7 @@ class _Mute(Connection):
 
 
 class Handler:
-    """What there is between a request's bytes and the journal, in this process and without a socket."""
+    """Everything between the bytes of a request and the journal, in this process and without a socket."""
 
     def __init__(self) -> None:
         self._journal, self._connection = _Noting(), _Mute()
@@ -55,30 +55,30 @@ class Handler:
         self._requests = [self._parser.head(head) for head in self._heads]
 
     def read(self) -> None:
-        """Read the heads of all requests."""
+        """Parse the heads of all requests."""
         for head in self._heads:
             self._parser.head(head)
 
     def read_referer_first(self) -> None:
-        """Read them with Referer before Host, as no browser sends them."""
+        """Parse the heads with Referer before Host. No browser sends this order."""
         for head in self._referer_first:
             self._parser.head(head)
 
     def take(self, size: int) -> None:
-        """Take in the first of them as one batch, and let go of it."""
+        """Handle the first `size` requests as one batch."""
         for request in self._requests[:size]:
             self._pixel.handle(request, self._connection)
-        # The first waits for a turn of the loop that brings no more.
+        # The first call only waits for further hits.
         self._pixel.flush()
         self._pixel.flush()
 
     def pages(self) -> list[Page]:
-        """A page for each request, new to any journal."""
+        """A page for each request. No journal knows these pages."""
         self.take(len(REQUESTS))
         return [Page(page.view) for page in self._journal.pages]
 
     def answer(self) -> bytes:
-        """Bytes of the answer to a hit."""
+        """The bytes of the answer to a hit."""
         self.take(1)
         return self._connection.sent
 
@@ -91,19 +91,19 @@ def _referer_first(head: bytes) -> bytes:
 
 
 def best_us(call: Callable[[], object], each: int, times: int) -> float:
-    """CPU time of a call in µs, divided by `each`: the best of seven times `times` calls."""
-    found = []
+    """CPU time of a call in µs, divided by `each`: the best of seven runs of `times` calls."""
+    results = []
     for _ in range(7):
         began = time.process_time_ns()
         for _ in range(times):
             call()
-        found.append((time.process_time_ns() - began) / 1000 / each / times)
-    return min(found)
+        results.append((time.process_time_ns() - began) / 1000 / each / times)
+    return min(results)
 
 
 def commits(name: str, sizes: Sequence[int]) -> list[float]:
-    """CPU time of commits to a journal, µs for each hit, by the number of hits in a commit."""
-    pages, found = Handler().pages(), []
+    """CPU time of a hit in commits to a journal, µs, for each number of hits in a commit."""
+    pages, results = Handler().pages(), []
     with tempfile.TemporaryDirectory(prefix="pfa-flux-pixel-") as folder:
         settings = Settings(data_dir=Path(folder))
         spool = name == "spool"
@@ -112,7 +112,7 @@ def commits(name: str, sizes: Sequence[int]) -> list[float]:
         for size in sizes:
             part = pages[:size]
             commit = partial(journal.commit, part, time.time_ns())
-            found.append(best_us(commit, len(part), max(20, 4000 // size)))
+            results.append(best_us(commit, len(part), max(20, 4000 // size)))
             journal.checkpoint()
         journal.close()
-    return found
+    return results

@@ -1,4 +1,4 @@
-"""The load for the pixel, and what a process costs: wrk with Chromium's headers, cores, CPU time."""
+"""The load for the pixel, from wrk with Chromium's headers, and the CPU time of processes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ GIF, LUA, EMBEDDED, UP, DOWN = (
     "nginx empty_gif", "nginx + Lua", "pfa-flux, embedded", "pfa-flux, InfluxDB up", "pfa-flux, InfluxDB down"
 )  # fmt: skip
 LIMITS = {32: (2.5, 2.0), 128: (2.0, 1.6)}
-"""By connections: most times the CPU of `empty_gif` that are allowed, and that are aimed at."""
+"""By number of connections: CPU time of a hit as a multiple of `empty_gif`'s, first the limit, then the aim."""
 P99_AIM = 3.0
-"""Milliseconds."""
+"""Aim for p99 above that of `empty_gif`, milliseconds."""
 CALM_CONNECTIONS = 128
 WARM_CONNECTIONS = 4
 SETTLE_SECONDS = 120.0
@@ -58,14 +58,14 @@ function done(summary, latency, every)
     errors.connect + errors.read + errors.write + errors.status + errors.timeout))
 end
 """
-# Whole milliseconds, drawn anew for each request: of {most} to the next at random.
+# A random delay of whole milliseconds before each request, on average half of {most}.
 _DELAY = "function delay() return math.floor(math.random() * {most} + math.random()) end"
 
 # Cores, processes, CPU time
 
 
 class Cores(NamedTuple):
-    """Who is where."""
+    """The core of each process."""
 
     server: int
     load: int
@@ -74,16 +74,16 @@ class Cores(NamedTuple):
 
 @cache
 def cores() -> Cores:
-    """Of the cores that we may use."""
+    """Choose from the cores that this process may use."""
     mine = sorted(os.sched_getaffinity(0))
     if len(mine) < 2:
-        raise SystemExit("two cores are needed: one for the servers, one for the load")
+        raise SystemExit("this needs two cores: one for the servers, one for the load")
     return Cores(mine[0], mine[1], mine[2] if len(mine) > 2 else mine[1])
 
 
 @contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """What is started here stays on the core."""
+    """Processes started in this context stay on the core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -100,14 +100,14 @@ class Cpu(NamedTuple):
 
     @property
     def both(self) -> float:
-        """Together."""
+        """User and system time together."""
         return self.user + self.system
 
     def __sub__(self, other: Cpu) -> Cpu:
         return Cpu(self.user - other.user, self.system - other.system)
 
     def per(self, count: int) -> Cpu:
-        """For each of `count`."""
+        """CPU time divided by `count`."""
         return Cpu(self.user / max(count, 1), self.system / max(count, 1))
 
 
@@ -115,16 +115,16 @@ _TICK = 1e6 / os.sysconf("SC_CLK_TCK")
 
 
 def cpu_of(pids: Sequence[int]) -> Cpu:
-    """CPU time of processes since their start, with all their threads."""
-    found = [stat for stat in map(stat_of, pids) if stat]
-    return Cpu(sum(int(stat[11]) for stat in found) * _TICK, sum(int(stat[12]) for stat in found) * _TICK)
+    """CPU time of processes since their start, including all threads."""
+    stats = [stat for stat in map(stat_of, pids) if stat]
+    return Cpu(sum(int(stat[11]) for stat in stats) * _TICK, sum(int(stat[12]) for stat in stats) * _TICK)
 
 
 # The load
 
 
 class Load(NamedTuple):
-    """What wrk saw: requests answered with a status below 400, its errors, answers a second, and p99 in µs."""
+    """Results of wrk: requests answered with a status below 400, errors, answers a second, and p99 in µs."""
 
     answered: int
     errors: int
@@ -133,7 +133,7 @@ class Load(NamedTuple):
 
 
 def load(address: str, connections: int, seconds: int, most_delay: float | None = None) -> Load:
-    """Load a server; with a delay, each connection waits at random up to so many milliseconds before each request."""
+    """Load a server. With `most_delay`, each connection waits up to that many milliseconds before each request."""
     delay = "" if most_delay is None else _DELAY.format(most=most_delay)
     script = _WRK.format(requests=",\n".join(json.dumps(each) for each in REQUESTS), delay=delay)
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file, on_core(cores().load):
@@ -141,14 +141,14 @@ def load(address: str, connections: int, seconds: int, most_delay: float | None 
         file.flush()
         words = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", file.name, f"http://{address}/count.gif"]
         text = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-    found = re.search(r"^RESULT (\d+) (\d+) (\d+) (\d+)$", text, re.MULTILINE)
-    assert found is not None, text
-    requests, duration, p99, errors = map(int, found.groups())
+    result = re.search(r"^RESULT (\d+) (\d+) (\d+) (\d+)$", text, re.MULTILINE)
+    assert result is not None, text
+    requests, duration, p99, errors = map(int, result.groups())
     return Load(requests - errors, errors, requests / duration * 1e6, p99)
 
 
 def file_system() -> str:
-    """Kind of the file system that data goes to."""
+    """Type of the file system that holds the data."""
     place = Path(tempfile.gettempdir()).resolve()
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     inside = [(len(point), kind) for _, point, kind, *_ in mounts if place.is_relative_to(point)]

@@ -1,9 +1,10 @@
-"""Ninety days by day, and a year of downsampled rows by week and network, on real servers.
+"""Measure ninety days by day, and a year of downsampled rows by week and network, on real servers.
 
-Ninety days: 1,000,000 hits and 1,000,000 page loads of 3 domains and 50 pages. The original's query answers for one
-domain and one range, so it is run once for each day; ours is one call, with status and 95% interval for each day. On
-2.7 the original's query runs on its own form of data, too: 200,000 hits, a `sess` for each.
-A year: 15-minute rows of hits and loads, 5,256,000 of them, of 3 networks and 25 pages each.
+Ninety days have 1,000,000 hits and 1,000,000 page loads of 3 domains and 50 pages. The original's query answers for one
+domain and one range, so it runs once for each day. pfa-flux needs one call, with status and 95% interval for each day.
+On 2.7, the original's query also runs on its own form of data: 200,000 hits, each with its own `sess`.
+
+A year has 5,256,000 rows of hits and loads, 15 minutes each, of 3 networks with 25 pages each.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _BATCH = 100_000
 
 
 def lines(count: int, *, sess_per_hit: bool = False) -> Iterator[str]:
-    """Line protocol of as many hits and page loads, each at its time."""
+    """Line protocol of `count` hits and as many page loads, spread over the days."""
     draw, hashes = random.Random(7), random.Random(8)
     for i in range(count):
         where = f"domain={draw.choice(DOMAINS)},page=/{draw.randrange(50)}"
@@ -48,7 +49,7 @@ def lines(count: int, *, sess_per_hit: bool = False) -> Iterator[str]:
 
 
 def rollups() -> Iterator[str]:
-    """A year of rows of hits and loads."""
+    """Line protocol of a year of downsampled hits and loads."""
     draw = random.Random(9)
     for end in range(T0 + WINDOW, T0 + 365 * DAY + 1, WINDOW):
         for domain in NETWORKS:
@@ -59,7 +60,7 @@ def rollups() -> Iterator[str]:
 
 
 def write(server: Server, bucket: str, made: Iterator[str]) -> int:
-    """Write lines in pieces, and count them."""
+    """Write lines in pieces. Returns their number."""
     server.client.make_bucket(bucket)
     written = 0
     while piece := [line for line, _ in zip(made, range(_BATCH), strict=False)]:
@@ -69,16 +70,16 @@ def write(server: Server, bucket: str, made: Iterator[str]) -> int:
 
 
 def by_day(server: Server, made: Analytics, bucket: str, deltas: set[int]) -> dict[str, Callable[[], object]]:
-    """Both ways to the deltas of a domain's days; each checks that it finds the same."""
+    """Both ways to compute the differences of a domain's days. Each checks that its sum is the same."""
     cut = server.name == "influxdb-1.8"
 
     def original() -> None:
-        found = 0
+        total = 0
         for day in range(DAYS):
             first = T0 + day * DAY
             (row,) = server.client.flux(delta_query(bucket, DOMAIN, first, first + DAY - cut))
-            found += row["_value"]
-        deltas.add(found)
+            total += row["_value"]
+        deltas.add(total)
         assert len(deltas) == 1, deltas
 
     def ours() -> None:
@@ -91,7 +92,7 @@ def by_day(server: Server, made: Analytics, bucket: str, deltas: set[int]) -> di
 
 
 def peak(ask: Callable[[], object]) -> float:
-    """The most memory of the client, MiB, that an answer takes."""
+    """Peak memory of the client for an answer, MiB."""
     ask()
     tracemalloc.start()
     ask()
@@ -101,7 +102,7 @@ def peak(ask: Callable[[], object]) -> float:
 
 
 def measure(server: Server, report: Report, rounds: int, directory: str) -> None:
-    """All of one server."""
+    """Measure one server."""
     values = {**server.settings(), "data_dir": directory}
     base = connect(None, config=None, **values)
 
@@ -124,21 +125,21 @@ def measure(server: Server, report: Report, rounds: int, directory: str) -> None
         theirs = by_day(server, on("a/autogen"), "a/autogen", same)
         own = by_day(server, on("b/autogen"), "b/autogen", same)
         contenders[f"original's, on {PER_HIT:,} hits with a sess each"] = theirs[names[0]]
-        contenders[f"ours, on the same {PER_HIT:,} hits our way"] = own[names[1]]
+        contenders[f"ours, on the same {PER_HIT:,} hits with one sess"] = own[names[1]]
     timings = side_by_side(contenders, rounds)
-    report.table("90 days by day, 1,000,000 hits and as many loads", timings, names[0])
+    report.table("90 days by day, 1,000,000 hits and 1,000,000 loads", timings, names[0])
     one, other = (timings[name] for name in names)
-    what = "one call, times as fast as the original's once a day, same data"
+    what = "original's, once a day / ours, one call, same data"
     report.require(what, one.best / other.best, LEAST[server.name], in_ms(one, other))
     if server.name == "influxdb-2.7":
         one, other = (timings[name] for name in list(contenders)[2:])
-        what = "the same beside the original on a sess for each hit"
+        what = "original's, on hits with a sess each / ours, on the same hits with one sess"
         report.require(what, one.best / other.best, 100, in_ms(one, other))
     few, many = (
         peak(by_day(server, on(f"b{count}/autogen"), f"b{count}/autogen", set())["ours, one call"])
         for count in (FEW, MANY)
     )
-    report.say(f"- Client's memory for an answer: {few:.1f} MiB of {FEW:,} hits, {many:.1f} MiB of {MANY:,}.")
+    report.say(f"- Client's memory for an answer: {few:.1f} MiB for {FEW:,} hits, {many:.1f} MiB for {MANY:,}.")
     report.say()
     rows = write(server, "year/autogen", rollups())
     made = on(f"b{FEW}/autogen")
@@ -155,7 +156,7 @@ def measure(server: Server, report: Report, rounds: int, directory: str) -> None
 
 
 def main() -> int:
-    """Run it on the servers named, by default both."""
+    """Measure the named servers, by default both."""
     parser = arguments(__doc__, 3)
     parser.add_argument("engines", nargs="*", default=list(LEAST), help="influxdb-2.7, influxdb-1.8")
     options = parser.parse_args()

@@ -1,9 +1,9 @@
-"""The pixel's price: CPU time per hit and p99 beside nginx `empty_gif` and beside nginx with Lua, the original's way.
+"""Compare the pixel's CPU time per hit and p99 with nginx `empty_gif`, and with nginx and Lua, the original design.
 
-All contenders are real servers, each on the same core; the load generator, wrk with one thread and the headers that
-Chromium sends, has another, and so has InfluxDB where there is a third. For its cost each is started anew, warmed up,
-loaded, and given the time to bring away what it has taken in; its CPU time until then is divided by the hits answered.
-CPU time is the kernel's count (/proc/PID/stat); what is kept is counted where it is kept. Linux only.
+All contenders are real servers on the same core. The load generator, wrk with one thread and Chromium's headers, runs
+on another core, and InfluxDB on a third one if there is one. To measure its cost, a contender is started, warmed up and
+loaded, until it has stored all accepted hits. Its CPU time until then is divided by the number of answered hits. CPU
+time is the kernel's count (/proc/PID/stat). Stored hits are counted where they are stored. Linux only.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ from tests.engines.process import Process, children
 
 @dataclass(frozen=True)
 class Cost:
-    """One measurement. CPU times are µs for each hit answered.
+    """One measurement. CPU times are µs for each answered hit.
 
     Attributes:
-        load: what wrk saw.
-        serving: CPU time of the process that serves.
-        helper: that of its children.
-        influxdb: that of InfluxDB, where it is a process of ours.
-        answered: hits answered since the contender's start.
-        kept: hits kept of them; None where it keeps none.
-        batch: hits in a commit, where rows tell.
+        load: results of wrk.
+        serving: CPU time of the serving process.
+        helper: CPU time of its children.
+        influxdb: CPU time of InfluxDB; None if it runs elsewhere.
+        answered: answered hits since the contender's start.
+        kept: stored hits; None if the contender stores none.
+        batch: hits in a commit; None if the rows do not show it.
     """
 
     load: Load
@@ -65,13 +65,13 @@ class Cost:
 
 
 def influxdb_pids(contender: Contender) -> list[int]:
-    """Of InfluxDB; none where it runs in a container or is none of ours."""
+    """Ids of InfluxDB's processes; none if it runs in a container or was not started here."""
     runners = contender.influxdb.runners if contender.influxdb is not None else []
     return [runner.pid for runner in runners if isinstance(runner, Process) and runner.pid is not None]
 
 
 def measure(kind: Kind, connections: int, seconds: int) -> Cost:
-    """Start a contender, warm it up, load it, wait until it is done with that, and count."""
+    """Start a contender, warm it up, load it, wait until it has stored the hits, and count."""
     with running(kind) as contender:
         warm = load(contender.address, WARM_CONNECTIONS, 1)
         contender.settle()
@@ -88,11 +88,11 @@ def measure(kind: Kind, connections: int, seconds: int) -> Cost:
 
 
 def batch(contender: Contender) -> float | None:
-    """Hits in a commit, from the rows that wait in a spool."""
+    """Hits in a commit, from the waiting rows of a spool."""
     if contender.log is None or contender.influxdb is not None or not contender.log.name.startswith(SPOOL_NAME):
         return None
     path = contender.log.with_name(SPOOL_NAME)
-    # The first second was the warming up.
+    # The first second was the warm-up.
     return float(rows_in(path, "SELECT avg(length(pages)) / 4 FROM turn WHERE seq > (SELECT avg(seq) FROM turn)")[0])
 
 
@@ -100,7 +100,7 @@ Costs = dict[tuple[str, int], list[Cost]]
 
 
 def costs(report: Report, connections: Sequence[int], rounds: int, seconds: int) -> Costs:
-    """All contenders once a round, in turn."""
+    """Measure all contenders once a round, in turn."""
     found: Costs = {}
     for _ in range(rounds):
         for count in connections:
@@ -116,7 +116,7 @@ def costs(report: Report, connections: Sequence[int], rounds: int, seconds: int)
 
 
 def cost_rows(found: Costs, name: str, count: int) -> Iterator[Sequence[str]]:
-    """The rows of a contender: the process that serves, and where it has a helper that works, both together."""
+    """The rows of a contender: the serving process, and both processes together if it has a busy helper."""
     runs = found[name, count]
     sums = str(count), f"{median(run.load.rate for run in runs):,.0f}"
     answered = sum(run.answered for run in runs)
@@ -130,7 +130,7 @@ def cost_rows(found: Costs, name: str, count: int) -> Iterator[Sequence[str]]:
         yield (f"{name}, with its helper process", *sums, *cpu_columns(both), ratio, *ends)
     if kept and sum(kept) < answered:
         by_kept = [Cpu(*(part * run.answered / max(run.kept or 0, 1) for part in run.serving)) for run in runs]
-        yield (f"{name}, by hit that is kept", *sums, *cpu_columns(by_kept), "–", *ends)
+        yield (f"{name}, for each stored hit", *sums, *cpu_columns(by_kept), "–", *ends)
 
 
 def median(values: Iterator[float]) -> float:
@@ -158,29 +158,30 @@ def times_gif(found: Costs, name: str, count: int, *, helper: bool = False) -> f
 
 
 def judge_costs(report: Report, found: Costs, connections: Sequence[int]) -> None:
-    """What is asked of the costs."""
+    """Compare the costs with their limits."""
     lost = found_loss(found, LUA)
     for count in connections:
         for name in (EMBEDDED, UP, DOWN):
             ratio, where = times_gif(found, name, count), f"{name}, {count} connections"
             if count in LIMITS:
                 limit, aim = LIMITS[count]
-                report.require(f"{where}: allowed {limit} × empty_gif / measured {ratio:.2f} ×", limit / ratio, 1)
+                report.require(f"{where}: limit of {limit} × empty_gif / measured {ratio:.2f} ×", limit / ratio, 1)
                 report.say(f"  - the aim of {aim} × is {'reached' if ratio <= aim else 'not reached'}")
             times = times_gif(found, LUA, count) / times_gif(found, name, count, helper=True)
-            report.require(f"{where}, with its helper: CPU of the Lua way for a hit, kept or not / ours", times, 1)
+            report.require(f"{where}, with its helper: CPU of nginx + Lua for an answered hit / ours", times, 1)
     for name in (EMBEDDED, UP, DOWN):
         loss = found_loss(found, name)
         errors = sum(run.load.errors for count in connections for run in found[name, count])
         kept = 1 - loss if not errors else 0.0
-        report.require(f"{name}: hits kept / answered, where the Lua way loses {lost:.0%}, errors {errors}", kept, 1)
+        what = f"{name}: stored / answered hits ({errors} errors; nginx + Lua loses {lost:.0%})"
+        report.require(what, kept, 1)
     report.say()
 
 
 def found_loss(found: Costs, name: str) -> float:
-    """Share of the hits answered that a contender lost, in the worst of its runs.
+    """Share of the answered hits that a contender lost, in its worst run.
 
-    More may be kept than answered: wrk does not wait for its last answers.
+    More hits may be stored than answered, because wrk does not wait for its last answers.
     """
     runs = [run for (each, _), runs in found.items() if each == name for run in runs if run.kept is not None]
     return max(max(0.0, 1 - (run.kept or 0) / run.answered) for run in runs)
@@ -191,7 +192,7 @@ def found_loss(found: Costs, name: str) -> float:
 
 @dataclass
 class Pace:
-    """The longest delay at which a contender gets a rate; learned from every run."""
+    """The maximum delay that gives a contender a certain rate. Each run improves it."""
 
     rate: float
     most_delay: float = 0.0
@@ -199,25 +200,25 @@ class Pace:
     p99s: list[float] = field(default_factory=list)
 
     def run(self, address: str, seconds: int) -> Load:
-        """Load at the rate, or near it."""
+        """Load at about this rate."""
         if not self.most_delay:
             self.most_delay = 2000 * CALM_CONNECTIONS / self.rate
-        found = load(address, CALM_CONNECTIONS, seconds, self.most_delay)
-        # Milliseconds from one request of a connection to its next: wanted, less those that were.
-        short = 1000 * CALM_CONNECTIONS * (1 / self.rate - 1 / found.rate)
-        self.most_delay = max(0.01, self.most_delay + 2 * short)
-        return found
+        result = load(address, CALM_CONNECTIONS, seconds, self.most_delay)
+        # Missing milliseconds between two requests of a connection: intended minus measured.
+        missing = 1000 * CALM_CONNECTIONS * (1 / self.rate - 1 / result.rate)
+        self.most_delay = max(0.01, self.most_delay + 2 * missing)
+        return result
 
     def keep(self, address: str, seconds: int) -> float:
-        """A run that counts. Returns p99 in ms."""
-        found = self.run(address, seconds)
-        self.rates.append(found.rate)
-        self.p99s.append(found.p99 / 1000)
+        """Load, and record the result. Returns p99 in ms."""
+        result = self.run(address, seconds)
+        self.rates.append(result.rate)
+        self.p99s.append(result.p99 / 1000)
         return self.p99s[-1]
 
 
-def begun_logs(contender: Contender) -> int:
-    """How often the journal's log was begun anew: its header counts the checkpoints that got to its end.
+def log_restarts(contender: Contender) -> int:
+    """Number of restarts of the journal's log. Its header counts complete checkpoints.
 
     https://www.sqlite.org/fileformat2.html#walformat
     """
@@ -228,7 +229,10 @@ def begun_logs(contender: Contender) -> int:
 
 
 def latencies(report: Report, tops: Mapping[str, float], runs: int, seconds: int) -> None:
-    """p99 of each at half of its top rate, beside empty_gif at the same rate. All run; one at a time is loaded."""
+    """Compare p99 of each contender at half of its top rate with empty_gif at the same rate.
+
+    All contenders run at the same time, but only one is loaded at a time.
+    """
     with ExitStack() as stack:
         made = {name: stack.enter_context(running(KINDS[name])) for name in (GIF, *tops)}
         paces = {(who, name): Pace(top / 2) for name, top in tops.items() for who in (GIF, name)}
@@ -240,10 +244,10 @@ def latencies(report: Report, tops: Mapping[str, float], runs: int, seconds: int
         for count in range(runs):
             print(f"latency, run {count + 1}", file=sys.stderr, flush=True)
             for (who, _), pace in paces.items():
-                before = begun_logs(made[who])
+                before = log_restarts(made[who])
                 pace.keep(made[who].address, seconds)
                 if who in logs:
-                    logs[who] += begun_logs(made[who]) - before
+                    logs[who] += log_restarts(made[who]) - before
                 made[who].settle()
     rows, gaps = [], {}
     for name in tops:
@@ -255,10 +259,11 @@ def latencies(report: Report, tops: Mapping[str, float], runs: int, seconds: int
         every = " ".join(f"{each:.2f}" for each in differences)
         rows.append((name, f"{mine.rate:,.0f}", *rates, *p99s, f"{gaps[name]:.2f}", every, str(logs[name])))
     names = ("", "half of its top rate", "hits/s", "empty_gif's", "p99, ms", "empty_gif's", "difference, median",
-             "of each run", "checkpoints meanwhile")  # fmt: skip
+             "of each run", "checkpoints")  # fmt: skip
     report.rows(f"p99 at half of the top rate, {CALM_CONNECTIONS} connections, runs of {seconds} s", names, rows)
     for name, gap in gaps.items():
-        report.require(f"{name}: aim of {P99_AIM:.0f} ms / p99 more by {gap:.2f} ms", P99_AIM / max(gap, 0.01), 1)
+        what = f"{name}: aim of {P99_AIM:.0f} ms / p99 above empty_gif's by {gap:.2f} ms"
+        report.require(what, P99_AIM / max(gap, 0.01), 1)
     report.say()
 
 
@@ -266,7 +271,7 @@ def latencies(report: Report, tops: Mapping[str, float], runs: int, seconds: int
 
 
 def where(report: Report, found: Costs, connections: Sequence[int], seconds: int) -> None:
-    """Where the time goes: what is measured over sockets, beside the sum of its parts."""
+    """Report where the time goes: the cost over sockets, compared with its parts."""
     handler, columns = Handler(), []
     for count in connections:
         print(f"asyncio alone, {count} connections", file=sys.stderr, flush=True)
@@ -289,26 +294,27 @@ def where(report: Report, found: Costs, connections: Sequence[int], seconds: int
     rows = [list(row) for row in zip(words, *columns, strict=True)]
     report.rows("Where the time goes: CPU, µs for a hit", ("", *(f"{c} connections" for c in connections)), rows)
     usual, late = (best_us(read, len(REQUESTS), 50) for read in (handler.read, handler.read_referer_first))
-    report.require(f"a head with Referer before Host ({late:.2f} µs): 1.7 x the usual / it", 1.7 * usual / late, 1)
+    what = f"1.7 × a usual head / a head with Referer before Host ({late:.2f} µs)"
+    report.require(what, 1.7 * usual / late, 1)
     sizes = (1, 8, 32, 128)
     rows = [[name, *(f"{each:.2f}" for each in commits(name, sizes))] for name in ("spool", "store")]
     report.rows("A commit: CPU, µs for a hit, by hits in it", ("", *map(str, sizes)), rows)
 
 
 def main() -> int:
-    """Run it; 1 where something asked for is not reached."""
+    """Run the benchmark. Returns 1 if a ratio is below its limit."""
     parser = arguments(__doc__, 3)
     parser.add_argument("--seconds", type=int, default=2, help="length of a load for the cost")
-    parser.add_argument("--connections", type=int, nargs="+", default=list(LIMITS), help="of wrk, for the cost")
-    parser.add_argument("--latency-runs", type=int, default=5, help="runs for p99, 0 for none")
-    parser.add_argument("--latency-seconds", type=int, default=5, help="length of each")
+    parser.add_argument("--connections", type=int, nargs="+", default=list(LIMITS), help="connections of wrk")
+    parser.add_argument("--latency-runs", type=int, default=5, help="number of runs for p99; 0 for none")
+    parser.add_argument("--latency-seconds", type=int, default=5, help="length of such a run")
     options = parser.parse_args()
     report = Report()
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is not installed")
-    together = "the load generator's, with which it competes" if cores().influxdb == cores().load else "a third"
+    place = "wrk's core, so both compete" if cores().influxdb == cores().load else "a third core"
     report.say(
-        f"Servers and their helpers on one core, wrk on another, InfluxDB on {together}. Data on {file_system()}. "
+        f"Servers and their helpers run on one core, wrk on another, InfluxDB on {place}. Data is on {file_system()}. "
         f"Loads of {options.seconds} s, medians of {options.rounds} rounds.\n"
     )
     found = costs(report, options.connections, options.rounds, options.seconds)

@@ -1,8 +1,8 @@
-"""The question and the downsampling, in the form that the idea was published in and in ours, on real servers.
+"""Compare query and downsampling with the originally published ones, on real servers.
 
-Data of a day: 3 domains of 50 pages, page loads for 70% of the hits. (a) is written the original's way, with a `sess`
-for each hit; (b) ours, with one for the writing process. Hits are 200,000 on InfluxDB 2.7, and on 1.8 as many as its
-limit of 100,000 values of a tag admits.
+The data is a day of 3 domains with 50 pages, with page loads for 70% of the hits. (a) has the original form, with a
+`sess` for each hit. (b) has the form of pfa-flux, with one `sess` for the writing process. InfluxDB 2.7 gets 200,000
+hits. InfluxDB 1.8 gets 100,000, because it allows no more values of a tag.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ DOMAINS = ("example.com", "www.example.com", "b.example")
 DOMAIN = DOMAINS[0]
 HITS = {"influxdb-1.8": 100_000, "influxdb-2.7": 200_000}
 ANSWERS = {"influxdb-1.8": 150, "influxdb-2.7": 30}
-"""How many times as fast as the original's query the whole answer is to be."""
+"""Required ratio of the original query's time and that of the complete answer."""
 BUCKETS = {"a": "original/autogen", "b": "ours/autogen"}
 _NO_OUTPUT = "\n  |> group()\n  |> count()"
-"""A task sends nothing to anyone: what to() hands on is counted, and not sent to the client."""
+"""Counts the output of to() instead of sending it to the client. A task sends nothing either."""
 ROLLUPS = {"a": "original_15m/autogen", "b": "ours_15m/autogen", "original": "original_task/autogen"}
 
 
 def lines(count: int, *, sess_per_hit: bool) -> Iterator[str]:
-    """Line protocol of the day's hits and loads; the same hits and loads in either form."""
+    """Line protocol of the day's hits and loads. They are the same in both forms."""
     draw, hashes = random.Random(7), random.Random(8)
     for i in range(count):
         where = f"domain={draw.choice(DOMAINS)},page=/{draw.randrange(50)}"
@@ -52,7 +52,7 @@ def lines(count: int, *, sess_per_hit: bool) -> Iterator[str]:
 
 
 def fill(server: Server, count: int) -> None:
-    """Make the buckets and write the day, both ways."""
+    """Create the buckets, and write the day in both forms."""
     for bucket in (*BUCKETS.values(), *ROLLUPS.values()):
         server.client.make_bucket(bucket)
     for form, bucket in BUCKETS.items():
@@ -60,18 +60,18 @@ def fill(server: Server, count: int) -> None:
 
 
 def questions(server: Server, made: dict[str, Analytics]) -> dict[str, Callable[[], object]]:
-    """The blocked ratio of a domain over the day; each contender checks that it gives the same delta."""
+    """The blocked ratio of a domain over the day. Each contender checks that its difference is the same."""
     deltas = set()
 
     def original(form: str) -> None:
-        # InfluxDB 1.8's range() takes its stop in.
+        # InfluxDB 1.8's range() includes its stop.
         stop = T0 + DAY - (server.name == "influxdb-1.8")
         (row,) = server.client.flux(delta_query(BUCKETS[form], DOMAIN, T0, stop))
         deltas.add(row["_value"])
         assert len(deltas) == 1, deltas
 
     def query(form: str) -> None:
-        # The text that the library sends for the figure, and reading its answer: what the original's query gives.
+        # The library's query alone, and reading its answer. The original's query gives the same figure.
         engine = made[form].engine
         dialect = "join" if engine.capabilities.join else "union"
         sides = [TaskSpec.from_settings(made[form].settings, side).raw for side in BOTH]
@@ -81,7 +81,7 @@ def questions(server: Server, made: dict[str, Analytics]) -> dict[str, Callable[
         assert len(deltas) == 1, deltas
 
     def answer(form: str, dialect: str = "auto") -> None:
-        # All that a user gets: status, the 95% interval, and the warnings.
+        # The complete answer: status, 95% interval, and warnings.
         (row,) = made[form].blocked_ratio([DOMAIN], start=T0, stop=T0 + DAY, dialect=dialect)
         assert row.ratio_low is not None
         deltas.add(row.blocked)
@@ -100,13 +100,13 @@ def questions(server: Server, made: dict[str, Analytics]) -> dict[str, Callable[
 
 
 def downsamplings(server: Server, made: dict[str, Analytics]) -> dict[str, Callable[[], object]]:
-    """One run over the whole day. On 2.7 both write with to(); on 1.8, which has none, both read."""
+    """One run over the whole day. On 2.7 both write with to(). 1.8 has no to(), so both only read."""
     writes = made["a"].engine.capabilities.to
     sums: dict[str, Sums] = {}
 
-    def keep(name: str, found: Sums) -> None:
-        # Read once, in the round that warms up: checking is no part of the work.
-        sums[name] = found
+    def keep(name: str, result: Sums) -> None:
+        # This reads only once, in the warm-up round, because the check must not be timed.
+        sums[name] = result
         assert len({frozenset(each.items()) for each in sums.values()}) == 1
 
     def original() -> None:
@@ -131,13 +131,13 @@ def downsamplings(server: Server, made: dict[str, Analytics]) -> dict[str, Calla
 
 
 def spec_of(made: Analytics, rollup: str = "") -> TaskSpec:
-    """Our task, with the day as its lookback."""
+    """The task of pfa-flux, with a lookback of a day."""
     spec = made.task().spec
     return replace(spec, lookback=96, rollup_bucket=rollup or spec.rollup_bucket)
 
 
 def whole_day(spec: TaskSpec) -> str:
-    """The task's text as a query at the end of the day: without the option, with the day's end for now()."""
+    """The task's text as a query at the end of the day: without its option, and with the day's end as now()."""
     text = task_flux(spec)
     rest = "\n".join(line for line in text.splitlines() if not line.startswith("option task"))
     assert rest.count("now()") == 1
@@ -145,13 +145,13 @@ def whole_day(spec: TaskSpec) -> str:
 
 
 def opened(server: Server, raw: str, rollup: str, folder: str) -> Analytics:
-    """The library on a server, as `connect()` gives it."""
+    """The library, connected to a server."""
     values = {**server.settings(), "raw_bucket": raw, "rollup_bucket": rollup, "data_dir": folder}
     return connect(None, **values)
 
 
 def run(name: str, hits: int, rounds: int, report: Report) -> None:
-    """All of one server."""
+    """Measure one server."""
     with start(name) as server, tempfile.TemporaryDirectory() as folder:
         report.say(f"### InfluxDB {server.version}, {hits:,} hits\n")
         fill(server, hits)
@@ -170,7 +170,7 @@ def run(name: str, hits: int, rounds: int, report: Report) -> None:
 
 
 def verdict(title: str, ours: str, timings: dict[str, Timing], report: Report, name: str) -> None:
-    """The table, and what is asked of it."""
+    """Report a table, and compare its ratios with their limits."""
     base, same, own = timings["original's on (a)"], timings[f"{ours} on (a)"], timings[f"{ours} on (b)"]
     report.table(title, timings, "original's on (a)")
     report.require(f"{title}, same data", base.best / same.best, 1, in_ms(base, same))
@@ -180,9 +180,9 @@ def verdict(title: str, ours: str, timings: dict[str, Timing], report: Report, n
 
 
 def main() -> int:
-    """Run it; 1 where a ratio is less than asked for."""
+    """Run the benchmark. Returns 1 if a ratio is below its limit."""
     parser = arguments(__doc__, 9)
-    parser.add_argument("engines", nargs="*", default=list(HITS), help=f"of {', '.join(HITS)}")
+    parser.add_argument("engines", nargs="*", default=list(HITS), help=f"one or more of {', '.join(HITS)}")
     parser.add_argument("--hits", type=int, help="hits of the day")
     options = parser.parse_args()
     report = Report()

@@ -1,4 +1,4 @@
-"""What a start costs: `pfa-flux --help` beside the bare import of what it is made with."""
+"""Compare the start of `pfa-flux --help` with the import of the libraries that it needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.timing import Report, arguments, in_ms, side_by_side
 
 
 def main() -> int:
-    """Run it; 1 where --help takes more than twice as long as importing typer and rich."""
+    """Run the benchmark. Returns 1 if --help takes more than twice as long as importing typer and rich."""
     options = arguments(__doc__, 15).parse_args()
     command = str(Path(sys.executable).with_name("pfa-flux"))
     contenders = {

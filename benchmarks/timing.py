@@ -1,4 +1,4 @@
-"""Contenders timed side by side in one run: they alternate within each round, so that noise meets all alike."""
+"""Times contenders in one run. They take turns within each round, so that noise affects them equally."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Timing:
 
 
 def side_by_side(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
-    """Time each contender once a round, in turn. The first round warms up and is not counted."""
+    """Time each contender once a round, in turn. The first round is a warm-up and not counted."""
     seen: dict[str, list[float]] = {name: [] for name in contenders}
     for count in range(rounds + 1):
         for name, contender in contenders.items():
@@ -44,13 +44,13 @@ def side_by_side(contenders: Mapping[str, Callable[[], object]], rounds: int) ->
 
 @dataclass(frozen=True)
 class Verdict:
-    """A ratio held against what is asked for.
+    """A ratio, compared with its limit.
 
     Attributes:
-        what: what was divided by what.
+        what: names of both sides of the ratio.
         measured: the ratio.
-        at_least: what it has to be.
-        sides: both sides as they were measured, where they are said in short.
+        at_least: its limit.
+        sides: measured values of both sides; empty if `what` has them or they are long.
     """
 
     what: str
@@ -77,7 +77,7 @@ class Report:
     """Tables and verdicts, on standard output and as Markdown.
 
     Attributes:
-        made: all reports of this process, for who runs a benchmark and collects what it found.
+        made: all reports of this process, for the caller that collects them.
         lines: the Markdown.
         tables: its tables.
         verdicts: its verdicts.
@@ -93,16 +93,16 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        """A ratio is less than asked for."""
+        """A ratio is below its limit."""
         return any(verdict.word == "FAIL" for verdict in self.verdicts)
 
     def say(self, line: str = "") -> None:
-        """One line."""
+        """Print a line, and add it to the Markdown."""
         print(line, flush=True)
         self.lines.append(line)
 
     def table(self, title: str, timings: Mapping[str, Timing], base: str) -> None:
-        """Timings in ms, and how many times as fast as `base` each is, by the best."""
+        """Add a table of timings in ms, and of their speed as a multiple of `base`'s, by the best round."""
         self.rows(
             title,
             ("", "best, ms", "median, ms", f"× {base}"),
@@ -113,7 +113,7 @@ class Report:
         )
 
     def rows(self, title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table of text."""
+        """Add a table of text."""
         self.tables.append(Table(title, names, rows))
         self.say(f"**{title}**")
         self.say()
@@ -122,13 +122,13 @@ class Report:
         self.say()
 
     def require(self, what: str, ratio: float, least: float, sides: str = "") -> None:
-        """Hold a ratio against what it has to be at least."""
+        """Compare a ratio with its limit."""
         verdict = Verdict(what, ratio, least, sides)
         self.verdicts.append(verdict)
-        self.say(f"- {verdict.word}: {what}: {figure(ratio)}, asked for at least {figure(least)}")
+        self.say(f"- {verdict.word}: {what}: {figure(ratio)}, required at least {figure(least)}")
 
     def document(self) -> dict[str, Any]:
-        """All of it, as JSON takes it."""
+        """The report as values for JSON."""
         return {
             "lines": self.lines,
             "tables": [asdict(table) for table in self.tables],
@@ -136,39 +136,39 @@ class Report:
         }
 
     def end(self, markdown: str | None) -> int:
-        """Write the Markdown, and give the exit code."""
+        """Write the Markdown. Returns the exit code."""
         if markdown:
             Path(markdown).write_text("\n".join(self.lines) + "\n")
         return int(self.failed)
 
 
 def markdown_table(names: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> list[str]:
-    """A table in Markdown; the first columns are text, the others are figures."""
+    """A table in Markdown. The first `texts` columns are text, the others figures."""
     head = [f"| {' | '.join(names)} |", f"{'|---' * texts}{'|---:' * (len(names) - texts)}|"]
     return head + [f"| {' | '.join(row)} |" for row in rows]
 
 
 def figure(ratio: float) -> str:
-    """A ratio as it is shown, never rounded up: what falls short of 1 must not look like 1."""
+    """A ratio as text. It is never rounded up, because a ratio below 1 must not look like 1."""
     digits = Decimal("0.01" if ratio < 10 else "0.1")
     return f"{Decimal(str(ratio)).quantize(digits, ROUND_FLOOR):,}"
 
 
 def in_ms(one: Timing, other: Timing) -> str:
-    """Both sides of a ratio."""
+    """Both sides of a ratio in ms, by the best round."""
     return f"{one.best:,.1f} ms / {other.best:,.1f} ms"
 
 
 def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
-    """A parser with the options that all benchmarks have."""
+    """A parser with the common options of all benchmarks."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--rounds", type=int, default=rounds, help="rounds that count")
-    parser.add_argument("--markdown", help="file to write the tables to")
+    parser.add_argument("--rounds", type=int, default=rounds, help="number of rounds after the warm-up")
+    parser.add_argument("--markdown", help="file for the tables")
     return parser
 
 
 def alone(file: str, module: str, *words: str) -> None:
-    """Run a benchmark as its command does, and write what its reports said, also where it breaks off."""
+    """Run a benchmark like its command, and write its reports to a file, even if it fails."""
     sys.argv = [module, *words]
     reason = ""
     try:
@@ -177,20 +177,20 @@ def alone(file: str, module: str, *words: str) -> None:
         reason = str(end.code or "")
         print(reason, file=sys.stderr)
     except Exception as error:
-        # Whatever it is, the other benchmarks can still be run.
+        # After any error, the other benchmarks can still run.
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}"
-    found = {"reason": without_paths(reason), "reports": [report.document() for report in Report.made]}
-    Path(file).write_text(json.dumps(found))
+    result = {"reason": without_paths(reason), "reports": [report.document() for report in Report.made]}
+    Path(file).write_text(json.dumps(result))
 
 
 def without_paths(text: str) -> str:
-    """The first line of a text, with each absolute path cut down to its name."""
+    """The first line of a text, with each absolute path reduced to its last part."""
     return re.sub(r"(?<![\w.:/-])/(?:[^\s/'\"()]+/)+", "", text.partition("\n")[0])
 
 
 def machine() -> dict[str, str]:
-    """What the benchmarks run on: no names of hosts, and no paths."""
+    """Properties of this machine and versions of programs, without host names and paths."""
     from tests.engines import catalog, source
 
     described = {
@@ -217,7 +217,7 @@ def _read(path: str) -> str:
 
 
 def _answer(*command: str) -> str:
-    """What a program says of itself; nothing where it is missing."""
+    """Output of a program; empty if the program is missing."""
     if shutil.which(command[0]) is None:
         return ""
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
@@ -225,5 +225,5 @@ def _answer(*command: str) -> str:
 
 
 def _first(pattern: str, text: str) -> str:
-    found = re.search(pattern, text, re.MULTILINE)
-    return found[1].strip() if found else ""
+    match = re.search(pattern, text, re.MULTILINE)
+    return match[1].strip() if match else ""

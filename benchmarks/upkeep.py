@@ -1,8 +1,8 @@
-"""What it costs to keep the windows of a month right while a twentieth of the page loads come late.
+"""Measure the cost of keeping the windows of a month correct while a twentieth of the page loads arrive late.
 
-Hits and page loads of 30 days are written as time goes by, page loads late by minutes to days, and passes compare
-windows with raw data and mend them. In the end figures from windows equal the raw data. The share of a core is what
-the processes of pfa-flux and of the server take for a pass, 96 times a day.
+Hits and page loads of 30 days are written in simulated time, late page loads minutes to days after their time. Passes
+compare windows with raw data and repair them. In the end, figures from windows equal the raw data. The share of time
+assumes 96 passes a day.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RUNS = {
 
 @contextmanager
 def server_of(engine: str) -> Iterator[Server | None]:
-    """The server; None where none is needed."""
+    """The server; None for the embedded store."""
     if engine == "embedded":
         yield None
         return
@@ -44,7 +44,7 @@ def server_of(engine: str) -> Iterator[Server | None]:
 
 
 def run(name: str, hits: int, loads: int, report: Report) -> list[str]:
-    """A month on one engine: a row of the table."""
+    """Measure a month on one engine. Returns a row of the table."""
     engine, backend = RUNS[name]
     with server_of(engine) as server, tempfile.TemporaryDirectory() as folder:
         values = {**(server.settings() if server else {}), "data_dir": folder}
@@ -78,14 +78,14 @@ def run(name: str, hits: int, loads: int, report: Report) -> list[str]:
 
 
 def main() -> int:
-    """Run it."""
+    """Run the benchmark."""
     parser = arguments(__doc__, 1)
     parser.add_argument("--hits", type=int, default=HITS, help="hits of the month")
     parser.add_argument("--loads", type=int, default=LOADS, help="page loads of the month")
     options = parser.parse_args()
     report = Report()
     rows = [run(name, options.hits, options.loads, report) for name in RUNS]
-    names = ("", "windows mended", "a pass, ms (median)", "the longest", "of the time, each 15 min")
+    names = ("", "windows repaired", "a pass, ms (median)", "the longest", "share of time, if every 15 min")
     report.say()
     report.rows(f"A month of {options.hits:,} hits and {options.loads:,} page loads, both tasks", names, rows)
     report.say()

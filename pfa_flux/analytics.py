@@ -297,7 +297,7 @@ class Analytics:
             backend: what runs the task: auto, influxdb, kapacitor, or runner (`Task.run`, every 15 minutes).
 
         Raises:
-            InvalidValueError: `what` or `backend` is none of these. CapabilityError: the backend is missing.
+            InvalidValueError: `what` or `backend` has another value. CapabilityError: the backend is missing.
         """
         side = Side(one_of("what", what, tuple(Side)))
         return Task(self._engine, self._state, self.settings, side, backend, self._clock)

@@ -40,15 +40,18 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_beside(path: Path, data: bytes, mode: int | None = None) -> Path:
-    """Write a file under another name beside its own, with the owner of the file that it is to replace.
+    """Write a new version of a file under a temporary name in the same directory. It gets the owner of the old version.
 
     Args:
-        path: its own name.
-        data: what is in it.
-        mode: its rights; None for those of the file that it is to replace, or else by the umask.
+        path: the file's name.
+        data: its new content.
+        mode: its permissions; None for those of the old version, or the umask's if the file is new.
 
     Returns:
-        The other name. Without the file, if it cannot be written, which raises an OSError.
+        The temporary name.
+
+    Raises:
+        OSError: the new version cannot be written. It is removed.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else mode & 0o600)
@@ -70,10 +73,10 @@ def _refuse_link(path: Path) -> None:
 
 
 def _as_before(path: Path, handle: int, mode: int | None) -> None:
-    """Give a file the owner of the one that it replaces, and a mode; None for that of the one that it replaces."""
+    """Give a new version the owner of the old one, and a mode; None for the mode of the old one."""
     with contextlib.suppress(FileNotFoundError):
         before = path.lstat()
-        # Who has made a link here is not to be given a token for it.
+        # A link may be another user's, who must not get a token by it.
         if stat.S_ISREG(before.st_mode):
             with contextlib.suppress(OSError):
                 os.fchown(handle, before.st_uid, before.st_gid)

@@ -1,1 +1,1 @@
-"""Everything that a release is made of: `python -m release`."""
+"""Builds and checks the files of a release: `python -m release`."""

@@ -1,7 +1,7 @@
-"""Build everything that a release is made of, and check it: `python -m release [--out dist]`.
+"""Build and check the files of a release: `python -m release [--out dist]`.
 
-Made are the wheel and the source distribution, the Debian package, and beside them the file that a container image is
-built from. A check that needs a program which is missing here fails: a release is not made of what was not looked at.
+The files are the wheel, the source distribution, the Debian package, and the Containerfile for an image. If a program
+for a check is missing, the check fails, because a release must not contain unchecked files.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ ROOT = Path(__file__).parent.parent
 
 
 def build(folder: Path) -> list[Path]:
-    """Build all files of the release into an empty folder, and return them.
+    """Build all files of the release into an empty folder, and return their paths.
 
     Raises:
-        SystemExit: there is something in the folder.
+        SystemExit: the folder is not empty.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
@@ -36,12 +36,12 @@ def build(folder: Path) -> list[Path]:
 
 
 def debian_version(version: str) -> str:
-    """A version whose order Debian sees, too: 1.2.0rc1 comes before 1.2.0."""
+    """The version in a form that Debian sorts correctly: 1.2.0rc1 before 1.2.0."""
     return re.sub(r"\.?(a|b|rc|dev)(\d)", r"~\1\2", version)
 
 
 def checks(files: list[Path]) -> list[list[str]]:
-    """Commands that look at what was built; each has to succeed, and to say nothing on standard error."""
+    """Commands that check the files. Each must succeed, and print nothing on standard error."""
     packages = [str(file) for file in files if file.suffix in {".whl", ".gz"}]
     (debian,) = (str(file) for file in files if file.suffix == ".deb")
     (container,) = (str(file) for file in files if file.name == "Containerfile")
@@ -56,7 +56,7 @@ def checks(files: list[Path]) -> list[list[str]]:
 
 
 def main() -> int:
-    """Build and check; 1 where a check fails."""
+    """Build and check. Returns 1 if a check fails."""
     parser = argparse.ArgumentParser(prog="python -m release", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the files (default: dist)")
     files = build(parser.parse_args().out)
@@ -64,13 +64,13 @@ def main() -> int:
     for command in checks(files):
         try:
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-            # groff's warnings are no failure to groff.
+            # groff succeeds even if it prints warnings.
             code = done.returncode or int(bool(done.stderr))
-            said = f"{done.stdout}{done.stderr}" if code else ""
+            output = f"{done.stdout}{done.stderr}" if code else ""
         except OSError as error:
-            code, said = 1, f"{error}\n"
+            code, output = 1, f"{error}\n"
         failed += bool(code)
-        print(f"{'FAILED' if code else 'ok    '} {Path(command[0]).name} {' '.join(command[1:2])}\n{said}", end="")
+        print(f"{'FAILED' if code else 'ok    '} {Path(command[0]).name} {' '.join(command[1:2])}\n{output}", end="")
     for file in files:
         print(f"{file.stat().st_size:10,} {file}")
     return int(failed > 0)

@@ -1,6 +1,6 @@
-"""The Debian package: the program with all it needs, its units, its user, and /etc/pfa-flux.
+"""The Debian package: the program with its libraries, its units, its user, and /etc/pfa-flux.
 
-Debian's own typer and rich are older than ours, so they lie within, in a folder that no other program looks into.
+Debian's typer and rich are too old. So the package includes its own, in a folder that no other program uses.
 https://www.debian.org/doc/debian-policy/
 """
 
@@ -36,10 +36,10 @@ Suggests: nginx
 Section: web
 Priority: optional
 Description: share of page views that come without the JavaScript analytics
- A pixel counts every page view, the JavaScript analytics counts those that
- run its script, and pfa-flux subtracts the one from the other: by site,
- network (clearnet, Tor, I2P), page and time, on InfluxDB 1.8 and 2.x or with
- no server at all. Nothing is stored of a visitor.
+ A pixel counts every page view. The JavaScript analytics counts page views
+ that run its script. pfa-flux compares both, by site, network (clearnet, Tor,
+ I2P), page and time, on InfluxDB 1.8 and 2.x or without a server. It stores
+ nothing about visitors.
 """
 _COMMAND = """\
 #!/usr/bin/python3 -sP
@@ -47,7 +47,7 @@ import os
 import sys
 
 sys.path.insert(0, "/{library}")
-# For the processes that it starts.
+# For the processes that this one starts.
 os.environ["PYTHONPATH"] = "/{library}"
 
 from pfa_flux.start import main
@@ -57,7 +57,7 @@ main()
 _CHANGES = """\
 pfa-flux ({version}) stable; urgency=medium
 
-  * The changes are those of changelog.gz.
+  * See changelog.gz for the changes.
 
  -- {maintainer}  {date}
 """
@@ -70,10 +70,10 @@ Copyright: 2026, the pfa-flux authors
 License: BSD-3-Clause
 """
 _OVERRIDES = """\
-# Licences and notes of the libraries stay beside them, where their metadata names them; /usr/share/doc has them, too.
+# Licences and notes stay in the libraries' folders, where their metadata names them. /usr/share/doc has them, too.
 pfa-flux: extra-license-file
 pfa-flux: package-contains-documentation-outside-usr-share-doc
-# It is no package of the distribution.
+# The package is not part of the distribution.
 pfa-flux: initial-upload-closes-no-bugs
 """
 
@@ -84,29 +84,28 @@ def build(wheel: Path, version: str, folder: Path) -> Path:
     Args:
         wheel: the wheel.
         version: the package's version, with Debian's revision: 1.2.3-1.
-        folder: where to put it.
+        folder: folder for the package.
 
     Raises:
-        subprocess.CalledProcessError: a dependency cannot be had, or needs more than Python; dpkg-deb fails.
+        subprocess.CalledProcessError: a dependency is not available or needs more than Python, or dpkg-deb fails.
     """
     with tempfile.TemporaryDirectory(prefix="pfa-flux-deb-") as name:
         tree = Path(name) / "tree"
         install_libraries(wheel, tree / LIBRARY)
         _put_files(tree, version)
         _put_control(tree, version)
-        made = folder / f"pfa-flux_{version}_all.deb"
-        subprocess.run(
-            ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(tree), str(made)], check=True, capture_output=True
-        )
-    return made
+        package = folder / f"pfa-flux_{version}_all.deb"
+        words = ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(tree), str(package)]
+        subprocess.run(words, check=True, capture_output=True)
+    return package
 
 
 def install_libraries(wheel: Path, library: Path) -> None:
-    """Install a wheel with its dependencies, all of which run on any Python that is new enough."""
+    """Install a wheel and its dependencies. All of them run on any Python from `_OLDEST` on."""
     pure = ["--only-binary=:all:", "--platform=any", "--implementation=py", f"--python-version={_OLDEST}"]
     words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", str(library)]
     subprocess.run([*words, *pure, str(wheel)], check=True)
-    # Commands of the libraries, and what pip adds for itself.
+    # Remove the libraries' commands, and files that pip writes for itself.
     for name in ("bin", "share"):
         shutil.rmtree(library / name, ignore_errors=True)
     for path in [*library.rglob("*.exe"), *library.rglob("direct_url.json"), *library.rglob("REQUESTED")]:
@@ -139,12 +138,12 @@ def _put_files(tree: Path, version: str) -> None:
 
 
 def unit_of(text: str) -> str:
-    """A unit as the package has it: with its own command, and the user that the package makes."""
+    """A unit for the package: with the package's command, and with the user that the package creates."""
     return text.replace("/usr/local/bin/", "/usr/bin/").replace("DynamicUser=yes\n", "")
 
 
 def date() -> str:
-    """The release's date: of SOURCE_DATE_EPOCH, else of the last change."""
+    """Date of the release: SOURCE_DATE_EPOCH if set, otherwise the changelog's last change."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
     seconds = int(given) if given else int((ROOT / "CHANGELOG.md").stat().st_mtime)
     return format_datetime(datetime.fromtimestamp(seconds, UTC))
@@ -164,27 +163,27 @@ def _put_control(tree: Path, version: str) -> None:
 
 
 def _copyright(library: Path) -> str:
-    """Licences of all that is in the package, in the machine-readable form, each text whole."""
+    """The complete licences of everything in the package, in Debian's machine-readable form."""
     texts = [_COPYRIGHT, *_indented((ROOT / "LICENSE").read_text()), "\n"]
     for folder in sorted(library.glob("*.dist-info")):
         fields = HeaderParser().parsestr((folder / "METADATA").read_text(encoding="utf-8"))
         if fields["Name"] == "pfa-flux":
             continue
-        name, found = fields["Name"], _licence(folder)
+        name, licence = fields["Name"], _licence(folder)
         short = re.sub(r"[^A-Za-z0-9.+-]+", "-", f"{name} {fields['License-Expression'] or 'licence'}")
         author = " ".join((fields["Author"] or fields["Author-email"] or f"the authors of {name}").split())
-        texts += [f"Files: {LIBRARY}/{name}*\nCopyright: {author}\nLicense: {short}\n", *_indented(found), "\n"]
+        texts += [f"Files: {LIBRARY}/{name}*\nCopyright: {author}\nLicense: {short}\n", *_indented(licence), "\n"]
     return "".join(texts)
 
 
 def _licence(folder: Path) -> str:
     named = re.compile("licen[cs]e|copying|notice", re.IGNORECASE)
-    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and named.search(path.name)]
-    texts = [path.read_text(encoding="utf-8") for path in found]
-    # Which every Debian system has, and packages do not repeat.
-    common = "On Debian systems, the whole text is in /usr/share/common-licenses/Apache-2.0.\n"
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and named.search(path.name)]
+    texts = [path.read_text(encoding="utf-8") for path in paths]
+    # Packages must not repeat licences that every Debian system has.
+    common = "On Debian systems, the complete text is in /usr/share/common-licenses/Apache-2.0.\n"
     texts = [common if "Apache License" in text and "TERMS AND CONDITIONS" in text else text for text in texts]
-    return "\n".join(texts) or "See the metadata beside the files.\n"
+    return "\n".join(texts) or "See the metadata next to the files.\n"
 
 
 def _indented(text: str) -> Iterator[str]:

@@ -15,21 +15,24 @@ import urllib3
 
 from tests.local_server import LocalServer
 
-MODES = ("pass", "429", "503", "503-date", "500", "cut", "silent", "deaf", "reset", "401", "404")
-"""pass: as if it were not there. 429, 503, 503-date: too busy, with Retry-After in seconds or as a date. 500, 401, 404:
-these answers. cut: the server does its work, and its answer breaks off. silent: it does its work, and no answer comes.
-deaf: what is sent is taken, and nothing comes of it. reset: the connection is reset at once."""
-
 _HOP = {"connection", "transfer-encoding", "content-length", "host"}
 
 
 class Faulty(LocalServer):
     """The proxy. Set `mode` at any time.
 
+    - `pass`: forward every request.
+    - `429`, `503`, `503-date`: answer that the server is busy, with Retry-After in seconds or as a date.
+    - `500`, `401`, `404`: answer with this status.
+    - `cut`: forward the request, and cut its answer.
+    - `silent`: forward the request, and send no answer.
+    - `deaf`: read the request, and do nothing.
+    - `reset`: reset the connection at once.
+
     Attributes:
-        seen: requests of each mode.
-        times: when there was a request, by the monotonic clock.
-        paths: what was asked for, with its parameters.
+        seen: number of requests in each mode.
+        times: times of the requests, by the monotonic clock.
+        paths: requested paths with their parameters.
     """
 
     def __init__(self, target: str, mode: str = "pass") -> None:
@@ -58,7 +61,7 @@ class Faulty(LocalServer):
         super().__init__(Handler)
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
-        """Do with a request what the mode says."""
+        """Handle a request according to the mode."""
         body = _body(request)
         mode = self.mode
         self.seen[mode] += 1

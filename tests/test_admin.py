@@ -55,7 +55,7 @@ def state(clock: Clock | None = None, **journal: Any) -> State:
         "pixel": pixel,
         "journal": SimpleNamespace(**of_journal),
         "roster": SimpleNamespace(open=set(range(24)), timed_out=25, turned_away=26, draining=False),
-        "worker": SimpleNamespace(restarts=31, garbled=32, restarts_lately=0),
+        "worker": SimpleNamespace(restarts=31, garbled=32, recent_restarts=0),
     }
     return State(
         **found,
@@ -76,7 +76,7 @@ def read(made: State) -> dict[str, float]:
 def test_every_metric_is_the_number_of_its_own_counter() -> None:
     clock = Clock()
     made = state(clock)
-    made.progress.look("mark")
+    made.progress.update("mark")
     clock.now = 46.0
     assert read(made) == {
         'hits_total{kind="hit"}': 11,
@@ -193,9 +193,9 @@ def test_a_pixel_without_anything_wrong_is_ready_and_says_what_waits() -> None:
 def test_hits_stand_that_do_not_move_for_seven_seconds(seconds: float, stands: bool) -> None:
     clock = Clock()
     made = state(clock)
-    made.progress.look("mark")
+    made.progress.update("mark")
     clock.now = seconds
-    made.progress.look("mark")
+    made.progress.update("mark")
     status, found = health(made)
     assert (status, "wrong" in found) == ((503, True) if stands else (200, False))
 
@@ -204,7 +204,7 @@ def test_hits_stand_that_do_not_move_for_seven_seconds(seconds: float, stands: b
 def test_a_journal_is_looked_after_within_five_seconds(seconds: float, unwatched: bool) -> None:
     clock = Clock()
     made = state(clock)
-    made.progress.look(None)
+    made.progress.update(None)
     clock.now = seconds
     assert health(made)[0] == (503 if unwatched else 200)
 
@@ -212,5 +212,5 @@ def test_a_journal_is_looked_after_within_five_seconds(seconds: float, unwatched
 @pytest.mark.parametrize(("restarts", "status"), [(1, 200), (2, 503)])
 def test_two_restarts_within_a_minute_are_no_accident(restarts: int, status: int) -> None:
     made = state()
-    cast("Any", made.worker).restarts_lately = restarts
+    cast("Any", made.worker).recent_restarts = restarts
     assert health(made)[0] == status

@@ -48,7 +48,7 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / f"{name}.py").write_text(HEAD + text)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[1]}")
     every = [Benchmark(name) for name in FAKES if name != "fake_silent"]
-    every += [Benchmark("fake_silent", asks=False), Benchmark("fake_silent", quick=())]
+    every += [Benchmark("fake_silent", has_limits=False), Benchmark("fake_silent", quick=())]
     monkeypatch.setattr(umbrella, "ALL", tuple(every))
 
 
@@ -97,8 +97,8 @@ def test_a_verdict_is_kept_with_both_sides() -> None:
     report.require("a / c", 0.996, 1)
     assert report.failed
     assert report.lines == [
-        "- PASS: a / b: 10.0, asked for at least 10.0",
-        "- FAIL: a / c: 0.99, asked for at least 1.00",
+        "- PASS: a / b: 10.0, required at least 10.0",
+        "- FAIL: a / c: 0.99, required at least 1.00",
     ]
     assert report.verdicts[0].sides == "10.0 ms / 1.0 ms"
 

@@ -42,7 +42,7 @@ class Rows:
 
 def looked(state: State, now: int, rows: Rows) -> bool:
     """The clock is believed."""
-    return not clock.doubt(clock.look(state, now, rows))
+    return not clock.doubt(clock.check(state, now, rows))
 
 
 def test_the_first_look_holds_the_clock_against_the_newest_row(tmp_path: Path) -> None:

@@ -58,8 +58,8 @@ def test_the_demo_shows_each_network_with_the_truth_and_leaves_nothing(tmp_path:
         assert abs(shown[0] - shown[-1]) < 8
         assert host.domain in done.out
     assert "which equal the raw data" in done.err
-    for command in ("pfa-flux install-task --url", "pfa-flux blocked-ratio --url"):
-        assert command in done.err
+    assert done.err.endswith("Next, with your own site:\n  pfa-flux init\n  pfa-flux serve\n")
+    assert "InfluxDB" not in done.err
     assert list(home.iterdir()) == list(temporary.iterdir()) == []
 
 
@@ -73,6 +73,8 @@ def test_on_a_server_the_demo_has_buckets_of_its_own_and_removes_them(engine: st
         assert host.network in done.out
     runs = {"influxdb-1.8": "runner", "kapacitor": "kapacitor"}.get(engine, "influxdb")
     assert f"run by {runs}, and past windows filled" in done.err
+    for command in ("pfa-flux install-task --url", "pfa-flux blocked-ratio --url"):
+        assert command in done.err
     assert "which equal the raw data" in done.err
     assert server.client.buckets() == buckets
     if engine == "kapacitor":

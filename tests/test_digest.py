@@ -18,16 +18,23 @@ OK = Check("engine", "ok", "embedded store")
 FAILED = Check("task", "failed", "not installed", "Run pfa-flux install-task.")
 
 
-def digest(make_workspace: MakeWorkspace, seen: dict[str, tuple[int, int]], checks: list[Check]) -> list[str]:
-    """Of 1,200 views of each domain a day, so many a 120 of which are reported: on the day before, and on the day."""
+def digest(make_workspace: MakeWorkspace, seen: dict[str, tuple[int | None, int]], checks: list[Check]) -> list[str]:
+    """The digest of 1,200 views of each domain a day.
+
+    Args:
+        seen: for each domain, how many of 120 views are reported, on the day before and on the day; None for a day
+            without views.
+        checks: results of `doctor`.
+    """
     workspace = make_workspace("embedded")
     points = []
     for day in (0, 1):
         for domain, loads in seen.items():
-            for n in range(1200):
+            reported = loads[day]
+            for n in range(1200) if reported is not None else ():
                 at = T0 + day * DAY + n * DAY // 1200
                 points.append(hit(at, domain))
-                if n * 7 % 120 < loads[day]:
+                if n * 7 % 120 < (reported or 0):
                     points.append(load(at, domain))
     fill(workspace, NOW, points)
     with analytics(workspace, NOW) as made:
@@ -58,11 +65,32 @@ def test_where_nothing_has_changed_it_says_so_and_what_needs_care(make_workspace
     assert said[-1] == "failed: task: not installed. Run pfa-flux install-task."
 
 
+def test_without_a_previous_period_it_says_so_and_nothing_about_changes(make_workspace: MakeWorkspace) -> None:
+    said = digest(make_workspace, {"a.example": (None, 60), "b.i2p": (None, 30)}, [OK])
+    assert said[0].startswith("Of 2,400 page views of all domains, 13 Jan 2026 (UTC), 62.5% (")
+    assert said[1:] == [
+        "",
+        "There is no previous period to compare with.",
+        "",
+        "All 1 checks of pfa-flux doctor are ok.",
+    ]
+
+
+def test_a_domain_without_a_previous_period_is_not_compared(make_workspace: MakeWorkspace) -> None:
+    said = digest(make_workspace, {"a.example": (60, 60), "b.example": (60, 60), "c.i2p": (None, 30)}, [OK])
+    assert said[-4:] == [
+        "None of 3 networks and domains has changed by more than chance.",
+        "Not compared: 2 without a share in one of the two periods.",
+        "",
+        "All 1 checks of pfa-flux doctor are ok.",
+    ]
+
+
 @pytest.mark.parametrize("quiet", [(), ("--quiet",)])
 def test_the_command_ends_as_doctor_does(tmp_path: Path, quiet: tuple[str, ...]) -> None:
     done = pfa_flux("digest", "--data-dir", str(tmp_path / "data"), *quiet, cwd=tmp_path)
     assert done.out.startswith("No data for all domains, ")
-    assert "The previous period has no share to compare with." in done.out
+    assert "There is no previous period to compare with." in done.out
     assert done.code in {1, 3}
     unreachable = pfa_flux("digest", "--url", "http://127.0.0.1:9", cwd=tmp_path)
     assert (unreachable.code, unreachable.out) == (4, "")

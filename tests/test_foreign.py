@@ -268,4 +268,4 @@ def test_an_error_within_the_helper_is_told_by_its_place(
     with pytest.raises(EndedError):
         process._guarded(fail, None, None, None)  # type: ignore[arg-type]
     assert CANARY not in caplog.text
-    assert "the helper process fails: PfaFluxError at test_foreign.py:" in caplog.text
+    assert "the helper process failed: PfaFluxError at test_foreign.py:" in caplog.text

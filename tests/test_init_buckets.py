@@ -75,7 +75,7 @@ def test_a_rejected_address_is_no_new_default(tmp_path: Path) -> None:
         )
     terminal.answer("InfluxDB's address (- for none: all data in one file on this machine) [http://127.0.0.1:9]: ", "-")
     terminal.answer("Domains to count", "")
-    terminal.answer("(empty for no more): ", "")
+    terminal.answer("(empty to continue): ", "")
     assert terminal.end() == 0, terminal.shown
     written = tomllib.loads((tmp_path / "a.toml").read_text())
     assert written == {"data_dir": str(tmp_path / "data"), "pixel": {"loads": "none"}}

@@ -72,7 +72,7 @@ def test_page_loads_of_another_name_are_left_and_named(
     assert "cpu" not in done.err
     terminal = Terminal(tmp_path, *flags)
     terminal.answer("Domains to count, separated by commas [example.i2p]: ", "")
-    terminal.answer("(empty for no more): ", "")
+    terminal.answer("(empty to continue): ", "")
     terminal.answer("Page loads [own]: ", "")
     terminal.answer("Points that look like page loads: web_vitals (field load_ms)", "")
     terminal.answer("Field [load_ms]: ", "")

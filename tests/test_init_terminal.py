@@ -27,9 +27,9 @@ def test_on_a_terminal_it_asks_and_asks_again_where_an_answer_is_wrong(make_plac
     terminal.answer("it is not shown): ", place.token)
     terminal.answer("Domains to count, separated by commas: ", "example.com, a b")
     terminal.answer("'a b' is not a domain", "example.com, abc.onion")
-    terminal.answer("(empty for no more): ", "blog")
+    terminal.answer("(empty to continue): ", "blog")
     terminal.answer("the site 'blog' is not NAME=domain,domain", "blog=example.com,abc.onion")
-    terminal.answer("(empty for no more): ", "")
+    terminal.answer("(empty to continue): ", "")
     terminal.answer("Count www.example.com too? [Y/n]: ", "n")
     terminal.answer("Create ", "y")
     terminal.answer("Page loads [none]: ", "someone")
@@ -75,7 +75,7 @@ def test_on_a_terminal_nothing_is_an_answer_too(tmp_path: Path) -> None:
     terminal.answer("all data in one file on this machine): ", "")
     terminal.answer(f"Directory of the data [{tmp_path}/.local/share/pfa-flux]: ", str(tmp_path / "data"))
     terminal.answer("Domains to count, separated by commas: ", "")
-    terminal.answer("(empty for no more): ", "")
+    terminal.answer("(empty to continue): ", "")
     terminal.answer("Page loads [script]: ", "")
     assert terminal.end() == 0, terminal.shown
     assert "warning: no domain is set" in terminal.shown

@@ -60,9 +60,9 @@ class Told:
         self.clock.day += days
         for _ in range(int(seconds // 60)):
             self.clock.now += 60
-            self.pages.look()
+            self.pages.update()
         self.clock.now += seconds % 60
-        self.pages.look()
+        self.pages.update()
 
 
 def view(page: str, domain: str = OWN) -> View:

@@ -169,10 +169,10 @@ def test_a_crash_leaves_neither_a_core_nor_words_of_a_request(tmp_path: Path) ->
 def test_an_error_within_is_told_by_its_place_alone(caplog: pytest.LogCaptureFixture) -> None:
     import asyncio
 
-    from pfa_flux.serve.server import _tell_place
+    from pfa_flux.serve.server import _log_place
 
     loop = asyncio.new_event_loop()
-    loop.set_exception_handler(_tell_place)
+    loop.set_exception_handler(_log_place)
 
     def fail() -> None:
         raise ValueError(CANARY)

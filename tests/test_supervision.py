@@ -216,7 +216,7 @@ def test_whatever_is_on_the_helpers_output_messages_are_heard_and_it_is_started_
     # An empty object is a message of nothing.
     assert [each for each in told if each][:49] == list(range(1, 50))
     assert made.garbled > 100
-    assert made.restarts_lately == 2
+    assert made.recent_restarts == 2
 
 
 def test_what_does_not_move_is_said_to_stand() -> None:
@@ -226,7 +226,7 @@ def test_what_does_not_move_is_said_to_stand() -> None:
         (0, None, 0), (1, (0, 5), 0), (4, (0, 5), 3), (9, (0, 5), 8), (10, (3, 5), 0), (12, (3, 6), 0), (20, None, 0),
     ):  # fmt: skip
         now = float(moment)
-        made.look(mark)
+        made.update(mark)
         assert made.standing == standing
     now = 31.0
     assert (made.standing, made.unwatched) == (0, 11)

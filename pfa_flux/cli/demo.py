@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 _DAYS = 4
 _BATCH = 2_000
+_NEXT_EMBEDDED = "Next, with your own site:\n  pfa-flux init\n  pfa-flux serve"
+_NEXT_INFLUXDB = (
+    "Next, with your own InfluxDB:\n"
+    "  pfa-flux install-task --url http://localhost:8086 --token-file token\n"
+    "  pfa-flux blocked-ratio --url http://localhost:8086 --token-file token --domain example.com"
+)
 
 
 @with_settings
@@ -51,9 +57,7 @@ def demo(*, settings: Settings, quiet: bool) -> None:
         note(
             f"{done}\n"
             "truth is the simulated share that blocks. A 95% interval misses it one time in twenty.\n\n"
-            "Next, with your own InfluxDB:\n"
-            "  pfa-flux install-task --url http://localhost:8086 --token-file token\n"
-            "  pfa-flux blocked-ratio --url http://localhost:8086 --token-file token --domain example.com"
+            f"{_NEXT_INFLUXDB if settings.url else _NEXT_EMBEDDED}"
         )
 
 

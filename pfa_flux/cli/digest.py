@@ -66,13 +66,16 @@ def lines(whole: BlockedRatio, parts: Sequence[BlockedRatio], checks: Sequence[C
     yield ""
     yield _of_the_whole(whole.total)
     rows = [(next(iter(row.key.items())), row) for answer in parts if len(answer) > 1 for row in answer]
-    changed = [(key, row) for key, row in rows if _is_clear(row)]
+    comparable = [(key, row) for key, row in rows if row.change is not None]
+    changed = [(key, row) for key, row in comparable if _is_clear(row)]
     for (name, value), row in sorted(changed, key=lambda each: -each[1].hits):
         yield f"{phrasing.name(name, value)}: {_change(row)}."
-    if rows:
-        number = f"{len(changed) or 'None'} of {len(rows)} networks and domains"
+    if comparable:
+        number = f"{len(changed) or 'None'} of {len(comparable)} networks and domains"
         verb = "has" if len(changed) < 2 else "have"
         yield f"{number} {verb} changed by more than chance."
+    if comparable and len(comparable) < len(rows):
+        yield f"Not compared: {len(rows) - len(comparable)} without a share in one of the two periods."
     yield ""
     yield from (f"warning: {each.message}" for each in whole.warnings)
     wrong = [check for check in checks if check.status != "ok"]
@@ -84,7 +87,9 @@ def lines(whole: BlockedRatio, parts: Sequence[BlockedRatio], checks: Sequence[C
 
 def _of_the_whole(row: RatioRow) -> str:
     if row.change is None:
-        return "The previous period has no share to compare with."
+        if row.before is not None and row.before.ratio is not None:
+            return "This period has no share to compare with the previous one."
+        return "There is no previous period to compare with."
     if not _is_clear(row):
         return f"The change since the previous period may be chance: {_change(row)}."
     return f"The change since the previous period is more than chance: {_change(row)}."

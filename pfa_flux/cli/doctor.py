@@ -78,7 +78,7 @@ def doctor(
 
 
 def _print_lines(shown: Console, check: Check) -> None:
-    """Print a check under each other, not side by side: what is to be copied needs the width of the terminal."""
+    """Print a check in lines, not in columns: commands to copy need the width of the terminal."""
     from pfa_flux.cli import render
     from pfa_flux.present.terminal import folded
 

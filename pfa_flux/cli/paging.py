@@ -44,7 +44,7 @@ class Pager:
         _replay(held)
 
     def let_through(self) -> None:
-        """Show the output that was held back, and hold back no more."""
+        """Show the waiting output, and from now on show output at once."""
         self._end()
         _replay(self._held)
 
@@ -108,7 +108,7 @@ def _replay(held: list[tuple[IO[str], str]]) -> None:
 
 
 class _Holding(io.TextIOBase):
-    """A stream that answers as the terminal does, and stores what is written."""
+    """A stream that has the terminal's properties, and stores everything written to it."""
 
     def __init__(self, stream: IO[str], held: list[tuple[IO[str], str]]) -> None:
         self._stream, self._held = stream, held

@@ -293,7 +293,7 @@ def _spool(path: Path, now: int) -> list[Check]:
             refusing = _refusing(spool)
             refused, reason = spool.execute("SELECT coalesce(sum(count), 0), max(reason) FROM quarantine").fetchone()
     except sqlite3.Error as error:
-        advice = "Read the log of pfa-flux serve. Check the directory's rights and free space."
+        advice = "Read the log of pfa-flux serve. Check the directory's permissions and free space."
         return [Check("pixel", "failed", f"{path} cannot be read: {error}", advice)]
     state = f"hits waiting for InfluxDB: {waiting:,}"
     if waiting:

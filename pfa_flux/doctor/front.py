@@ -8,9 +8,9 @@ from pfa_flux.pixel.counter import GIF
 from pfa_flux.settings import Settings
 
 _REACH = (
-    "Does pfa-flux serve run? If it does, the web server may not reach it: check the rights of each directory on the "
-    "way to the socket (namei -l), or SELinux (setsebool -P httpd_can_network_connect on). The web server does not log "
-    "this by design. To see it, set error_log in the pixel's location for a while."
+    "Does pfa-flux serve run? If it does, the web server may not reach it: check the permissions of each directory on "
+    "the way to the socket (namei -l), or SELinux (setsebool -P httpd_can_network_connect on). The web server does not "
+    "log this by design. To see it, set error_log in the pixel's location for a while."
 )
 """What to do if the web server does not reach the pixel."""
 _NOT_PRINTED = "Put what pfa-flux nginx prints into the server { } of that host, and reload nginx."

@@ -191,7 +191,7 @@ class Delivery:
         measurement, sess = self._measurement(part.lines[0]), _sess(part.lines[0])
         if not sess or (measurement, sess) in self._moved:
             return None
-        self._notes.move(measurement, sess)
+        self._notes.record_moved(measurement, sess)
         self._moved.add((measurement, sess))
         return [part]
 

@@ -16,7 +16,7 @@ from pfa_flux.errors import AccessDeniedError, BucketNotFoundError, PfaFluxError
 from pfa_flux.registry import OWN_BACKEND
 from pfa_flux.schema import BOTH, Side
 from pfa_flux.settings import Settings
-from pfa_flux.tasks.clock import accept, allow_accepting, doubt, look
+from pfa_flux.tasks.clock import accept, allow_accepting, check, doubt
 from pfa_flux.tasks.state import State
 from pfa_flux.tasks.task import Task
 from pfa_flux.times import NS, format_instant
@@ -33,7 +33,7 @@ EVERY = 15.0
 
 
 class Housekeeper:
-    """Does what is due until it is told to stop."""
+    """Does due work until `wait` returns true."""
 
     def __init__(
         self,
@@ -62,10 +62,10 @@ class Housekeeper:
         self._spec = TaskSpec.from_settings(settings)
         self._done = 0
         self._said = ""
-        self._looked = self._doubted = self._cannot_compare = False
+        self._clock_checked = self._doubted = self._cannot_compare = False
 
     def run(self) -> None:
-        """Do what is due, wait, and repeat."""
+        """Do due work, wait, and repeat."""
         while True:
             due = self._spec.due(self._clock())
             if due != self._done:
@@ -76,7 +76,7 @@ class Housekeeper:
                 except PfaFluxError as error:
                     # Log an error once, not with every attempt.
                     if error.message != self._said:
-                        log.error("what is due could not be downsampled: %s", error)
+                        log.error("due windows could not be downsampled: %s", error)
                     self._said = error.message
             if self._wait(EVERY):
                 return
@@ -113,7 +113,7 @@ class Housekeeper:
     def _believes_clock(self, store: Embedded, state: State) -> bool:
         """Whether raw rows may be removed by this clock. Logs a doubt once."""
         now = self._clock()
-        if not self._looked:
+        if not self._clock_checked:
             if self._accept_clock:
                 accept(state, now)
             else:
@@ -124,12 +124,12 @@ class Housekeeper:
             rows = (rollup.newest_raw(start, stop) for rollup in rollups)
             return max((row for row in rows if row is not None), default=None)
 
-        reason = doubt(look(state, now, newest))
+        reason = doubt(check(state, now, newest))
         if reason and not self._doubted:
             log.warning("%s", reason)
         elif self._doubted and not reason:
             log.warning("the clock is trusted again: raw rows are removed as before")
-        self._looked, self._doubted = True, bool(reason)
+        self._clock_checked, self._doubted = True, bool(reason)
         return not reason
 
     def _run_due(self) -> None:

@@ -54,7 +54,7 @@ _MOST_START_BYTES = 32 * 1024 * 1024
 
 
 class Shipper:
-    """Ships hits until it is told to stop."""
+    """Ships hits until `wait` returns true."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class Shipper:
             return self.done.quarantined
 
     def _ship(self, batch: Sequence[Waiting]) -> bool:
-        """Write a batch, however long it takes. Returns false if it was told to stop."""
+        """Write a batch, however long it takes. Returns false if `wait` returned true before that."""
         lines = self._lines(batch)
         pause = _FIRST_PAUSE
         while True:
@@ -147,7 +147,7 @@ class Shipper:
             except PfaFluxError as error:
                 failure = error
             except Exception as error:
-                # Whatever goes wrong, the hits wait and are written again.
+                # After any error, the hits wait and are written again.
                 failure = PfaFluxError(f"an internal error: {place(error)}")
             asked = failure.retry_after if isinstance(failure, BusyError) else 0.0
             self._failed(failure)
@@ -177,12 +177,12 @@ class Shipper:
         if self._looked:
             return
         store = f"{self._settings.url} {self._settings.raw_bucket}"
-        if not self._spool.notes.has_seen(store):
+        if not self._spool.notes.has_passed(store):
             self.done.unknown = first_look(self._settings)
             if self.done.unknown:
                 log.warning("the store could not be tested: %s", self.done.unknown)
             else:
-                self._spool.notes.see(store)
+                self._spool.notes.record_passed(store)
         self._looked = True
 
     def _progress(self) -> None:
@@ -235,7 +235,7 @@ class Shipper:
             # The retention of the quarantine starts when the store accepts most points again.
             self._outcome = Outcome(self._clock(), taken, gone, why)
             with contextlib.suppress(sqlite3.OperationalError):
-                self._spool.notes.remember(self._outcome)
+                self._spool.notes.record_outcome(self._outcome)
         self.done.refusing = why if self._outcome.refusing else ""
         if self.done.refusing and self._is_loud("refused"):
             log.error(

@@ -26,7 +26,7 @@ from pfa_flux.settings import Settings
 log = logging.getLogger("pfa_flux")
 
 CHECKPOINT_BYTES = 16 * 1024 * 1024
-"""Size of the write-ahead log from which it is written back."""
+"""Size from which the write-ahead log is written back."""
 RESERVE = 4 * 1024 * 1024
 """Free disk space below which hits are shed, because removing shipped hits needs a little space."""
 _CHECKED_WHOLE = 256 * 1024 * 1024
@@ -67,7 +67,7 @@ class JournalFile(ABC):
 
     @abstractmethod
     def order(self, settings: Settings) -> Order:
-        """Work for the helper process."""
+        """The helper process's work."""
 
     def taken_over(self, seq: int) -> None:  # noqa: B027 - a journal that does not ship needs nothing here
         """The rows up to `seq` are safe in InfluxDB or in quarantine."""
@@ -84,7 +84,7 @@ class JournalFile(ABC):
         """Called when the written hits are on disk."""
 
     def _checked(self, connection: sqlite3.Connection) -> None:  # noqa: B027 - the same
-        """Read the required state of a newly opened file."""
+        """Read the state that a newly opened file contains."""
 
     def commit(self, pages: Sequence[Page], now: int) -> None:
         """Store one hit for each page, durably.
@@ -134,7 +134,7 @@ class JournalFile(ABC):
         self._committed()
 
     def _forget(self) -> None:
-        """Make the ids of pages invalid."""
+        """Invalidate the ids of pages."""
         self._file = object()
 
     def tidy(self, pages: Iterable[Page]) -> None:  # noqa: B027 - not every journal has pages to remove
@@ -202,7 +202,7 @@ class JournalFile(ABC):
         return int((pages - free) * size)
 
     def checkpoint(self) -> None:
-        """Write the log back into the file, as far as readers allow. Works in any thread, without delaying commits."""
+        """Write the log back into the file, as far as readers allow. Any thread may call it. It delays no commits."""
         try:
             with contextlib.closing(connect(self.path, timeout=0)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")

@@ -9,16 +9,16 @@ V = TypeVar("V")
 
 
 class Cache(dict[K, V]):
-    """A dictionary that forgets everything rather than hold more than a number of bytes."""
+    """A dictionary with a limited size in bytes. An entry that would exceed the limit removes all others."""
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, max_bytes: int) -> None:
         super().__init__()
-        self._most, self._bytes = most_bytes, 0
+        self._max_bytes, self._bytes = max_bytes, 0
 
     def add(self, key: K, value: V, size: int) -> None:
-        """Add an entry of a size in bytes."""
+        """Add an entry. `size` is in bytes."""
         self._bytes += size
-        if self._bytes > self._most:
+        if self._bytes > self._max_bytes:
             self.clear()
             self._bytes = size
         self[key] = value

@@ -1,4 +1,4 @@
-"""The shipper's notes in the spool's file: how the store accepts hits, and whether it does."""
+"""The shipper's notes in the spool's file: how a store accepts hits, and whether it refuses them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS outcome (
 ) STRICT
 """
 _SEEN = """
--- Stores that passed the test that they keep points as sent, by address and bucket.
+-- Stores, by address and bucket, that passed the test: they keep points as sent.
 CREATE TABLE IF NOT EXISTS seen (store TEXT PRIMARY KEY) STRICT
 """
 TABLES = (_MOVED, _OUTCOME, _SEEN)
@@ -55,11 +55,11 @@ class Notes:
             connection.execute(table)
 
     def moved(self) -> set[tuple[str, str]]:
-        """Pairs of measurement and `sess` that the store has no room for. First forgets those without waiting hits."""
+        """Pairs of measurement and `sess` that the store has no room for, after removing those without waiting hits."""
         self._connection.execute("DELETE FROM moved WHERE sess NOT IN (SELECT sess FROM turn)")
         return set(self._connection.execute("SELECT measurement, sess FROM moved"))
 
-    def move(self, measurement: str, sess: str) -> None:
+    def record_moved(self, measurement: str, sess: str) -> None:
         """Record a pair before its first hit is written, because a hit must not be written both ways."""
         self._connection.execute("INSERT OR IGNORE INTO moved VALUES (?, ?)", (measurement, sess))
 
@@ -68,15 +68,15 @@ class Notes:
         row = self._connection.execute("SELECT time, taken, refused, why FROM outcome").fetchone()
         return Outcome(*row) if row else Outcome()
 
-    def has_seen(self, store: str) -> bool:
-        """A store has passed the test that it keeps points as sent."""
+    def has_passed(self, store: str) -> bool:
+        """A store has passed the test: it keeps points as sent."""
         return self._connection.execute("SELECT 1 FROM seen WHERE store = ?", (store,)).fetchone() is not None
 
-    def see(self, store: str) -> None:
+    def record_passed(self, store: str) -> None:
         """Record that a store has passed the test."""
         self._connection.execute("INSERT OR IGNORE INTO seen VALUES (?)", (store,))
 
-    def remember(self, outcome: Outcome) -> None:
+    def record_outcome(self, outcome: Outcome) -> None:
         """Record the outcome of the last points."""
         row = (outcome.time, outcome.taken, outcome.refused, outcome.why)
         self._connection.execute("INSERT OR REPLACE INTO outcome VALUES (1, ?, ?, ?, ?)", row)

@@ -15,7 +15,7 @@ class Order:
         settings: all settings.
         lock: handle of the embedded store's lock; None with InfluxDB.
         newest_series: id of the newest series in the embedded store.
-        accept_clock: trust the clock at the start.
+        accept_clock: trust the clock at the start, even if it looks wrong.
     """
 
     settings: Settings

@@ -42,7 +42,7 @@ class Refused:
 
     @property
     def damaged(self) -> bool:
-        """The points could not be read from the spool. Only their bytes remain, and they cannot be written."""
+        """The points could not be read from the spool. Only their bytes remain, which InfluxDB cannot accept."""
         return self.lines[0].startswith("#")
 
     @property

@@ -11,17 +11,17 @@ class Shipped:
 
     Attributes:
         upto: rows of the spool up to this one are safe, in InfluxDB or in quarantine.
-        points: points that the store accepted since the start, each counted once.
+        points: points that the store has accepted since the start, each counted once.
         batches: batches written since the start.
         retries: writes that were repeated since the start.
         quarantined: points in quarantine now.
-        refused: points that the store refused since the start.
+        refused: points that the store has refused since the start.
         damaged: hits in the spool that could not be read, since the start.
         late: minutes noted for repair since the start.
         error: error of the last write; empty if it succeeded.
         refusing: why the store refuses most points; empty if it does not.
-        relay: name and version of a relay that takes the writes; empty if it is a database.
-        unknown: why the store could not be tested; empty if it passed the test.
+        relay: name and version of the relay that accepts the writes; empty if a database accepts them.
+        unknown: why the store could not be tested; empty if it has passed the test.
     """
 
     upto: int = 0

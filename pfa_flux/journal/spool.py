@@ -87,7 +87,7 @@ class Spool(JournalFile):
 
     def _checked(self, connection: sqlite3.Connection) -> None:
         newest, self.waiting = connection.execute(f"SELECT coalesce(max(seq), 0), {_WAITING} FROM turn").fetchone()
-        # Numbers of a new file start higher than those of an earlier one. So a late report about that file fits no row.
+        # Numbers of a new file are higher than those of an earlier one, so late reports about that file match no row.
         self._next = max(newest + 1, time.time_ns() // 1000)
         self._done = self._deleted = 0
         if not newest:
@@ -108,8 +108,8 @@ class Spool(JournalFile):
             row = seq, moment, sess, held, turn_crc(seq, moment, of, held)
             connection.execute("INSERT INTO turn VALUES (?, ?, ?, ?, ?)", row)
             seq += 1
-        deleted, gone = self._remove(connection) if self._done > self._deleted else (self._deleted, 0)
-        self._after = seq, deleted, len(pages) - gone
+        deleted, removed_hits = self._remove(connection) if self._done > self._deleted else (self._deleted, 0)
+        self._after = seq, deleted, len(pages) - removed_hits
 
     def _committed(self) -> None:
         self._next, self._deleted, more = self._after
@@ -119,7 +119,7 @@ class Spool(JournalFile):
     def _intern(self, connection: sqlite3.Connection, view: View) -> int:
         key = digest(view)
         for (known,) in connection.execute("SELECT id FROM page WHERE digest = ?", (key,)).fetchall():
-            # A damaged row is not a page, although the index may still find it.
+            # The index may still point to a damaged row.
             if page_of(connection, known) == view:
                 return int(known)
         last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'page'").fetchone()
@@ -138,14 +138,14 @@ class Spool(JournalFile):
         if upto is None:
             return self._done, 0
         try:
-            gone = connection.execute(f"SELECT {_WAITING} FROM turn WHERE seq <= ?", (upto,)).fetchone()[0]
+            hits = connection.execute(f"SELECT {_WAITING} FROM turn WHERE seq <= ?", (upto,)).fetchone()[0]
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
             # The number of hits in a damaged row is unknown, so count the rest again.
-            gone, self._recount = 0, True
+            hits, self._recount = 0, True
         connection.execute("DELETE FROM turn WHERE seq <= ?", (upto,))
-        return upto, gone
+        return upto, hits
 
     def _recount_if_needed(self) -> None:
         if self._recount:
@@ -174,9 +174,9 @@ class Spool(JournalFile):
                     break
                 self._connection.execute("BEGIN IMMEDIATE")
                 try:
-                    self._deleted, gone = self._remove(self._connection)
+                    self._deleted, removed_hits = self._remove(self._connection)
                     self._connection.execute("COMMIT")
-                    self.waiting -= gone
+                    self.waiting -= removed_hits
                     self._recount_if_needed()
                 except BaseException:
                     self._connection.execute("ROLLBACK")
@@ -202,16 +202,16 @@ class Spool(JournalFile):
         try:
             for (held,) in self._connection.execute("SELECT CAST(pages AS BLOB) FROM turn"):
                 used.update(struct.unpack(f"<{len(held) // 4}I", held[: len(held) // 4 * 4]))
-            there = (row[0] for row in self._connection.execute("SELECT id FROM page"))
-            leaving = [(each,) for each in islice((each for each in there if each not in used), _TIDIED_AT_ONCE)]
-            self._connection.executemany("DELETE FROM page WHERE id = ?", leaving)
-            (left,) = self._connection.execute(f"SELECT {_PAGE_BYTES} FROM page").fetchone()
+            stored = (row[0] for row in self._connection.execute("SELECT id FROM page"))
+            unused = [(each,) for each in islice((each for each in stored if each not in used), _TIDIED_AT_ONCE)]
+            self._connection.executemany("DELETE FROM page WHERE id = ?", unused)
+            (page_bytes,) = self._connection.execute(f"SELECT {_PAGE_BYTES} FROM page").fetchone()
             self._connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             raise
-        self._page_bytes = left
+        self._page_bytes = page_bytes
 
     def close(self) -> None:
         """Close the file and release the lock."""
@@ -241,7 +241,7 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Hits of a row, for the shipper. Each hit has one page view.
+    """Hits of a row, as the shipper reads them. Each hit has one page view.
 
     Attributes:
         seq: number of the row.
@@ -280,7 +280,7 @@ class SpoolReader:
         """Rows after `seq`, in order, with about `most` hits in total.
 
         Raises:
-            sqlite3.DatabaseError: more than single rows is damaged.
+            sqlite3.DatabaseError: the file is damaged, not only single rows.
         """
         rows: list[_Row] = []
         hits = 0
@@ -350,7 +350,7 @@ def _bytes_of(view: View) -> int:
 
 
 def _is_sess(sess: bytes) -> bool:
-    """It can be written as a tag. Upgraded files have valid checksums even for rows that were damaged before."""
+    """The text can be a tag. Upgraded files have valid checksums even for rows that were damaged before."""
     return sess.isalnum()
 
 

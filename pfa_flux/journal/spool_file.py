@@ -13,8 +13,8 @@ from pfa_flux.pixel.hit import KINDS, View
 
 FORMAT = 2
 _PAGE = """
--- crc: checksum of id and texts, `page_crc`. A damaged row stays, so the same page may exist twice. An id is never
--- used again, because the shipper knows pages by their ids.
+-- crc: checksum of id and texts, `page_crc`. A damaged row stays, so the same page may exist twice. No id is ever
+-- reused, because the shipper identifies pages by their ids.
 CREATE TABLE page (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     kind TEXT NOT NULL, scheme TEXT NOT NULL, domain TEXT NOT NULL, page TEXT NOT NULL,
@@ -44,12 +44,12 @@ def page_crc(number: int, view: View) -> int:
 
 
 def digest(view: View) -> int:
-    """Key by which a page is found. Nobody can make up many pages with the same key."""
-    return _digest(*(word.encode() for word in view))
+    """Key for finding a page. Nobody can construct many pages with the same key."""
+    return _digest(*(text.encode() for text in view))
 
 
-def _digest(*words: bytes) -> int:
-    return int.from_bytes(sha256(b"\0".join(words)).digest()[:8], "big", signed=True)
+def _digest(*texts: bytes) -> int:
+    return int.from_bytes(sha256(b"\0".join(texts)).digest()[:8], "big", signed=True)
 
 
 def page_of(connection: sqlite3.Connection, number: int) -> View | None:
@@ -69,7 +69,7 @@ def page_of(connection: sqlite3.Connection, number: int) -> View | None:
 
 
 def _can_be_stored(view: View) -> bool:
-    """The pixel can have made it. Upgraded files have valid checksums even for rows that were damaged before."""
+    """The pixel could have stored this view. In upgraded files, damaged rows have valid checksums, too."""
     if view.kind == "prefetch" and not view.page.isdecimal():
         return False
     # If pages are off in the settings, they are empty.
@@ -127,12 +127,12 @@ def _crc_of_turn(seq: int, time: object, sess: bytes, pages: bytes) -> int:
         return -1
 
 
-def _crc_of_page(number: int, *words: bytes) -> int:
+def _crc_of_page(number: int, *texts: bytes) -> int:
     try:
-        return page_crc(number, View(*(word.decode() for word in words)))  # type: ignore[arg-type]
+        return page_crc(number, View(*(text.decode() for text in texts)))  # type: ignore[arg-type]
     except (ValueError, AttributeError):
         return -1
 
 
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_add_checksums,)
-"""Steps that upgrade each format to the next, from 1 on."""
+"""Steps that upgrade each format to the next, starting with format 1."""

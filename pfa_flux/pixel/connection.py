@@ -18,12 +18,12 @@ _MOST_HELD = 256
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits on clients: times in seconds, and their number.
+    """Limits on clients: times in seconds, and the number of connections.
 
     Attributes:
         head: from the first byte of a request to its last.
-        idle: between two requests; longer than the minute for which nginx keeps a connection.
-        linger: after the last answer of a connection, so that the client can read it.
+        idle: between two requests. It is longer than a minute, for which nginx keeps a connection open.
+        linger: after the last answer of a connection, while the client reads it.
         connections: number of open connections.
         crowded_out: at the limit, a new connection replaces the one that has been silent longest.
     """
@@ -42,12 +42,12 @@ class App(Protocol):
         """Answer with `connection.answer`, or reserve the answer's place with `connection.hold`."""
 
     def refused(self, status: int, why: str) -> None:
-        """A request was refused, and its connection is ended."""
+        """Called when a request was refused. Its connection ends."""
 
 
 @dataclass(slots=True)
 class Roster:
-    """The open connections of a server, and what they share."""
+    """The open connections of a server, with their common parser, limits and counters."""
 
     parser: Parser
     limits: Limits
@@ -60,14 +60,14 @@ class Roster:
     def sweep(self) -> None:
         """Called every second: end connections that take too long."""
         for connection in list(self.open):
-            connection.grow_older()
+            connection.tick()
 
     def make_room(self) -> bool:
         """If allowed, end the connection that has been silent longest. Returns whether there is room."""
         idle = [each for each in self.open if each.is_idle] if self.limits.crowded_out else []
         if not idle:
             return False
-        max(idle, key=lambda each: each.age).end()
+        max(idle, key=lambda each: each.age).abort()
         return True
 
     def drain(self) -> None:
@@ -78,7 +78,36 @@ class Roster:
 
 
 class Connection(asyncio.BufferedProtocol):
-    """Framing, limits, pipelining and the order of answers. Independent of the pixel."""
+    """The connection of one client: it frames requests, applies limits, and sends answers in the order of requests.
+
+    It is independent of the pixel. Five fields hold its state. Those not listed for a state are empty or false:
+
+    ==============  =======================================  =============================  ==========
+    State           Fields                                   It ends with                   Time limit
+    ==============  =======================================  =============================  ==========
+    idle            none                                     the first byte of a request    `idle`
+    in a head       `_buffer`                                the blank line after the head  `head`
+    in a body       `_skip`, `_incomplete`                   the last byte of the body      `head`
+    answering       `_held`, with any of the fields above    `release`                      none
+    last answers    `_held`, `_ending`                       `release`                      none
+    lingering       `_ending`                                the client closes              `linger`
+    ==============  =======================================  =============================  ==========
+
+    - A request leads from idle or its head, through a body if it has one, to answering if the application calls `hold`,
+      and otherwise to idle at once. `_buffer` and `_skip` are never set together.
+    - A request that asks to close, a refused request, or any request to a draining server leads to the last answers, or
+      without any to lingering. Further bytes are ignored there.
+    - `_ending` is also set once the connection is lost or was turned away. `release` then sends nothing.
+
+    Three flags come in addition to the state:
+
+    - `_paused`: too many answers wait. It is set only with `_held`, and `release` clears it.
+    - `_choked`: the client does not read its answers. It can occur in any state.
+    - `_finished`: the client sends no more. With waiting answers, the connection is in its last answers, and closes
+      after them instead of lingering. Without any, it closes at once.
+
+    The transport reads while neither `_paused` nor `_choked` is set.
+    """
 
     __slots__ = (
         "_age",
@@ -88,7 +117,7 @@ class Connection(asyncio.BufferedProtocol):
         "_ending",
         "_finished",
         "_held",
-        "_late",
+        "_incomplete",
         "_paused",
         "_roster",
         "_skip",
@@ -100,10 +129,12 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", None)
         self._buffer = b""
         self._skip = 0
-        self._late: Request | None = None
-        """A request without its complete body; it is answered once the body has arrived."""
+        """Bytes of the body that have not arrived."""
+        self._incomplete: Request | None = None
+        """The request of this body. It is answered once the body has arrived."""
         self._age = 0
         self._held: list[bytes | None] = []
+        """Waiting answers in order; None for the reserved place of one."""
         self._ending = False
         self._paused = False
         self._choked = False
@@ -121,14 +152,14 @@ class Connection(asyncio.BufferedProtocol):
         self._roster.open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client has gone; its requests still count."""
+        """The connection has ended. Its requests still count."""
         del exc
         self._ending = True
-        self._buffer, self._late = b"", None
+        self._buffer, self._incomplete = b"", None
         self._roster.open.discard(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """The buffer for the transport: one for all connections, because each read is processed at once.
+        """The buffer into which the transport reads. All connections share it, because each read is processed at once.
 
         `asyncio.Protocol` would map and unmap a quarter of a megabyte for each read.
         """
@@ -136,7 +167,7 @@ class Connection(asyncio.BufferedProtocol):
         return self._roster.inbox
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Process what was read."""
+        """Process the bytes in the buffer."""
         self.data_received(bytes(self._roster.inbox[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
@@ -147,10 +178,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._buffer:
             data = self._buffer + data
         elif not self._skip and not self._roster.draining:
-            usual = parser.whole(data)
-            if usual is not None:
+            whole = parser.whole(data)
+            if whole is not None:
                 self._age = 0
-                self._app.handle(usual, self)
+                self._app.handle(whole, self)
                 return
         try:
             while data:
@@ -158,7 +189,7 @@ class Connection(asyncio.BufferedProtocol):
                     cut = min(self._skip, len(data))
                     self._skip -= cut
                     data = data[cut:]
-                    if not self._skip and self._late and self._take(self._late):
+                    if not self._skip and self._incomplete and self._handle(self._incomplete):
                         return
                     continue
                 if data[0] == _CR and data[1:2] == b"\n":
@@ -173,8 +204,8 @@ class Connection(asyncio.BufferedProtocol):
                 data = data[end + 4 :]
                 self._age = 0
                 if request.length:
-                    self._skip, self._late = request.length, request
-                elif self._take(request):
+                    self._skip, self._incomplete = request.length, request
+                elif self._handle(request):
                     return
         except RefusedError as error:
             self._app.refused(error.status, error.why)
@@ -185,9 +216,9 @@ class Connection(asyncio.BufferedProtocol):
             self._age = 0
         self._buffer = data
 
-    def _take(self, request: Request) -> bool:
-        """Answer a complete request. Returns whether it was the last one."""
-        self._late = None
+    def _handle(self, request: Request) -> bool:
+        """Let the application answer a complete request. Returns whether it was the last one."""
+        self._incomplete = None
         last = not request.keep_alive or self._roster.draining
         request.keep_alive = not last
         self._app.handle(request, self)
@@ -228,7 +259,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._shut()
         if self._paused:
             self._paused = False
-            # If the client does not read these answers fast enough, pause reading until it has.
+            # If the client is slow to read these answers, reading stays paused until it has read them.
             if not self._choked:
                 self._transport.resume_reading()
 
@@ -244,16 +275,16 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def age(self) -> int:
-        """Seconds since the current state began."""
+        """Seconds since the last of these: a head began, a head was complete, the ending began."""
         return self._age
 
-    def end(self) -> None:
-        """End it at once."""
+    def abort(self) -> None:
+        """Close at once, without sending waiting answers."""
         self._roster.open.discard(self)
         self._transport.abort()
 
-    def grow_older(self) -> None:
-        """Count one second."""
+    def tick(self) -> None:
+        """Called every second: close if the state's time limit has passed."""
         limits = self._roster.limits
         self._age += 1
         if self._held:
@@ -267,7 +298,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def end_if_idle(self) -> None:
-        """Close, unless a request is on its way in or out."""
+        """Close, unless a head is incomplete or an answer is waiting."""
         if not self._held and not self._buffer:
             self._transport.close()
 
@@ -282,7 +313,7 @@ class Connection(asyncio.BufferedProtocol):
         return bool(self._held)
 
     def pause_writing(self) -> None:
-        """The client does not read its answers: pause reading, and let the connection age."""
+        """The client does not read its answers: pause reading. The time limit still applies."""
         self._choked = True
         self._transport.pause_reading()
 
@@ -301,7 +332,7 @@ class Connection(asyncio.BufferedProtocol):
             self._shut()
 
     def _shut(self) -> None:
-        # If it closed at once with unread bytes, the kernel would reset the connection and lose the answer.
+        # Closing at once with unread bytes would make the kernel reset the connection and lose the answer.
         if not self._finished and not self._transport.is_closing() and self._transport.can_write_eof():
             self._transport.write_eof()
         else:

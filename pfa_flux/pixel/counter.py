@@ -28,10 +28,10 @@ GIF = bytes.fromhex(
 VIEW_HEADER = "X-Pfa-Flux-View"
 """Header of the answer to `pfa-flux doctor`: `hit https example.com /page`, or why the request would not count.
 
-If the front skips this client, its keyword comes first, followed by what the views of others count as.
+If the front skips this client, the keyword for that comes first, followed by the same for any other client.
 """
 _SAFE = " !\"#$%&'()*+,/:;<=>?@[]^`{|}"
-"""All ASCII characters that may occur in a page. They stay as they are, so `%C3` is not encoded again."""
+"""All ASCII characters that may occur in a page. They are not encoded, so `%C3` is not encoded twice."""
 
 _SHED = "shed"
 _GATHER = 0.001
@@ -43,7 +43,7 @@ _PATIENCE = 5.0
 _MOST_KNOWN = 16_384
 """Maximum number of Referers for which the page is remembered."""
 _LONGEST_KNOWN = 256
-"""Maximum bytes of a remembered Referer. Together with their number, this limits the memory."""
+"""Maximum bytes of a remembered Referer. Together with `_MOST_KNOWN`, this limits the memory."""
 
 
 class Pixel:
@@ -74,9 +74,10 @@ class Pixel:
         self._batch: list[Page] = []
         self._waiting: list[Connection] = []
         self._due = False
-        self._seen = 0
+        self._last_size = 0
+        """Number of waiting hits at the last call of `flush`."""
         self._since = 0.0
-        self._gifs_of = (-1, "")
+        self._gifs_key = (-1, "")
         self._gifs = (b"", b"")
         self.on_hold = False
         self.counted: Counter[Kind] = Counter()
@@ -98,16 +99,16 @@ class Pixel:
             return
         page = known.get(request.referer) if request.plain and request.referer else None
         if page is None:
-            found = self._page_of(request)
-            if not isinstance(found, Page):
-                self.rejected[found] += 1
-                if found is Reason.PREFETCH:
+            result = self._page_of(request)
+            if not isinstance(result, Page):
+                self.rejected[result] += 1
+                if result is Reason.PREFETCH:
                     self._note_prefetch(request)
                 close = not request.keep_alive
-                more = self._check_headers(request) if request.check else {}
-                connection.answer(_gif(found.value, close=close, more=more))
+                headers = self._check_headers(request) if request.check else {}
+                connection.answer(_gif(result.value, close=close, headers=headers))
                 return
-            page = found
+            page = result
         page.seen = self.pages.minute
         self._batch.append(page)
         if connection.hold():
@@ -125,12 +126,12 @@ class Pixel:
     def flush(self) -> None:
         """Commit all waiting hits together, then send their GIFs."""
         batch, waiting = self._batch, self._waiting
-        if len(batch) > self._seen and time.monotonic() - self._since < _GATHER:
+        if len(batch) > self._last_size and time.monotonic() - self._since < _GATHER:
             # A commit costs the same for one hit as for a hundred, so it waits while more arrive.
-            self._seen = len(batch)
+            self._last_size = len(batch)
             self._later(0, self.flush)
             return
-        self._seen = 0
+        self._last_size = 0
         if not batch:
             self._due = False
             return
@@ -153,9 +154,9 @@ class Pixel:
             loads = sum(page.view.kind == LOAD for page in batch) if len(self.paths) > 1 else 0
             self.counted[HIT] += len(batch) - loads
             self.counted[LOAD] += loads
-        if self._gifs_of != (now // NS, reason):
-            # All GIFs of one second are the same, because only their Date changes.
-            self._gifs_of = now // NS, reason
+        if self._gifs_key != (now // NS, reason):
+            # GIFs differ only in their Date, so all GIFs of one second are the same.
+            self._gifs_key = now // NS, reason
             self._gifs = _gif(reason, close=False), _gif(reason, close=True)
         self._batch, self._waiting, self._due = [], [], False
         for connection in waiting:
@@ -203,7 +204,7 @@ class Pixel:
             return view
         page = self.pages.of(view)
         # Remember only Referers that equal the page view: no query, no user, nothing that a mask would hide.
-        if isinstance(page, Page) and request.plain and _is_of(request.referer, page.view):
+        if isinstance(page, Page) and request.plain and _is_address_of(request.referer, page.view):
             known = self._known[request.path]
             if len(known) >= _MOST_KNOWN:
                 known.clear()
@@ -211,26 +212,26 @@ class Pixel:
         return page
 
     def _check_headers(self, request: Request) -> dict[str, str]:
-        """Headers of the answer to `pfa-flux doctor`: what the request would have counted as.
+        """Headers of the answer to `pfa-flux doctor`: how the request would have counted.
 
-        They depend only on the request and the settings. They reveal nothing that others sent, not even whether the
-        page is known.
+        They depend only on the request and the settings. They reveal nothing about other clients, not even whether
+        the page is known.
         """
         kind = self._kinds[request.path]
         results = [without_mark(kind, request, self._rules)]
         if isinstance(results[0], Reason) and results[0].skipped:
-            # The front skips this client. What the views of others count as is still useful.
+            # The front skips only this client, so add how the request of another client would count.
             results.append(of_anybody(kind, request, self._rules))
         text = " ".join(" ".join(each) if isinstance(each, View) else each.value for each in results)
         return {"X-Pfa-Flux": Reason.CHECK.value, VIEW_HEADER: quote(text, safe=_SAFE)}
 
     def _forget(self) -> None:
-        """Forget all remembered Referers, because some of their pages are no longer known."""
+        """Remove all remembered Referers, because some of their pages are no longer known."""
         for known in self._known.values():
             known.clear()
 
 
-def _is_of(referer: bytes | None, view: View) -> TypeGuard[bytes]:
+def _is_address_of(referer: bytes | None, view: View) -> TypeGuard[bytes]:
     """A Referer is exactly the address of a page view."""
     return (
         referer is not None
@@ -247,7 +248,7 @@ _GIF_HEADERS = {
 }
 
 
-def _gif(reason: str, *, close: bool, more: Mapping[str, str] | None = None) -> bytes:
-    """The GIF as an answer. `reason` says why it was not counted; empty if it was."""
-    headers = {**_GIF_HEADERS, "X-Pfa-Flux": reason, **(more or {})} if reason else _GIF_HEADERS
-    return answer(200, GIF, headers, close=close)
+def _gif(reason: str, *, close: bool, headers: Mapping[str, str] | None = None) -> bytes:
+    """The GIF as an answer. `reason` says why the request was not counted; empty if it was."""
+    every = {**_GIF_HEADERS, "X-Pfa-Flux": reason, **(headers or {})} if reason else _GIF_HEADERS
+    return answer(200, GIF, every, close=close)

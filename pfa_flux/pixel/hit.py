@@ -130,7 +130,7 @@ def of_anybody(kind: Kind, asked: Asked, rules: Rules) -> View | Reason:
 
 
 def once_seen(kind: Kind, asked: Asked, rules: Rules) -> View | Reason:
-    """The result once somebody views the page. For a prefetch, this is what it stands for."""
+    """The result once somebody views the page: for a prefetch, the view that may follow."""
     wishes = rules.settings.opt_out
     if wishes and ((asked.gpc and "gpc" in wishes) or (asked.dnt and "dnt" in wishes)):
         return Reason.OPT_OUT

@@ -49,7 +49,9 @@ _READ = {
     "x-pfa-skip": _SKIP,
 }
 _FIELDS: dict[bytes, int] = {
-    form: what for name, what in _READ.items() for form in (name.encode(), name.title().encode(), name.upper().encode())
+    spelling: meaning
+    for name, meaning in _READ.items()
+    for spelling in (name.encode(), name.title().encode(), name.upper().encode())
 }
 """The meaning of a header in its usual spellings. Other spellings are compared without regard to case."""
 
@@ -78,7 +80,7 @@ _IGNORED_LINE = rb"""(?:
 
 
 class RefusedError(Exception):
-    """The request is refused, and its connection ends. Has the status and a short reason."""
+    """A request is refused, and its connection ends. `why` is a short reason."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(f"{status} {why}")
@@ -139,14 +141,14 @@ class Parser:
     def whole(self, data: bytes) -> Request | None:
         """The request in `data`, if that is exactly one usual request including its blank line.
 
-        Most reads from a connection are, so they need no search for the end of the head.
+        Most reads from a connection contain just that, so they need no search for the end of the head.
         """
         if not data.endswith(_BLANK) or len(data) > MAX_HEAD or not _is_text(data):
             return None
         return self._read_usual(data)
 
     def head(self, head: bytes) -> Request:
-        """The request of a head. The head has its lines with their ends, but no blank line.
+        """The request of a head. All lines of the head have their line ends; the blank line is not included.
 
         Raises:
             RefusedError: it is malformed, ambiguous or too long, or not HTTP/1.
@@ -178,7 +180,7 @@ def by_lines(head: bytes) -> Request:
     """The request of a head whose characters were checked.
 
     Raises:
-        RefusedError: see `Parser.head`.
+        RefusedError: as in `Parser.head`.
     """
     lines = head.split(b"\r\n")
     lines.pop()
@@ -192,35 +194,35 @@ def by_lines(head: bytes) -> Request:
     del lines[0]
     for line in lines:
         name, colon, value = line.partition(b":")
-        what = _FIELDS.get(name)
-        if what is None or not colon:
-            what = _unusual(name, colon)
-        if not what:
+        meaning = _FIELDS.get(name)
+        if meaning is None or not colon:
+            meaning = _unusual(name, colon)
+        if not meaning:
             continue
         value = value.strip(b" \t")
-        if what == _REFERER:
+        if meaning == _REFERER:
             if request.referer is not None:
                 raise RefusedError(400, "referer")
             request.referer = value
-        elif what == _HOST_IS:
+        elif meaning == _HOST_IS:
             if request.host is not None or not _HOST.fullmatch(value):
                 raise RefusedError(400, "host")
             request.host = value
-        elif what == _CONNECTION:
+        elif meaning == _CONNECTION:
             connection = _joined(connection, value)
-        elif what == _LENGTH:
+        elif meaning == _LENGTH:
             if not value.isdigit() or len(value) > 18 or (length is not None and length != value):
                 raise RefusedError(400, "length")
             length = value
-        elif what == _ENCODING:
+        elif meaning == _ENCODING:
             coding = value
-        elif what == _EXPECT:
+        elif meaning == _EXPECT:
             expects = True
-        elif what == _DEST:
+        elif meaning == _DEST:
             if value not in _EMBEDDED:
                 request.embedded = request.plain = False
         else:
-            _flag(request, what, value)
+            _set_optional(request, meaning, value)
     if request.host is None and not http10:
         raise RefusedError(400, "host")
     if authority is not None:
@@ -269,24 +271,25 @@ def _request_line(line: bytes, request: Request) -> bool:
 def _unusual(name: bytes, colon: bytes) -> int:
     """The meaning of a header in an unusual spelling."""
     if not colon or not _TOKEN.fullmatch(name):
-        # It has no colon, a blank before the colon, or is folded onto the next line.
+        # The header has no colon, has a blank before it, or continues the line before.
         raise RefusedError(400, "field")
     return _READ.get(name.decode("ascii").lower(), _IGNORED)
 
 
-def _flag(request: Request, what: int, value: bytes) -> None:
+def _set_optional(request: Request, meaning: int, value: bytes) -> None:
+    """Set an attribute of a header that ordinary requests lack."""
     request.plain = False
-    if what == _PURPOSE:
+    if meaning == _PURPOSE:
         purpose = value.lower()
         request.check = request.check or purpose == _CHECK
         request.prefetch = request.prefetch or any(word in purpose for word in _UNSEEN)
-    elif what == _GPC:
+    elif meaning == _GPC:
         request.gpc = value == b"1"
-    elif what == _DNT:
+    elif meaning == _DNT:
         request.dnt = value == b"1"
-    elif what == _FORWARDED_HOST:
+    elif meaning == _FORWARDED_HOST:
         request.forwarded_host = _joined(request.forwarded_host, value)
-    elif what == _SKIP:
+    elif meaning == _SKIP:
         request.skip = _joined(request.skip, value)
     else:
         request.forwarded_proto = _joined(request.forwarded_proto, value)
@@ -304,6 +307,6 @@ def answer(
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Date: {formatdate(usegmt=True)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     lines.append(f"Content-Length: {len(body)}")
-    # Always sent, because HTTP/1.0 clients must be told that the connection stays open.
+    # HTTP/1.0 clients need this header to know that the connection stays open.
     lines.append(f"Connection: {'close' if close else 'keep-alive'}")
     return "\r\n".join((*lines, "", "")).encode("latin-1") + (b"" if head else body)

@@ -193,7 +193,7 @@ class Pages:
         """The settings name the domain, or its hits are known."""
         return domain in self._rules.exact or (HIT, domain) in self._places
 
-    def look(self) -> bool:
+    def update(self) -> bool:
         """Update the records once a minute. Returns whether a new minute has begun."""
         minute, today = int(self._clock() // _MINUTE), self._today()
         if minute == self.minute:

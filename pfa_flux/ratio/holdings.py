@@ -35,7 +35,7 @@ class Holdings:
         hits: times of the first and last hit, nanoseconds, exact to the window if raw data has expired; None without
             hits.
         loads: the same for JS loads.
-        asked: the same for the requested hits, or else for the requested JS loads; None without either.
+        asked: the same for the requested hits or, without any, for the requested JS loads; None without either.
         meant: suggestions for requested domains and pages that do not exist: `domains` or `pages`, the requested name,
             and an existing name that may be meant.
     """

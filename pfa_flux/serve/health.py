@@ -34,8 +34,8 @@ class Progress:
         self._mark: Hashable = None
         self._since = self._checked = clock()
 
-    def look(self, mark: Hashable) -> None:
-        """Record how far shipping has come.
+    def update(self, mark: Hashable) -> None:
+        """Record the position of shipping.
 
         Args:
             mark: the position; None if nothing is waiting.
@@ -147,7 +147,7 @@ def _wrong(state: State) -> list[str]:
         wrong.append(f"hits are waiting, and none has been shipped for {state.progress.standing:.0f} s: {why}")
     if shipped.get("refusing"):
         wrong.append(f"InfluxDB refuses most hits, and they go into quarantine: {shipped['refusing']}")
-    if state.worker.restarts_lately >= _MOST_RESTARTS:
-        wrong.append(f"the helper process ended {state.worker.restarts_lately} times within a minute")
+    if state.worker.recent_restarts >= _MOST_RESTARTS:
+        wrong.append(f"the helper process ended {state.worker.recent_restarts} times within a minute")
     wrong += [f"the task {name} failed" for name in state.failed_lately]
     return wrong

@@ -42,7 +42,7 @@ log = logging.getLogger("pfa_flux")
 
 _BACKLOG = 4096
 _LOCK_PATIENCE = 5.0
-"""Seconds to wait at the start for a killed process's helper to end and release the lock."""
+"""Seconds to wait at the start until the helper of a killed process ends and releases the lock."""
 _DRAIN = 5.0
 _SPARE_FILES = 96
 """Files reserved for the admin address, the journal and the helper."""
@@ -56,15 +56,15 @@ def serve(settings: Settings, *, accept_clock: bool = False, ready: Callable[[st
     """Serve the pixel until SIGTERM or SIGINT.
 
     Args:
-        settings: where hits go, and in `pixel` where to listen and what counts.
+        settings: all settings. `pixel` has the addresses to listen on, and the rules for counting.
         accept_clock: trust the clock at the start for removing raw rows, even if it looks wrong.
-        ready: called with each address on which it listens.
+        ready: called with a text about each address, once the server listens on it.
 
     Raises:
         StoreError: the data directory is in use by another process, or cannot be used.
-        PfaFluxError: it cannot listen on an address.
+        PfaFluxError: the server cannot listen on an address.
     """
-    # A core dump would contain current requests. A sandbox may forbid setting limits, and sets its own.
+    # A core dump would contain current requests. A sandbox that forbids setting limits sets its own.
     with contextlib.suppress(OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     asyncio.run(_Server(settings, ready, accept_clock).run())
@@ -81,11 +81,11 @@ class _Server:
         admin = Limits(head=2, idle=10, connections=_ADMIN_CONNECTIONS, crowded_out=True)
         self._admin_roster = Roster(Parser(("/healthz", "/metrics")), admin)
         self._generation = 0
-        self._worker = Worker(self._order, self._told)
+        self._worker = Worker(self._order, self._handle)
         self._state = State(self._pixel, self._journal, self._roster, self._worker, time.time(), {})
         self._checkpointer = ThreadPoolExecutor(1, "checkpoint")
         self._checkpointing: asyncio.Task[None] | None = None
-        self._shed_told = 0
+        self._logged_shed = 0
         self._saved_in = self._pixel.pages.minute
         self._stop = asyncio.Event()
         self._sockets: list[Path] = []
@@ -96,7 +96,7 @@ class _Server:
             # nohup(1) ignores hang-ups; keep that.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, self._stop.set)
-        loop.set_exception_handler(_tell_place)
+        loop.set_exception_handler(_log_place)
         servers: list[asyncio.Server] = []
         worker = ticking = None
         try:
@@ -105,7 +105,7 @@ class _Server:
                 servers.append(await self._listen(address, app, roster))
             worker = asyncio.create_task(self._watched("helper", self._worker.run))
             ticking = asyncio.create_task(self._watched("tick", self._tick))
-            # Existing objects stay, so the garbage collector need not check them again.
+            # Existing objects stay until the end, so the garbage collector need not check them again.
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 50, 100)
@@ -144,10 +144,10 @@ class _Server:
 
     def _addresses(self) -> list[tuple[str, App, Roster]]:
         pixel = self._settings.pixel
-        found: list[tuple[str, App, Roster]] = [(pixel.listen, self._pixel, self._roster)]
+        addresses: list[tuple[str, App, Roster]] = [(pixel.listen, self._pixel, self._roster)]
         if pixel.admin:
-            found.append((pixel.admin, Admin(self._state), self._admin_roster))
-        return found
+            addresses.append((pixel.admin, Admin(self._state), self._admin_roster))
+        return addresses
 
     async def _listen(self, address: str, app: App, roster: Roster) -> asyncio.Server:
         loop = asyncio.get_running_loop()
@@ -160,31 +160,31 @@ class _Server:
             if address.startswith("unix:"):
                 path = Path(address.removeprefix("unix:"))
                 _remove_stale(path)
-                made = await loop.create_unix_server(connection, path, backlog=_BACKLOG)
-                # As accessible as a port of the loopback interface, because nginx runs as another user.
+                server = await loop.create_unix_server(connection, path, backlog=_BACKLOG)
+                # nginx runs as another user. A port of the loopback interface is open to every user, too.
                 path.chmod(0o666)
                 self._sockets.append(path)
                 self._ready(f"listening on {address} ({paths})")
-                return made
+                return server
             host, _, port = address.rpartition(":")
-            made = await loop.create_server(connection, host.strip("[]"), int(port), backlog=_BACKLOG)
+            server = await loop.create_server(connection, host.strip("[]"), int(port), backlog=_BACKLOG)
         except OSError as error:
             raise PfaFluxError(
                 f"cannot listen on {address}: {error.strerror or error}",
                 "Choose another address with --listen or --admin.",
             ) from error
-        for each in made.sockets:
+        for each in server.sockets:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        number = made.sockets[0].getsockname()[1]
+        number = server.sockets[0].getsockname()[1]
         self._ready(f"listening on http://{host}:{number} ({paths})")
-        return made
+        return server
 
     def _later(self, seconds: float, call: Callable[[], None]) -> object:
         loop = asyncio.get_running_loop()
         return loop.call_later(seconds, call) if seconds else loop.call_soon(call)
 
     async def _watched(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run a background task until it is done; if it fails, log that and restart it."""
+        """Run a background task until it is done. If it fails, log the error and restart it."""
         while True:
             try:
                 return await run()
@@ -206,18 +206,18 @@ class _Server:
             except (OSError, sqlite3.Error) as error:
                 log.error("the journal cannot be maintained: %s", error)
                 continue
-            self._state.progress.look(self._journal.progress)
-            self._look_after_pages()
+            self._state.progress.update(self._journal.progress)
+            self._update_pages()
             if self._journal.opened != self._generation:
                 self._worker.restart()
             if self._journal.log_bytes > CHECKPOINT_BYTES and not self._checkpointing:
                 self._checkpointing = asyncio.create_task(self._checkpoint())
-            self._tell_shed()
+            self._log_shed()
 
-    def _look_after_pages(self) -> None:
+    def _update_pages(self) -> None:
         pages = self._pixel.pages
         pages.closed = not self._journal.room_for_pages
-        another_minute = pages.look()
+        another_minute = pages.update()
         self._pixel.keep_prefetches()
         if not another_minute:
             return
@@ -227,9 +227,9 @@ class _Server:
             self._checkpointer.submit(regulars.save, self._settings.data_dir, pages.regulars())
 
     async def _checkpoint(self) -> None:
-        """Write the log back outside the loop; then write back what arrived meanwhile, while commits wait.
+        """Write the journal's log back outside the loop. Then let commits wait, and write back the rest of the log.
 
-        A log restarts only once it is fully written back, which never happens while commits continue.
+        A log restarts only once it is fully written back, and that never happens while commits continue.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -243,36 +243,36 @@ class _Server:
             self._pixel.flush()
             self._checkpointing = None
 
-    def _tell_shed(self) -> None:
+    def _log_shed(self) -> None:
         """Log lost hits, at most once a minute."""
         shed = self._pixel.shed
-        if (shed != self._shed_told and int(time.monotonic()) % 60 == 0) or (shed and not self._shed_told):
-            log.error("%d hits were answered but lost: %s", shed - self._shed_told, self._pixel.shed_why)
-            self._shed_told = shed
+        if (shed != self._logged_shed and int(time.monotonic()) % 60 == 0) or (shed and not self._logged_shed):
+            log.error("%d hits were answered but lost: %s", shed - self._logged_shed, self._pixel.shed_why)
+            self._logged_shed = shed
 
     def _order(self) -> Order:
         self._generation = self._journal.opened
         self._state.helper_starts()
         return replace(self._journal.order(self._settings), accept_clock=self._accept_clock)
 
-    def _told(self, found: dict[str, Any]) -> None:
+    def _handle(self, message: dict[str, Any]) -> None:
         """Handle a message of the helper. Messages about a renamed file do not apply to the current one.
 
         Raises:
             Exception: the message is invalid; it has no effect.
         """
-        if "upkeep" in found:
-            self._state.upkeep.update(found["upkeep"])
-        elif "failed" in found:
-            self._state.failed(str(found["failed"])[:40])
+        if "upkeep" in message:
+            self._state.upkeep.update(message["upkeep"])
+        elif "failed" in message:
+            self._state.failed(str(message["failed"])[:40])
         elif self._journal.opened != self._generation:
             return
-        elif "broken_file" in found:
-            self._journal.give_up(str(found["broken_file"]))
+        elif "broken_file" in message:
+            self._journal.give_up(str(message["broken_file"]))
         else:
-            told = asdict(Shipped(**found))
-            self._journal.taken_over(told["upto"])
-            self._state.shipped.update(told)
+            report = asdict(Shipped(**message))
+            self._journal.taken_over(report["upto"])
+            self._state.shipped.update(report)
 
     def _warn(self) -> None:
         settings = self._settings
@@ -289,13 +289,13 @@ class _Server:
 def _journal(settings: Settings) -> JournalFile:
     pixel = settings.pixel
     try:
-        goes_to = registry.registration(settings.url).hits
-        if not goes_to:
+        target = registry.registration(settings.url).hits
+        if not target:
             raise SettingsError(
                 f"the pixel cannot write to {settings.url}",
                 "Use the address of an InfluxDB for --url, or leave it out.",
             )
-        if goes_to == "engine":
+        if target == "engine":
             return StoreJournal(settings, patience=_LOCK_PATIENCE)
         return Spool(settings.data_dir, pixel.synchronous, pixel.spool_mib * MIB, patience=_LOCK_PATIENCE)
     except PfaFluxError:
@@ -303,15 +303,15 @@ def _journal(settings: Settings) -> JournalFile:
     except Exception as error:
         raise StoreError(
             f"the journal in {settings.data_dir} cannot be used: {error}",
-            "Check the directory's owner, rights and free space (PFA_FLUX_DATA_DIR).",
+            "Check the directory's owner, permissions and free space (PFA_FLUX_DATA_DIR).",
         ) from error
 
 
 def _connections(wanted: int) -> int:
-    """Maximum number of connections: the setting, or what the limit of open files allows.
+    """Maximum number of connections: the setting, or fewer if the limit of open files is low.
 
     Raises:
-        PfaFluxError: it leaves too few.
+        PfaFluxError: the limit of open files is too low.
     """
     files = _files()
     room = files - _SPARE_FILES
@@ -326,7 +326,7 @@ def _connections(wanted: int) -> int:
 
 
 def _files() -> int:
-    """Files that this process may open, after raising its limit as far as allowed."""
+    """Number of files that this process may open, after raising its limit as far as possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
     if soft < wanted:
@@ -356,16 +356,16 @@ def _remove_stale(path: Path) -> None:
     raise PfaFluxError(f"another process listens on {path}", "Stop it, or choose another path with --listen unix:PATH.")
 
 
-def _tell_place(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log an error of the loop by type and place only."""
+def _log_place(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log only the type and place of an error of the loop."""
     log.error("internal error: %s", place(context.get("exception")))
 
 
 def _notify(state: str) -> None:
     """Tell systemd (https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html)."""
-    where = os.environ.get("NOTIFY_SOCKET")
-    if not where:
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as each, contextlib.suppress(OSError):
-        each.connect("\0" + where[1:] if where.startswith("@") else where)
-        each.sendall(state.encode())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier, contextlib.suppress(OSError):
+        notifier.connect("\0" + address[1:] if address.startswith("@") else address)
+        notifier.sendall(state.encode())

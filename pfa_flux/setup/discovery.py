@@ -58,7 +58,7 @@ class Discovery:
 
 
 def discover(engine: Engine, settings: Settings, said: set[str]) -> Discovery:
-    """Search the visible buckets. `said` has the keys of buckets that are settled, so others are not proposed.
+    """Search the visible buckets. `said` has the keys of buckets that the user has set; for these, nothing is proposed.
 
     Raises:
         UnreachableError: the server no longer answers.
@@ -73,7 +73,7 @@ def discover(engine: Engine, settings: Settings, said: set[str]) -> Discovery:
     names = settings.schema
 
     def elsewhere(key: str, usual: str, *measurements: str, but: str = "") -> str:
-        """The bucket that holds measurements, where it is neither the usual one nor `but`, and none is said."""
+        """The bucket that holds measurements; empty if that is the usual one or `but`, or if the user has set one."""
         home = usual if key in said else _home(held, usual, measurements)
         return "" if home in {usual, but} else home
 

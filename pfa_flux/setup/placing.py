@@ -28,7 +28,7 @@ Undone = Literal["removed", "restored", "its line removed", "kept: changed since
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Places of the files.
+    """Paths of the files.
 
     Attributes:
         http: nginx's part for `http { }`.
@@ -46,7 +46,7 @@ class Layout:
 
     @classmethod
     def of_machine(cls, config: Path, nginx: Path = NGINX, units: Path = UNITS) -> Layout:
-        """Places for root: the directories of nginx and systemd.
+        """Paths for root: in the directories of nginx and systemd.
 
         Raises:
             PfaFluxError: there is no nginx.
@@ -58,18 +58,18 @@ class Layout:
 
     @classmethod
     def of_user(cls, config: Path, environ: Mapping[str, str], units: Path | None = None) -> Layout:
-        """Places for a user: next to the settings, and the user's systemd."""
+        """Paths for a user: next to the settings, and in the directory of the user's systemd."""
         unit = (units or config_home(environ) / "systemd" / "user") / systemd.NAME
         own = config.parent
         return cls(own / "nginx-http.conf", own / "nginx-server.conf", unit, _page(config), user=True)
 
-    def pieces(self, settings: Settings, place: systemd.Place) -> list[File]:
+    def files(self, settings: Settings, place: systemd.Place) -> list[File]:
         """The files to write."""
-        pixel, made = settings.pixel, systemd.user_unit if self.user else systemd.unit
+        pixel, unit = settings.pixel, systemd.user_unit if self.user else systemd.unit
         return [
             File(self.http, configuration(pixel, part=Part.HTTP), 0o644),
             File(self.server, configuration(pixel, part=Part.SERVER), 0o644),
-            File(self.unit, made(settings, place), 0o644),
+            File(self.unit, unit(settings, place), 0o644),
             File(self.page, f"{tags(pixel)}\n", 0o644),
         ]
 
@@ -85,7 +85,7 @@ class _Written:
     Attributes:
         checksum: checksum of its content.
         before: its previous text; None if the file is new.
-        line: the line that was added to a file of somebody else; empty if pfa-flux wrote the whole file.
+        line: the line that was added to another program's file; empty if pfa-flux wrote the whole file.
     """
 
     checksum: str
@@ -131,29 +131,31 @@ class Manifest:
         except (FileNotFoundError, NotADirectoryError):
             return cls(path)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise PfaFluxError(f"{path} is not a readable list of written files", "Check its rights.") from error
+            raise PfaFluxError(
+                f"{path} is not a readable list of written files", "Check the file's permissions and content."
+            ) from error
 
-    def check(self, pieces: Sequence[File]) -> None:
-        """Check that only files that pfa-flux wrote, and that are unchanged since, would be overwritten.
+    def check(self, files: Sequence[File]) -> None:
+        """Check that writing would overwrite only files of pfa-flux that are unchanged since.
 
         Raises:
-            PfaFluxError: another file would be overwritten.
+            PfaFluxError: it would overwrite another file.
         """
-        for piece in pieces:
-            known = self.files.get(piece.path)
-            foreign = not piece.line and (known is None or not known.is_still(piece.path))
-            if os.path.lexists(piece.path) and piece.action != "unchanged" and foreign:
+        for file in files:
+            known = self.files.get(file.path)
+            foreign = not file.line and (known is None or not known.is_still(file.path))
+            if os.path.lexists(file.path) and file.action != "unchanged" and foreign:
                 raise PfaFluxError(
-                    f"{piece.path} was not written by pfa-flux, or was changed since. Nothing was written",
+                    f"{file.path} was not written by pfa-flux, or was changed since. Nothing was written",
                     "Move it away and run this again. Then copy what you need from it.",
                 )
 
     def with_written(self, files: Sequence[File], *, new: Sequence[File]) -> Manifest:
-        """The manifest after files are written.
+        """The manifest as it is once `files` are written.
 
         Args:
-            files: all files. Their entries are updated.
-            new: files to add to the manifest, unless they already exist as wanted.
+            files: all files. Entries of these files are updated.
+            new: files to add to the manifest, unless they exist with the same content.
         """
         entries = dict(self.files)
         for file in files:
@@ -177,13 +179,13 @@ class Manifest:
         return File(self.path, f"{json.dumps(document, indent=1)}\n", 0o600)
 
     def put_back(self, before: Manifest, paths: Sequence[Path]) -> None:
-        """Save that files are as an earlier manifest describes them."""
+        """Save the manifest, with the entries of `paths` as they were in an earlier one."""
         kept = {path: each for path, each in self.files.items() if path not in paths}
         kept |= {path: each for path, each in before.files.items() if path in paths}
         self.path.write_bytes(replace(self, files=kept).as_file().text.encode())
 
     def undo(self) -> dict[Path, Undone]:
-        """Undo what was written. Files that were changed since stay, also in the manifest.
+        """Remove or restore the written files. Files that were changed since stay, also in the manifest.
 
         Raises:
             OSError: a file cannot be removed or restored.
@@ -193,7 +195,7 @@ class Manifest:
             if not os.path.lexists(path):
                 done[path] = "gone already"
             elif written.line and (not written.is_still(path) or written.line in (written.before or "")):
-                _take_out(path, written.line)
+                _remove_line(path, written.line)
                 done[path] = "its line removed"
             elif not written.is_still(path):
                 done[path] = "kept: changed since"
@@ -209,13 +211,13 @@ class Manifest:
             return done
         self.path.unlink()
         for folder in reversed(self.folders):
-            # A directory with other files stays.
+            # A directory that contains other files stays.
             with contextlib.suppress(OSError):
                 folder.rmdir()
         return done
 
 
-def _take_out(path: Path, line: str) -> None:
+def _remove_line(path: Path, line: str) -> None:
     """Remove a line from a file that was changed after the line was added."""
     lines = path.read_bytes().decode().splitlines(keepends=True)
     path.write_bytes("".join(each for each in lines if each.strip() != line).encode())

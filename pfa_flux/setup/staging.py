@@ -21,7 +21,7 @@ class File:
         path: its path.
         text: its content.
         mode: its permissions, from the moment it exists.
-        line: the line added to a file of somebody else; empty if pfa-flux writes the whole file.
+        line: the line added to another program's file; empty if pfa-flux writes the whole file.
     """
 
     path: Path

@@ -54,7 +54,7 @@ def known(state: State) -> Clock | None:
     return Clock(*rows[0]) if rows else None
 
 
-def look(state: State, now: int, newest: Newest) -> Clock:
+def check(state: State, now: int, newest: Newest) -> Clock:
     """Check the clock, and store the result.
 
     Args:

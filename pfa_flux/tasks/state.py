@@ -38,20 +38,20 @@ _CLOCK = """
 -- The clock by which the embedded store removes raw rows (pfa_flux.tasks.clock). Times are by this clock.
 CREATE TABLE clock (
     id INTEGER PRIMARY KEY CHECK (id = 1),
-    trusted INTEGER NOT NULL,   -- when it was last believed
-    seen INTEGER NOT NULL,      -- when it was last looked at
-    doubted INTEGER,            -- since when it is in doubt, and nothing is removed; NULL where it is not
-    accepted INTEGER            -- when --accept-clock had it believed; NULL: it may do so
+    trusted INTEGER NOT NULL,   -- last time that was trusted
+    seen INTEGER NOT NULL,      -- last check
+    doubted INTEGER,            -- start of the doubt, during which nothing is removed; NULL without doubt
+    accepted INTEGER            -- last use of --accept-clock; NULL if it may be used
 ) STRICT;
 """
 _UPKEEP = """
 -- Results of comparing downsampled windows with raw data, by the measurement of the windows.
 CREATE TABLE upkeep (
     bucket TEXT NOT NULL, measurement TEXT NOT NULL,
-    at INTEGER NOT NULL,        -- when windows were last compared, nanoseconds
-    mended INTEGER NOT NULL,    -- windows that were not right and were mended, in all
-    mended_at INTEGER NOT NULL, -- when the last of them were; 0 without any
-    kept INTEGER NOT NULL,      -- windows that the last pass left, because raw data has lost rows
+    at INTEGER NOT NULL,        -- last comparison of windows, nanoseconds
+    mended INTEGER NOT NULL,    -- number of windows that were wrong and were repaired, in total
+    mended_at INTEGER NOT NULL, -- last repair; 0 without any
+    kept INTEGER NOT NULL,      -- windows that the last pass left as they were, because raw data has lost rows
     PRIMARY KEY (bucket, measurement)
 ) WITHOUT ROWID, STRICT;
 """
@@ -63,12 +63,12 @@ CREATE TABLE task (
     name TEXT NOT NULL,
     spec TEXT NOT NULL,
     active INTEGER NOT NULL,
-    done_until INTEGER        -- of an older version; what is due is seen by the windows themselves
+    done_until INTEGER        -- of an older version; now the windows themselves show which ones are due
 ) STRICT;
 CREATE TABLE run (
     id INTEGER PRIMARY KEY,
     task TEXT NOT NULL,
-    scheduled_for INTEGER NOT NULL,     -- nanoseconds, as all times here
+    scheduled_for INTEGER NOT NULL,     -- nanoseconds, like all times here
     started INTEGER NOT NULL,
     finished INTEGER,                   -- NULL while it runs, or where it was killed
     error TEXT NOT NULL,

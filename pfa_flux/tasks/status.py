@@ -106,7 +106,7 @@ COMPARE = (
 
 
 def comparison_overdue(rollup: Rollup, now: int) -> str:
-    """A sentence if the windows of a server's task have not been compared with raw data for too long. Else empty."""
+    """A sentence if the windows of a server's task were not compared with raw data for too long; otherwise empty."""
     spec = rollup.spec
     if rollup.log is None:
         return ""

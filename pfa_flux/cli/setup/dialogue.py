@@ -1,4 +1,4 @@
-"""Questions of `pfa-flux init`. Flags, the environment, an existing file and answers become working settings."""
+"""Questions of `pfa-flux init`: makes working settings from flags, the environment, an existing file and answers."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ class Dialogue:
             own["data_dir"] = str(Path(own["data_dir"]).expanduser().absolute())
         elif path.is_relative_to("/etc") and "data_dir" not in self.draft.document:
             own["data_dir"] = str(STATE)
-        # Kapacitor counts only once the server is known to be an InfluxDB 1.x.
+        # Kapacitor's address is used only if the server turns out to be an InfluxDB 1.x.
         self._kapacitor = own.get("kapacitor_url", str(self.draft.document.get("kapacitor_url", "")))
         self.draft = self.draft.with_values(**{**own, "kapacitor_url": ""})
         self.make_rollup = False
-        self.found = Discovery()
-        # Defaults that Enter accepts, whatever was answered before.
-        self._usual = {**{key: str(value) for key, value in self.draft.document.items()}, **own}
+        self.discovery = Discovery()
+        # Defaults that Enter accepts. Answers do not change them.
+        self._defaults = {**{key: str(value) for key, value in self.draft.document.items()}, **own}
         self.draft.settings()
 
     @property
-    def said(self) -> set[str]:
+    def known_keys(self) -> set[str]:
         """Keys that have a value from a flag, the environment, the file or an answer."""
         return {*self.draft.document, *self.draft.values}
 
@@ -61,7 +61,7 @@ class Dialogue:
             note(text)
 
     def take_token(self, named: str | None) -> None:
-        """Use the token of the flag or of the environment. Without either, the file's token stays."""
+        """Use the token of the flag or of the environment. Without these, keep the file's token."""
         from pfa_flux.errors import SettingsError
         from pfa_flux.settings.secret import read_token
 
@@ -69,20 +69,20 @@ class Dialogue:
             token = "" if sys.stdin.isatty() else sys.stdin.readline().strip()
             if not token:
                 raise SettingsError("standard input has no token", _TOKEN_HINT)
-            self._own(token)
+            self._set_own_token(token)
         elif named is None and os.environ.get("PFA_FLUX_TOKEN"):
-            self._own(os.environ["PFA_FLUX_TOKEN"])
+            self._set_own_token(os.environ["PFA_FLUX_TOKEN"])
         elif file := named or os.environ.get("PFA_FLUX_TOKEN_FILE"):
-            where = Path(file).expanduser().absolute()
-            secret, warnings = read_token(where)
+            path = Path(file).expanduser().absolute()
+            secret, warnings = read_token(path)
             for warning in warnings:
                 self.say(f"warning: {warning}")
-            self.draft = replace(self.draft, token=secret, token_file=where)
+            self.draft = replace(self.draft, token=secret, token_file=path)
             self.own_token = False
         if named is not None:
             self.given.add("token")
 
-    def _own(self, token: str) -> None:
+    def _set_own_token(self, token: str) -> None:
         from pfa_flux.settings import Secret
 
         file = self.draft.token_file or self.draft.path.with_suffix(".token")
@@ -106,18 +106,18 @@ class Dialogue:
         self.draft = draft.with_domains(domains)
 
     def reach(self) -> Analytics:
-        """Connect. Ask again until the answers work; without questions, the first error ends it."""
+        """Connect. If that fails, ask again; if no question may be asked, raise the error."""
         from pfa_flux import connect
 
         if self.interactive and "url" not in self.given:
             self._ask("url")
         self._until_it_connects()
         with connect(self.draft.settings()) as analytics:
-            engine, there = analytics.engine.capabilities, self._kapacitors(analytics)
+            engine, subscriber = analytics.engine.capabilities, self._subscribed_kapacitor(analytics)
         if engine.kapacitor:
-            if there and not self._kapacitor and not self.interactive:
-                self.say(f"Kapacitor answers at {there}, but is not used. To use it: --kapacitor-url {there}")
-            self._usual.setdefault("kapacitor_url", there)
+            if subscriber and not self._kapacitor and not self.interactive:
+                self.say(f"Kapacitor answers at {subscriber}, but is not used. To use it: --kapacitor-url {subscriber}")
+            self._defaults.setdefault("kapacitor_url", subscriber)
             self.draft = self.draft.with_values(kapacitor_url=self._kapacitor)
             if self.interactive and "kapacitor_url" not in self.given:
                 self._ask("kapacitor_url")
@@ -130,8 +130,8 @@ class Dialogue:
                 self.draft = replace(self.draft, values=values)
         return connect(self.draft.settings())
 
-    def _kapacitors(self, analytics: Analytics) -> str:
-        """The first Kapacitor among the subscribers of the server; empty if none answers."""
+    def _subscribed_kapacitor(self, analytics: Analytics) -> str:
+        """The first subscriber of the server that answers as Kapacitor; empty if none does."""
         from pfa_flux.engines.influxdb.detect import is_kapacitor
 
         settings = self.draft.settings()
@@ -147,7 +147,7 @@ class Dialogue:
             self._ask(key)
 
     def _failure(self) -> tuple[str, PfaFluxError] | None:
-        """The answer that failed, and its error."""
+        """The key of the wrong answer, and the error; None if the connection works."""
         from pfa_flux import connect
         from pfa_flux.errors import AccessDeniedError, QueryError, SettingsError, UnreachableError
         from pfa_flux.setup.draft import organisations
@@ -164,8 +164,8 @@ class Dialogue:
             )
         except SettingsError:
             names = organisations(settings)
-            seen = f"several organisations: {', '.join(names)}" if names else "no organisation"
-            return "org", SettingsError(f"the token sees {seen}", "Name the right one with --org.")
+            listed = f"several organisations: {', '.join(names)}" if names else "no organisation"
+            return "org", SettingsError(f"the token sees {listed}", "Name the right one with --org.")
         except QueryError as error:
             return "org", error
         except UnreachableError as error:
@@ -173,11 +173,12 @@ class Dialogue:
         return None
 
     def _ask(self, key: str) -> None:
-        """Ask for an answer. Enter keeps the current value."""
+        """Ask for the value of a key. Enter keeps the current value."""
         if key == "token":
-            self._own(typer.prompt("Token (user:password on 1.x; it is not shown)", hide_input=True, err=True))
+            answer = typer.prompt("Token (user:password on 1.x; it is not shown)", hide_input=True, err=True)
+            self._set_own_token(answer)
             return
-        present = self._usual.get(key, "")
+        default = self._defaults.get(key, "")
         question = {
             "url": "InfluxDB's address (empty for none: all data in one file on this machine)",
             "org": "Organisation",
@@ -187,11 +188,11 @@ class Dialogue:
             "loads_bucket": "Bucket of raw page loads",
             "rollup_bucket": "Rollup bucket",
         }[key]
-        if present and key in {"url", "kapacitor_url"}:
+        if default and key in {"url", "kapacitor_url"}:
             question = question.replace("empty for none", "- for none")
         elif key == "data_dir":
-            present = present or str(self.draft.settings().data_dir)
-        answer = typer.prompt(question, default=present, show_default=bool(present), err=True).strip()
+            default = default or str(self.draft.settings().data_dir)
+        answer = typer.prompt(question, default=default, show_default=bool(default), err=True).strip()
         if key == "data_dir":
             answer = str(Path(answer).expanduser().absolute())
         self.draft = self.draft.with_values(**{key: "" if answer == "-" else answer})
@@ -216,15 +217,15 @@ class Dialogue:
                 return None
         return sum(count for by_window in sums.values() for count in by_window.values())
 
-    def greet(self, analytics: Analytics) -> None:
-        """Print which server answers."""
-        can = analytics.engine.capabilities
-        self.say(f"{can.title} answers" if self.draft.settings().url else "no InfluxDB: all data in one file")
-        if can.kapacitor_version:
-            self.say(f"Kapacitor {can.kapacitor_version} answers")
+    def say_server(self, analytics: Analytics) -> None:
+        """Print the name of the server that answers."""
+        engine = analytics.engine.capabilities
+        self.say(f"{engine.title} answers" if self.draft.settings().url else "no InfluxDB: all data in one file")
+        if engine.kapacitor_version:
+            self.say(f"Kapacitor {engine.kapacitor_version} answers")
 
     def ask_rest(self) -> None:
-        """Ask for what a connection cannot tell: the directory of the data, domains, sites."""
+        """Ask for values that no server can provide: the directory of the data, domains, sites."""
         from pfa_flux.cli.setup.proposals import proposed_domains
 
         if not self.interactive:
@@ -254,23 +255,23 @@ class Dialogue:
     def _ask_domains(self, proposed: Sequence[str]) -> bool:
         from pfa_flux.setup.draft import domains
 
-        present = ", ".join(self.draft.settings().pixel.domains or proposed)
+        default = ", ".join(self.draft.settings().pixel.domains or proposed)
         question = "Domains to count, separated by commas"
-        answer = typer.prompt(question, default=present, show_default=bool(present), err=True)
+        answer = typer.prompt(question, default=default, show_default=bool(default), err=True)
         self.draft = replace(self.draft, domains=domains(answer.split(","), "the answer"))
         return True
 
     def _ask_site(self) -> bool:
         from pfa_flux.setup.draft import site
 
-        question = "A site with several of them, as NAME=domain,domain (empty for no more)"
+        question = "A site with several of these domains, as NAME=domain,domain (empty to continue)"
         answer = typer.prompt(question, default="", show_default=False, err=True)
         if answer:
             self._take_site(*site(answer))
         return bool(answer)
 
     def buckets(self, analytics: Analytics, *, make: bool) -> None:
-        """Check that the buckets exist. Create those that are missing, if wanted."""
+        """Check that the buckets exist. Create missing ones if `make` is set or the user agrees."""
         for side in self.draft.settings().task.sides:
             while not self._has(analytics, bucket := self.draft.settings().raw_bucket_of(side)):
                 key = "raw_bucket" if bucket == self.draft.settings().raw_bucket else "loads_bucket"
@@ -278,7 +279,7 @@ class Dialogue:
                     analytics.engine.create_bucket(bucket)
                     self.say(f"created the bucket {bucket}, without expiry")
         while not self.make_rollup and not self._has(analytics, bucket := self.draft.settings().rollup_bucket):
-            # Created with the task, and removed again if that fails.
+            # Installing the task creates this bucket, and removes it if that fails.
             self.make_rollup = self._shall_create(analytics, "rollup_bucket", bucket, make=make)
 
     @staticmethod
@@ -286,7 +287,7 @@ class Dialogue:
         return analytics.engine.capabilities.in_process or analytics.engine.has_bucket(bucket)
 
     def _shall_create(self, analytics: Analytics, key: str, bucket: str, *, make: bool) -> bool:
-        """Whether to create a missing bucket. If not, the user has named another one.
+        """Whether to create a missing bucket. If the answer is no, the user has named another one.
 
         Raises:
             BucketNotFoundError: the bucket may not be created, and no question may be asked.
@@ -299,9 +300,9 @@ class Dialogue:
         error = missing_bucket(analytics.engine, "rollup" if key == "rollup_bucket" else "raw", bucket, remedy)
         if not self.interactive:
             raise error
-        near = error.hint.removesuffix(remedy)
-        # A name close to that of another bucket is likely a typo.
-        if typer.confirm(f"{error.message}. {near}Create {bucket}?", default=not near, err=True):
+        similar = error.hint.removesuffix(remedy)
+        # If another bucket has a similar name, this one is likely a typo.
+        if typer.confirm(f"{error.message}. {similar}Create {bucket}?", default=not similar, err=True):
             return True
         if key in self.given:
             raise error

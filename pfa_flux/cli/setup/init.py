@@ -145,7 +145,7 @@ def init(
     dialogue.take_token(token_file)
     dialogue.take_domains(site or [], domain or [])
     with dialogue.reach() as analytics:
-        dialogue.greet(analytics)
+        dialogue.say_server(analytics)
         propose_names(dialogue, analytics)
         dialogue.ask_rest()
         propose_twins(dialogue)

@@ -59,7 +59,7 @@ def _asked(dialogue: Dialogue) -> str:
         usual = pixel.loads
     elif pixel.load_path:
         usual = SCRIPT
-    elif dialogue.found.others or dialogue.loads_of_last_day() != 0:
+    elif dialogue.discovery.others or dialogue.loads_of_last_day() != 0:
         usual = OWN
     else:
         usual = NONE if dialogue.draft.text else SCRIPT
@@ -77,7 +77,7 @@ def _ask_names(dialogue: Dialogue) -> None:
     begun = dialogue.draft
     while True:
         names = begun.settings().schema
-        others = {each.measurement: each.field for each in dialogue.found.others}
+        others = {each.measurement: each.field for each in dialogue.discovery.others}
         if others:
             note(f"Points that look like page loads: {_listed(others)}")
         usual = next(iter(others), names.loads_measurement)
@@ -120,7 +120,7 @@ def _tell(dialogue: Dialogue) -> None:
     number = 0 if pixel.loads == NONE else dialogue.loads_of_last_day()
     if number != 0 or pixel.loads == OWN:
         dialogue.say(_number(dialogue, number))
-    others = {each.measurement: each.field for each in dialogue.found.others}
+    others = {each.measurement: each.field for each in dialogue.discovery.others}
     if number == 0 and others:
         (measurement, field), *_ = others.items()
         how = f"--loads own --loads-measurement {measurement} --loads-field {field}"

@@ -129,7 +129,7 @@ class Writing:
                 "Install pfa-flux in /opt, and put its settings in /etc: "
                 "python3 -m venv /opt/pfa-flux && /opt/pfa-flux/bin/pip install .",
             )
-        pieces = layout.pieces(draft.settings(), place(draft))
+        pieces = layout.files(draft.settings(), place(draft))
         return cls(layout, tuple(pieces), Manifest.of(draft.path), Services.of(layout, targets.nginx))
 
     def show(self, files: Sequence[File], secret: Path | None) -> None:

@@ -27,8 +27,8 @@ def propose_names(dialogue: Dialogue, analytics: Analytics) -> None:
     from pfa_flux.setup.discovery import discover
 
     settings = dialogue.draft.settings()
-    said = dialogue.said & set(_BUCKETS)
-    dialogue.found = found = discover(analytics.engine, settings, said)
+    said = dialogue.known_keys & set(_BUCKETS)
+    dialogue.discovery = found = discover(analytics.engine, settings, said)
     homes = {"raw_bucket": found.raw, "loads_bucket": found.loads, "rollup_bucket": found.rollup}
     for key, bucket in homes.items():
         place = _BUCKETS[key].format(bucket)

@@ -54,7 +54,7 @@ class Identity:
 
     @property
     def product(self) -> str:
-        """What people call it: openGemini answers as an InfluxDB 1.x does, under a name of its own."""
+        """Name of the product. openGemini answers like an InfluxDB 1.x, but is another product."""
         return "openGemini" if _GEMINI in self.ping.headers else "InfluxDB"
 
     def version(self) -> str:

@@ -88,7 +88,7 @@ def _axis(starts: Sequence[int], zone: tzinfo) -> str:
 
 
 def _shapes(line: Line, first: int, last: int, top: float) -> str:
-    """A line and its band, interrupted where there is no share."""
+    """A line and its band. Both are interrupted at rows without a share."""
     shapes = []
     for run in _runs(line.rows):
         places = [1000 * ((row.start or 0) - first) / (last - first) for row in run]
