@@ -49,6 +49,12 @@ _QUESTIONS = {
 }
 """Tests of questions, which with Kapacitor go to an InfluxDB 1.8."""
 
+_LATER = {
+    *("test_live_in_chromium.py", "test_ledger_at_random.py", "test_flood.py", "test_task_faults.py"),
+    *("test_original_query.py", "test_purge_and_clocks.py"),
+}
+"""Tests with a browser, at random, of attacks and of clocks: they take long, and README's command has ten minutes."""
+
 _LONG = 120
 """Seconds of a run that is long."""
 
@@ -60,6 +66,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         given, name = getattr(item, "callspec", None), item.path.name
+        if name in _LATER:
+            item.add_marker(pytest.mark.slow)
         if given is None or name in _APART:
             continue
         twins = OTHERS if name in _COMMANDS else NEW

@@ -60,7 +60,8 @@ def test_hits_of_several_connections_are_committed_together() -> None:
     assert all(client.statuses == [200, 200] for client in clients)
 
 
-def test_a_commit_waits_while_more_come_in() -> None:
+def test_a_commit_waits_while_more_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pfa_flux.pixel.counter.time.monotonic", lambda: 5.0)
     site = Site()
     client = site.client()
     client.feed(HIT)
