@@ -82,7 +82,8 @@ def test_a_full_tag_is_told_without_the_page_that_it_was_full_for(
 ) -> None:
     workspace, now = make_workspace("influxdb-1.8"), time.time_ns()
     workspace.client.write(workspace.raw, [f"{HITS},page=/{n},type=pixel count=1i {now + n}" for n in range(100_000)])
-    with pixel(tmp_path, workspace) as server:
+    # To count that many values takes a busy server longer than two seconds.
+    with pixel(tmp_path, workspace, timeout=30) as server:
         assert send(server.listen, [get(PAGE), get("/7")]).counted == 2
         until(lambda: server.metrics()["quarantined"] == 1, "a refused hit in quarantine")
         text = public(server)

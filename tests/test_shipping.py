@@ -50,6 +50,7 @@ def pixel(
     url: str = "",
     without: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    timeout: int = 2,
     **table: Any,
 ) -> PixelServer:
     """The pixel on a workspace, or on a proxy before it, `without` some of its settings."""
@@ -60,7 +61,7 @@ def pixel(
         folder,
         pixel={"max_pages": 100_000, **table},
         environment=environment,
-        **{**given, "timeout": 2, "url": url or given["url"]},
+        **{**given, "timeout": timeout, "url": url or given["url"]},
     )
 
 
