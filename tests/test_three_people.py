@@ -235,7 +235,7 @@ def test_b_has_influxdb_kapacitor_and_years_of_data(installed: Path, folder: Pat
         b.decisions += [answer] if answer else []
 
     typed("InfluxDB's address (empty for none: all data in one file on this machine): ", old.url)
-    typed(f"Kapacitor's address, - for none: pfa-flux downsamples by itself [{old.kapacitor_url}]: ")
+    typed(f"Kapacitor's address (- for none: pfa-flux downsamples by itself) [{old.kapacitor_url}]: ")
     typed("Domains to count, separated by commas [blog.example]: ")
     typed("(empty to continue): ")
     typed("Count www.blog.example too? [Y/n]: ", "n")
