@@ -29,6 +29,7 @@ class Meddling(Faulty):
         answers: what becomes of the answer to a SELECT: its text for its parsed JSON.
         no_delete: status with which a DELETE is refused; 204: it is said to be done, and is not.
         denies_writes: a write is refused as that of a token without the right.
+        busy_for: what statements begin with that are refused because the server is busy.
     """
 
     def __init__(self, target: str) -> None:
@@ -38,6 +39,7 @@ class Meddling(Faulty):
         self.answers: Callable[[Any], str] | None = None
         self.no_delete = 0
         self.denies_writes = False
+        self.busy_for = ""
         self._timers: list[threading.Timer] = []
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
@@ -52,6 +54,8 @@ class Meddling(Faulty):
         elif self.no_delete and (path == "/api/v2/delete" or statement.startswith("DELETE")):
             said = b"" if self.no_delete == 204 else b'{"error":"unsupported command","message":"unsupported command"}'
             self._reply(request, self.no_delete, said)
+        elif self.busy_for and statement.startswith(self.busy_for):
+            self._reply(request, 503, b'{"error":"timeout"}')
         elif self.answers is not None and statement.startswith("SELECT"):
             answer = self._forward(request, body)
             self._reply(request, answer.status, self.answers(json.loads(answer.data)).encode())

@@ -212,6 +212,14 @@ class TestDraining:
         assert (client.statuses, client.site.counted, client.ended) == ([200], 1, True)
         assert client.answers[0].headers["Connection"] == "close"
 
+    def test_a_body_on_its_way_in_is_still_awaited(self, client: Client) -> None:
+        body = b"ab"
+        client.feed(HIT.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n") + body[:1])
+        client.site.roster.drain()
+        assert not client.ended
+        client.send(body[1:])
+        assert (client.statuses, client.site.counted, client.ended) == ([200], 1, True)
+
     def test_an_answer_on_its_way_out_is_still_sent(self, client: Client) -> None:
         client.feed(HIT)
         client.site.roster.drain()

@@ -99,6 +99,18 @@ def test_points_that_show_later_are_waited_for(make_workspace: MakeWorkspace, tm
     assert hits_by_page(workspace) == {f"/{n}": 1 for n in range(5)}
 
 
+def test_advice_that_a_busy_store_does_not_give_delays_no_hit(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
+    workspace = make_workspace("influxdb-1.8")
+    with Meddling(workspace.server.url) as proxy:
+        proxy.busy_for = "SHOW TAG VALUES CARDINALITY"
+        with pixel(tmp_path, workspace, url=proxy.url) as server:
+            assert send(server.listen, pages(5)).counted == 5
+            until(lambda: server.metrics()["shipped_total"] == 5, "all shipped")
+            assert "unknown" not in health(server)
+            assert "a check of the store failed: " in server.log
+    assert hits_by_page(workspace) == {f"/{n}": 1 for n in range(5)}
+
+
 def test_a_token_that_may_only_write_leaves_it_unknown_and_ships(make_workspace: MakeWorkspace, tmp_path: Path) -> None:
     workspace = make_workspace("influxdb-2.7")
     token = workspace.server.limited_token(write=(workspace.raw,))

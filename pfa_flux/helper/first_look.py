@@ -44,9 +44,7 @@ def first_look(settings: Settings) -> str:
         with closing(registry.open_engine(settings)) as engine:
             _ask_to_read(engine, settings.raw_bucket)
             check = check_store(engine, settings.raw_bucket, remember=False)
-            for each in engine.checks(settings).get("hits", list)():
-                if each.status != "ok":
-                    log.warning("%s: %s. %s", each.name, each.found, each.advice)
+            _advise(engine, settings)
     except UnfitServerError as error:
         raise StoreUnfitError(error.message, f"Hits wait in the spool. {error.hint}") from error
     except PfaFluxError as error:
@@ -58,6 +56,16 @@ def first_look(settings: Settings) -> str:
         fault, consequence = check.faults[0]
         raise StoreUnfitError(fault, f"{consequence} Hits wait in the spool. Use a store such as InfluxDB 1.8 or 2.x.")
     return ""
+
+
+def _advise(engine: Engine, settings: Settings) -> None:
+    """Log what the engine advises for hits. Advice delays no hit: if the store does not answer, there is none."""
+    try:
+        for each in engine.checks(settings).get("hits", list)():
+            if each.status != "ok":
+                log.warning("%s: %s. %s", each.name, each.found, each.advice)
+    except PfaFluxError as error:
+        log.warning("a check of the store failed: %s. pfa-flux doctor repeats it.", error.message)
 
 
 def _ask_to_read(engine: Engine, bucket: str) -> None:

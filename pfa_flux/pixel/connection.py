@@ -298,8 +298,8 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def end_if_idle(self) -> None:
-        """Close, unless a head is incomplete or an answer is waiting."""
-        if not self._held and not self._buffer:
+        """Close, unless a request is incomplete or an answer is waiting."""
+        if not self._held and not self._buffer and not self._skip:
             self._transport.close()
 
     def eof_received(self) -> bool:

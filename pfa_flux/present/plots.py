@@ -56,7 +56,7 @@ def _over_time(axes: Axes, result: RatioAnswer) -> None:
     lines = _by_other_keys(result)
     for number, (label, rows) in enumerate(lines.items()):
         colour = _COLOURS[number % len(_COLOURS)]
-        times: Any = [to_datetime(row.start or 0) for row in rows]
+        times: Any = [to_datetime(row.start) for row in rows if row.start is not None]
         # An interval without a ratio interrupts the line, because it is not zero.
         low, ratio, high = (_numbers(rows, field) for field in ("ratio_low", "ratio", "ratio_high"))
         axes.fill_between(times, low, high, color=colour, alpha=0.18, linewidth=0)

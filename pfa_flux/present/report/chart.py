@@ -91,7 +91,7 @@ def _shapes(line: Line, first: int, last: int, top: float) -> str:
     """A line and its band. Both are interrupted at rows without a share."""
     shapes = []
     for run in _runs(line.rows):
-        places = [1000 * ((row.start or 0) - first) / (last - first) for row in run]
+        places = [1000 * (row.start - first) / (last - first) for row in run if row.start is not None]
         at = [(x, row.ratio, row.ratio_low, row.ratio_high) for x, row in zip(places, run, strict=True)]
         if len(at) == 1:
             # A single interval would otherwise have no length.
