@@ -75,6 +75,11 @@ def ordinarily(each: Iterable[Any]) -> list[Any]:
     return [pytest.param(value, marks=pytest.mark.slow) if str(value) in _TWINS else value for value in each]
 
 
+def at_length(each: Iterable[Any]) -> list[Any]:
+    """Values of a slow test's parameter. Those that have a twin are for a release."""
+    return [pytest.param(value, marks=pytest.mark.twin) if str(value) in _TWINS else value for value in each]
+
+
 def rarely(each: Iterable[Any], *, but: str) -> list[Any]:
     """Values of a parameter, all of them marked as slow but one."""
     return [value if str(value) == but else pytest.param(value, marks=pytest.mark.slow) for value in each]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -31,14 +30,19 @@ def on(*ordinarily: str) -> pytest.MarkDecorator:
 
 
 def each_source(ordinarily: tuple[str, str], servers: Sequence[str] = THERE) -> pytest.MarkDecorator:
-    """Raw and downsampled data of every server, all but one pair in the slow tests alone."""
-    pairs = itertools.product(servers, ("raw", "rollup"))
-    values = [pair if pair == ordinarily else pytest.param(*pair, marks=pytest.mark.slow) for pair in pairs]
+    """Raw or downsampled data of every server. One pair is ordinary, one of each server is slow, the rest is a twin."""
+    values: list[Any] = []
+    for number, server in enumerate(servers):
+        for pair in ((server, "raw"), (server, "rollup")):
+            marks = [pytest.mark.slow]
+            # Servers and sources do not depend on each other: each server has one of both, in turn.
+            if (pair[1] == "raw") != (number % 2 == 0):
+                marks.append(pytest.mark.twin)
+            values.append(pair if pair == ordinarily else pytest.param(*pair, marks=marks))
     return pytest.mark.parametrize(("engine", "source"), values)
 
 
-with_tasks = pytest.mark.parametrize("engine", ["influxdb-2.7", pytest.param("influxdb-2.9", marks=pytest.mark.slow)])
-sources = pytest.mark.parametrize("source", ["raw", "rollup"])
+with_tasks = pytest.mark.parametrize("engine", ["influxdb-2.7", pytest.param("influxdb-2.9", marks=pytest.mark.twin)])
 SPAN = (T0, T0 + 2 * DAY)
 UNALIGNED = (T0 + 17 * MINUTE, T0 + 3 * DAY - 29 * MINUTE)
 NOW = T0 + 130 * DAY

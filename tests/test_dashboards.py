@@ -15,7 +15,7 @@ from tests.contract import analytics, fill
 from tests.data import DAY, HOUR, T0, hit, load
 from tests.engines.plugin import MakeWorkspace
 from tests.grafana import ALL, Grafana, Number, Series, Values
-from tests.panels import MORE, NO_JS, NOW, SPAN, UNALIGNED, Tables, each_source, filled, hosted, on, own_pages, sources
+from tests.panels import MORE, NO_JS, NOW, SPAN, UNALIGNED, Tables, each_source, filled, hosted, on, own_pages
 from tests.test_sources import WINDOW, downsample
 
 FIGURES = ("hits", "js", "ratio", "ratio_low", "ratio_high", "status")
@@ -106,9 +106,15 @@ def test_panels_give_the_librarys_figures_in_influxdbs_dashboards(
 
 
 @pytest.mark.slow
-@sources
-@pytest.mark.parametrize("engine", ["influxdb-2.7", "influxdb-2.9"])
-@pytest.mark.parametrize(("days", "every"), [(6, "1d"), (13, "1d"), (45, "1d"), (100, "1w")])
+@pytest.mark.parametrize(
+    ("engine", "source", "days", "every"),
+    [
+        ("influxdb-2.7", "raw", 6, "1d"),
+        ("influxdb-2.9", "rollup", 13, "1d"),
+        ("influxdb-2.9", "raw", 45, "1d"),
+        ("influxdb-2.7", "rollup", 100, "1w"),
+    ],
+)
 def test_long_ranges_have_the_librarys_blocks(
     engine: str, source: str, days: int, every: str, make_workspace: MakeWorkspace
 ) -> None:

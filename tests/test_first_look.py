@@ -58,12 +58,12 @@ TWICE = "the store keeps a re-sent point twice"
     [
         ("influxdb-1.8", cut, CUT),
         ("influxdb-2.7", add_a_tag, TWICE),
+        ("influxdb-1.8", shift, TWICE),
         *(
-            pytest.param(engine, meddle, words, marks=pytest.mark.slow)
+            pytest.param(engine, meddle, words, marks=pytest.mark.twin)
             for engine, meddle, words in (
                 ("influxdb-2.7", cut, CUT),
                 ("influxdb-1.8", add_a_tag, TWICE),
-                ("influxdb-1.8", shift, TWICE),
                 ("influxdb-2.7", shift, TWICE),
             )
         ),

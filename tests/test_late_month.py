@@ -9,7 +9,7 @@ import pytest
 from pfa_flux import Point
 from pfa_flux.schema import BOTH
 from tests.contract import analytics, fill, task_workspace
-from tests.data import DAY, HOUR
+from tests.data import DAY
 from tests.engines.plugin import MakeWorkspace
 from tests.late_month import DAYS, MONTH, check, live_through, written
 
@@ -26,8 +26,8 @@ def test_after_the_last_pass_windows_are_what_raw_data_says(runs: str, make_work
         for side in BOTH:
             made.task(side.value).install()
     try:
-        month = live_through(partial(analytics, workspace), write, points, every=12 * HOUR)
-        assert month.passes == 2 * (DAYS + 6) - 1
+        month = live_through(partial(analytics, workspace), write, points, every=DAY)
+        assert month.passes == DAYS + 5
         # Late page loads came to windows that had been put together.
         assert month.mended > 80
         with analytics(workspace, MONTH + (DAYS + 6) * DAY) as made:

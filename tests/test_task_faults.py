@@ -22,7 +22,7 @@ from pfa_flux import Analytics, BusyError, PfaFluxError, Point, Progress, Task, 
 from pfa_flux.windows.rollup import Rollup
 from tests import memory_engine
 from tests.cli import clean_environment, pfa_flux
-from tests.contract import TASKS, analytics, every_backend, fill, rarely, task_workspace
+from tests.contract import TASKS, analytics, at_length, every_backend, fill, task_workspace
 from tests.data import DAY, HOUR, hit
 from tests.engines import Server, Workspace, start
 from tests.engines.plugin import MakeWorkspace, Pool
@@ -113,7 +113,7 @@ def run_for_ever(task: Task, stop: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("runs", rarely([runs for runs in TASKS if runs != memory_engine.NAME], but="influxdb-2.7"))
+@pytest.mark.parametrize("runs", at_length(runs for runs in TASKS if runs != memory_engine.NAME))
 def test_a_client_killed_during_a_backfill_goes_on_where_it_was(runs: str, make_workspace: MakeWorkspace) -> None:
     workspace, at = task_workspace(runs, make_workspace), time.time_ns()
     fill(workspace, at, many_hits(at))
