@@ -43,6 +43,12 @@ _COMMANDS = {
 }
 """Tests of what is hardly the servers' business: there 2.7 and what needs no server stand for all, ordinarily."""
 
+_WORDS = {
+    *("test_init.py", "test_init_files.py", "test_init_terminal.py", "test_task_cli.py", "test_task_cli_sides.py"),
+    *("test_cli.py", "test_demo.py", "test_doctor.py"),
+}
+"""Tests of what commands print. The documents and three people run these commands on 1.8 and Kapacitor, too."""
+
 _QUESTIONS = {
     *("test_names_in_answers.py", "test_analysis.py", "test_answer.py", "test_answer_in_commands.py", "test_cli.py"),
     *("test_quarantine.py", "test_demo.py", "test_blocked_ratio.py", "test_sources.py", "test_one_read.py"),
@@ -74,7 +80,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         values = [str(value) for value in given.params.values()]
         if any(value.startswith(twins) for value in values):
             item.add_marker(pytest.mark.slow)
-        other = (*(NEW if name not in _CONTRACT else ()), *(("kapacitor",) if name in _QUESTIONS else ()))
+        other = (
+            *(NEW if name not in _CONTRACT else ()),
+            *(("kapacitor",) if name in _QUESTIONS else ()),
+            *(OTHERS if name in _WORDS else ()),
+        )
         if any(value.startswith(other) for value in values if other):
             item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.twin)

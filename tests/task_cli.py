@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.cli import Result, pfa_flux
-from tests.contract import rarely
 from tests.engines import Workspace
 
 SECOND = 10**9
@@ -54,7 +53,9 @@ class Cli:
         return self("task", *arguments)
 
 
-once = pytest.mark.parametrize("cli", rarely(["embedded", "influxdb-2.7"], but="embedded"), indirect=True)
+once = pytest.mark.parametrize(
+    "cli", ["embedded", pytest.param("influxdb-2.7", marks=[pytest.mark.slow, pytest.mark.twin])], indirect=True
+)
 """What is a question of the commands, and hardly of who runs the tasks."""
 
 

@@ -42,6 +42,16 @@ print(json.dumps({
     "files": [str(file) for file in importlib.metadata.files("pfa-flux")],
 }))
 """
+_HELP = """
+import sys
+from pfa_flux.start import main
+for command in sys.argv[1:]:
+    sys.argv = ["pfa-flux", command, "--help"]
+    try:
+        main()
+    except SystemExit as end:
+        assert end.code == 0, command
+"""
 
 
 @cache
@@ -120,8 +130,7 @@ class Environment:
         overview = self.run("pfa-flux", "--help")
         commands = re.findall(r"^  ([a-z][a-z-]+)  ", overview.partition("Commands:")[2], re.MULTILINE)
         assert {"blocked-ratio", "serve", "task"} <= set(commands)
-        for command in commands:
-            self.run("pfa-flux", command, "--help")
+        self.run("python", "-c", _HELP, *commands)
         self.run("pfa-flux", "demo", "--quiet")
         self._counts()
 

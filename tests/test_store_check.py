@@ -117,7 +117,7 @@ def test_a_bucket_that_influxql_cannot_reach_is_measured_in_flux(make_workspace:
 
 
 @pytest.mark.slow
-@servers
+@pytest.mark.parametrize("engine", [pytest.param("influxdb-1.8", marks=pytest.mark.twin), "influxdb-2.7"])
 def test_a_store_that_shows_points_later_is_waited_for(engine: str, make_workspace: MakeWorkspace) -> None:
     workspace, at = make_workspace(engine, backend="runner"), now()
     fill(workspace, at, [hit(at - HOUR)])
