@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -222,6 +223,8 @@ def test_b_has_influxdb_kapacitor_and_years_of_data(installed: Path, folder: Pat
         f'CREATE SUBSCRIPTION "kapacitor-1" ON "telegraf"."autogen" DESTINATIONS ALL \'{old.kapacitor_url}\''
     )
     workspace = Workspace(old)
+    # The server goes with all its buckets.
+    shutil.rmtree(workspace.folder)
     workspace.raw, workspace.rollup, workspace.task_name = "telegraf/autogen", "websites/analytics", NAME
     with connect(load(old.settings(), environ={})) as made:
         flux = downsampling_task(made, workspace)

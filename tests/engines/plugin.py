@@ -11,6 +11,7 @@ import pytest
 from tests.engines import ENGINES, EngineFailedError, EngineUnavailableError, Server, Workspace, start
 from tests.engines.servers import IN_MEMORY, alive_processes, close_all
 from tests.engines.source import OWN_VARIABLES, outlook
+from tests.engines.workspace import left_folders
 
 _REQUIRE = "PFA_FLUX_REQUIRE_ENGINES"
 _TOLD = "pfa_flux_engines"
@@ -50,8 +51,8 @@ def required() -> frozenset[str]:
 
 
 _pool = Pool()
-_left: list[int] = []
-"""Servers that outlived the tests of a process which has ended."""
+_left: list[str] = []
+"""Servers and folders that outlived the tests of a process which has ended."""
 
 
 def pytest_configure() -> None:
@@ -88,16 +89,17 @@ def make_workspace(pool: Pool) -> Iterator[MakeWorkspace]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Stop the servers; one that is still there afterwards fails the run."""
+    """Stop the servers. A server or a folder of a workspace that is still there afterwards fails the run."""
     close_all()
-    _left.extend(alive_processes())
+    _left.extend(f"process {pid}" for pid in alive_processes())
+    _left.extend(map(str, left_folders()))
     # Where the tests run in several processes, each tells the first, which ends last.
     told = getattr(session.config, "workeroutput", None)
     if told is not None:
         told[_TOLD] = (_pool.origins, _pool.missing, _left)
     elif _left:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        print(f"servers still running: {_left}")
+        print(f"left behind: {', '.join(_left)}")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -10,6 +10,13 @@ from pathlib import Path
 from tests.engines.http import Client
 from tests.engines.servers import IN_MEMORY, Server
 
+_folders: set[Path] = set()
+
+
+def left_folders() -> list[Path]:
+    """Folders of this process's workspaces that are still there."""
+    return sorted(folder for folder in _folders if folder.exists())
+
 
 class Workspace:
     """A raw and a rollup bucket of a test's own; for the embedded engine a data directory."""
@@ -21,6 +28,7 @@ class Workspace:
         self.task_name = f"downsample_{mark}"
         self.backend = backend
         self.folder = Path(tempfile.mkdtemp(prefix="pfa-flux-workspace-"))
+        _folders.add(self.folder)
         if not self.serverless:
             for bucket in (self.raw, self.rollup):
                 self.client.make_bucket(bucket)
