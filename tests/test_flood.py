@@ -170,7 +170,7 @@ def test_a_days_flood_scaled_down_leaves_memory_and_file_flat(make_workspace: Ma
     with pixel(tmp_path, workspace, listed=True) as server:
         sizes, memory = [], []
         for turn in range(8):
-            send(server.listen, forged(15_000, SEED + turn, listed=True))
+            send(server.listen, forged(25_000, SEED + turn, listed=True))
             assert send(server.listen, [get(each) for each in OWN]).counted == len(OWN)
             until(lambda: server.metrics()["journal_rows"] == 0, "all shipped")
             sizes.append((server.data_dir / SPOOL_NAME).stat().st_size)

@@ -120,7 +120,7 @@ _STEPS = st.one_of(
 def test_after_any_writes_steps_of_the_clock_and_restarts_every_figure_is_the_oracles(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    @examples(max_examples=30)
+    @examples(max_examples=50)
     @given(st.lists(_STEPS, min_size=3, max_size=14))
     def each(steps: list[tuple[Any, ...]]) -> None:
         go_through(Settings(data_dir=tmp_path_factory.mktemp("steps") / "data"), steps)
